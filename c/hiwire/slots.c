@@ -1,0 +1,244 @@
+/* Heap refs: making, reading, counting and releasing them.
+ *
+ * Two rules keep the table right whatever the host does. First, everything that can fail, trap or run code of
+ * the host comes before the first change of state, since a trap unwinds without giving us a chance to undo.
+ * Second, host code may call back into the table, so what was read before such a call is read and checked
+ * again after it.
+ */
+#include "internal.h"
+#include "table.h"
+
+EXTERNREF_TABLE(_hiwire_objects)
+
+struct HiwireState _hiwire;
+
+/* More slots, at the head of the free list; kept out of line, since hiwire_new is hot and this is not. The
+ * table goes first: a larger table that is not used yet harms nothing and is found by the next attempt, while
+ * a slot array that was moved cannot be moved back. */
+static __attribute__((noinline)) bool grow(void)
+{
+    uint32_t before = _hiwire.slot_count;
+    uint32_t by = growth_of(before);
+#ifdef HIWIRE_STATIC_PAGES
+    uint32_t room = STATIC_SLOTS - before;
+#else
+    uint32_t room = SLOT_LIMIT - before;
+#endif
+    if (by > room) {
+        by = room;
+    }
+    if (by == 0) {
+        return false;
+    }
+    uint32_t after = before + by;
+    uint32_t table_size = _hiwire_objects_size();
+    if (table_size < after && _hiwire_objects_grow(after - table_size) == TABLE_GROW_FAILED) {
+        return false;
+    }
+#ifdef HIWIRE_STATIC_PAGES
+    uint32_t *slots = _hiwire_slots;
+#else
+    uint32_t *slots = _hiwire_resize_slots(after);
+    if (_hiwire.slot_count != before) {
+        return _hiwire.free_head !=
+               0; /* the host called back and the table has grown meanwhile: that block is the valid one */
+    }
+    if (slots == NULL) {
+        return false;
+    }
+    _hiwire_slots = slots;
+#endif
+    uint32_t first = before == 0 ? 1 : before; /* slot 0 is never used: its index means "none" */
+    slots[0] = 0;
+    for (uint32_t index = first; index < after - 1; index++) {
+        slots[index] = (index + 1) << INDEX_SHIFT;
+    }
+    slots[after - 1] = _hiwire.free_head << INDEX_SHIFT;
+    _hiwire.slot_count = after;
+    _hiwire.free_head = first;
+    return true;
+}
+
+/* Slot index, free with this word, becomes the home of value. Its successor in the free list is dealt with
+ * already. */
+static inline HwRef occupy(uint32_t index, uint32_t word, __externref_t value, uint32_t flags)
+{
+    HwRef ref = heap_ref(index, word);
+    _hiwire_slots[index] = (word & VERSION_MASK) | ONE_COUNT | flags | TAG_MASK;
+    _hiwire_objects_set(index, value);
+    _hiwire.num_refs++;
+#ifdef HIWIRE_TRACEREFS
+    TRACE("new", ref, index, value, 1);
+#endif
+    return ref;
+}
+
+/* The slot of a live ref gives up its value and goes back to the head of the free list, one version on. */
+static inline void vacate(uint32_t index)
+{
+    uint32_t word = _hiwire_slots[index];
+    _hiwire.num_refs--;
+#ifdef HIWIRE_RETIRE_SLOTS
+    if ((word & VERSION_MASK) == VERSION_MASK) {
+        _hiwire_slots[index] = VERSION_MASK; /* free but on no list: no ref fits it ever again */
+        _hiwire.num_retired++;
+        _hiwire_objects_set(index, __builtin_wasm_ref_null_extern());
+        return;
+    }
+#endif
+    _hiwire_slots[index] = ((word & VERSION_MASK) + ONE_VERSION) | _hiwire.free_head << INDEX_SHIFT;
+    _hiwire.free_head = index;
+    _hiwire_objects_set(index, __builtin_wasm_ref_null_extern());
+}
+
+HwRef hiwire_new(__externref_t value)
+{
+    if (_hiwire.free_head == 0 && !grow()) {
+        return NULL;
+    }
+    uint32_t index = _hiwire.free_head;
+    uint32_t word = _hiwire_slots[index];
+    _hiwire.free_head = next_free(word);
+    return occupy(index, word, value, 0);
+}
+
+__externref_t hiwire_get(HwRef ref)
+{
+    if (is_heap_ref(ref)) {
+        if (is_live(ref)) {
+            return _hiwire_objects_get(heap_index(ref));
+        }
+    } else if (is_immortal(ref)) {
+        return _hiwire_immortal_get(ref_bits(ref) >> TAG_BITS);
+    }
+    FAIL(HIWIRE_FAIL_GET, ref);
+    return __builtin_wasm_ref_null_extern();
+}
+
+/* Whether a count can be taken or given back: false for refs that are not counted, and for bad ones, which
+ * are reported. */
+static inline bool is_counted(HwRef ref, int fail_type)
+{
+    if (is_heap_ref(ref) && is_live(ref)) {
+        return true;
+    }
+    if (ref != NULL && !is_immortal(ref)) {
+        FAIL(fail_type, ref);
+    }
+    (void)fail_type; /* not used when a build has no hook */
+    return false;
+}
+
+#ifdef HIWIRE_TRACEREFS
+/* Traces, and checks the ref again: the host may have released it meanwhile. */
+static bool traced(char *type, HwRef ref, int fail_type)
+{
+    uint32_t index = heap_index(ref);
+    TRACE(type, ref, index, _hiwire_objects_get(index), count_of(_hiwire_slots[index]));
+    return is_counted(ref, fail_type);
+}
+#endif
+
+void hiwire_incref(HwRef ref)
+{
+    if (!is_counted(ref, HIWIRE_FAIL_INCREF)) {
+        return;
+    }
+#ifdef HIWIRE_TRACEREFS
+    if (!traced("incref", ref, HIWIRE_FAIL_INCREF)) {
+        return;
+    }
+#endif
+    uint32_t *slot = &_hiwire_slots[heap_index(ref)];
+    if ((*slot & COUNT_MASK) == COUNT_MASK) {
+        return;
+    }
+    *slot += ONE_COUNT;
+    if ((*slot & COUNT_MASK) == COUNT_MASK) {
+        FAIL(HIWIRE_FAIL_OVERFLOW, ref);
+    }
+}
+
+void hiwire_decref(HwRef ref)
+{
+    if (!is_counted(ref, HIWIRE_FAIL_DECREF)) {
+        return;
+    }
+#ifdef HIWIRE_TRACEREFS
+    if (!traced("decref", ref, HIWIRE_FAIL_DECREF)) {
+        return;
+    }
+#endif
+    uint32_t index = heap_index(ref);
+    uint32_t count = _hiwire_slots[index] & COUNT_MASK;
+    if (count == COUNT_MASK) {
+        return;
+    }
+#ifdef HIWIRE_DEDUPLICATE
+    if (count == ONE_COUNT && (_hiwire_slots[index] & DEDUPLICATED)) {
+        hiwire_deduplicate_delete(_hiwire_objects_get(index));
+        if (!is_counted(ref, HIWIRE_FAIL_DECREF)) {
+            return; /* the host released the caller's count */
+        }
+        _hiwire_slots[index] &= ~DEDUPLICATED;
+        count = _hiwire_slots[index] & COUNT_MASK; /* the host may have taken counts of its own */
+        if (count == COUNT_MASK) {
+            return;
+        }
+    }
+#endif
+    if (count > ONE_COUNT) {
+        _hiwire_slots[index] -= ONE_COUNT;
+        return;
+    }
+    vacate(index);
+}
+
+__externref_t hiwire_pop(HwRef ref)
+{
+    __externref_t value = hiwire_get(ref);
+    hiwire_decref(ref);
+    return value;
+}
+
+#ifdef HIWIRE_DEDUPLICATE
+uint32_t _hiwire_first_free(void)
+{
+    return _hiwire.free_head != 0 || grow() ? _hiwire.free_head : 0;
+}
+
+uint32_t _hiwire_last_free(void)
+{
+    uint32_t last = _hiwire.free_head;
+    if (last == 0 || next_free(_hiwire_slots[last]) == 0) {
+        (void)grow(); /* if it cannot, the only free slot has to do */
+        last = _hiwire.free_head;
+    }
+    while (last != 0 && next_free(_hiwire_slots[last]) != 0) {
+        last = next_free(_hiwire_slots[last]);
+    }
+    return last;
+}
+
+bool _hiwire_occupy_deduplicated(HwRef ref, __externref_t value)
+{
+    uint32_t index = heap_index(ref);
+    uint32_t before = 0;
+    uint32_t at = _hiwire.free_head;
+    while (at != 0 && at != index) {
+        before = at;
+        at = next_free(_hiwire_slots[at]);
+    }
+    if (at == 0 || heap_ref(index, _hiwire_slots[index]) != ref) {
+        return false;
+    }
+    uint32_t word = _hiwire_slots[index];
+    if (before == 0) {
+        _hiwire.free_head = next_free(word);
+    } else {
+        _hiwire_slots[before] = (_hiwire_slots[before] & VERSION_MASK) | (word & INDEX_MASK);
+    }
+    occupy(index, word, value, DEDUPLICATED);
+    return true;
+}
+#endif

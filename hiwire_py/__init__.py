@@ -1,0 +1,50 @@
+"""C code compiled to WebAssembly holds Python objects through small integer handles.
+
+The public names; see README.md for a first session.
+"""
+
+from __future__ import annotations
+
+from .deduplicate import deduplicate_functions
+from .engines import EngineInfo, engines
+from .errors import (
+    ClosedError,
+    EngineUnavailableError,
+    ForgedRefError,
+    GuestTrap,
+    HiwireError,
+    NullRefError,
+    StaleRefError,
+    TableFullError,
+    ToolchainError,
+    UnsupportedModuleError,
+    WrongThreadError,
+)
+from .guest import Guest
+from .hiwire import Hiwire
+from .lowering import lower, needs_lowering
+from .values import NULL
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NULL",
+    "ClosedError",
+    "EngineInfo",
+    "EngineUnavailableError",
+    "ForgedRefError",
+    "Guest",
+    "GuestTrap",
+    "Hiwire",
+    "HiwireError",
+    "NullRefError",
+    "StaleRefError",
+    "TableFullError",
+    "ToolchainError",
+    "UnsupportedModuleError",
+    "WrongThreadError",
+    "deduplicate_functions",
+    "engines",
+    "lower",
+    "needs_lowering",
+]

@@ -1,0 +1,81 @@
+"""The three EXTERN_DEDUPLICATE host functions, as a dict, for three notions of sameness.
+
+hiwire asks the host whether an object has a handle already, tells it when one gets a handle, and takes the entry back
+right before the last release. The functions are plain Python and know nothing of an engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Union
+
+__all__ = ["Identity", "deduplicate_functions"]
+
+Identity = Union[str, Callable[[Any], Any]]
+"""``"identity"``, ``"equality"``, or a function from an object to its key."""
+
+
+def deduplicate_functions(identity: Identity = "identity") -> dict[str, Callable[..., Any]]:
+    """Host functions ``hiwire_deduplicate_get``, ``_set`` and ``_delete`` that share a new, empty map.
+
+    Args:
+        identity: when two objects are the same and get the same handle.
+            ``"identity"``: when ``a is b``. The map holds the object, so its address cannot be reused meanwhile.
+            ``"equality"``: when ``a == b`` and their hashes are equal, as in a dict: 1, 1.0 and True are the same. The
+            handle gives back the object that came first. An unhashable object raises TypeError.
+            a function: when their keys, ``identity(a)`` and ``identity(b)``, are equal, and hash so. It must give an
+            object the same key as long as the object has a handle.
+
+    Returns:
+        Name -> function, to be given as imports of the module ``env``. Handles are the integers that hiwire passes.
+
+    Raises:
+        ValueError: ``identity`` is a string of another kind.
+        TypeError: ``identity`` is neither a string nor callable.
+    """
+    if identity == "identity":
+        return _by_identity()
+    if identity == "equality":
+        return _by_key(lambda value: value)
+    if callable(identity):
+        return _by_key(identity)
+    if isinstance(identity, str):
+        raise ValueError(f'identity must be "identity", "equality" or a function, not {identity!r}')
+    raise TypeError(f'identity must be "identity", "equality" or a function, not {type(identity).__name__}')
+
+
+def _functions(
+    get: Callable[[Any], int], set_: Callable[[Any, int], None], delete: Callable[[Any], None]
+) -> dict[str, Callable[..., Any]]:
+    return {"hiwire_deduplicate_get": get, "hiwire_deduplicate_set": set_, "hiwire_deduplicate_delete": delete}
+
+
+def _by_identity() -> dict[str, Callable[..., Any]]:
+    known: dict[int, tuple[Any, int]] = {}
+
+    def get(value: Any) -> int:
+        entry = known.get(id(value))
+        return 0 if entry is None else entry[1]
+
+    def set_(value: Any, ref: int) -> None:
+        known[id(value)] = (value, ref)
+
+    def delete(value: Any) -> None:
+        known.pop(id(value), None)
+
+    return _functions(get, set_, delete)
+
+
+def _by_key(key: Callable[[Any], Any]) -> dict[str, Callable[..., Any]]:
+    known: dict[Any, int] = {}
+
+    def get(value: Any) -> int:
+        return known.get(key(value), 0)
+
+    def set_(value: Any, ref: int) -> None:
+        known[key(value)] = ref
+
+    def delete(value: Any) -> None:
+        known.pop(key(value), None)
+
+    return _functions(get, set_, delete)

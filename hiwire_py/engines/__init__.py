@@ -1,0 +1,125 @@
+"""The engines that can run modules: which are here, why another is not, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import EngineUnavailableError
+from .base import Engine, Prepared, RawExtern, Store
+
+__all__ = ["ENGINE_NAMES", "Engine", "EngineInfo", "Prepared", "RawExtern", "Store", "engines", "get_engine"]
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """An engine and whether it can be used here.
+
+    Attributes:
+        name: as ``engine=`` takes it.
+        available: whether it can be imported.
+        version: of the package, or "" where it is not installed.
+        reason: why it is not available and how to get it, or "" where it is.
+        note: what one should know before choosing it.
+    """
+
+    name: str
+    available: bool
+    version: str
+    reason: str
+    note: str
+
+
+def _wasmer() -> Engine:
+    from .wasmer import WasmerEngine
+
+    return WasmerEngine.for_this_thread()
+
+
+def _wasmtime() -> Engine:
+    from .wasmtime import WasmtimeEngine
+
+    return WasmtimeEngine.for_this_thread()
+
+
+def _wasmtime_lowered() -> Engine:
+    from .wasmtime import WasmtimeEngine
+
+    return WasmtimeEngine.for_this_thread(lowered=True)
+
+
+_LOADERS: dict[str, Callable[[], Engine]] = {
+    "wasmer": _wasmer,
+    "wasmtime": _wasmtime,
+    "wasmtime-lowered": _wasmtime_lowered,
+}
+
+ENGINE_NAMES = ("wasmer", "wasmtime")
+"""The engines, in the order of preference. "wasmtime-lowered" is for tests and comparisons only."""
+
+_PACKAGES = {"wasmer": ("wasmer", "wasmer_compiler_cranelift"), "wasmtime": ("wasmtime",)}
+_NOTES = {
+    "wasmer": "unmaintained since 2022, CPython 3.10 and older, modules are lowered; not for untrusted guests",
+    "wasmtime": "maintained, true externref; the choice for untrusted guests",
+}
+
+
+def get_engine(name: str | None = None) -> Engine:
+    """The engine of this thread.
+
+    Args:
+        name: one of `ENGINE_NAMES`. None: the environment variable ``HIWIRE_ENGINE``, else the first that is here.
+
+    Raises:
+        EngineUnavailableError: it is unknown or cannot be imported; the message says why and what would help.
+    """
+    source = ""
+    if name is None:
+        name = os.environ.get("HIWIRE_ENGINE") or None
+        source = " (from the environment variable HIWIRE_ENGINE)"
+    if name is None:
+        for candidate in ENGINE_NAMES:
+            try:
+                return _LOADERS[candidate]()
+            except ImportError:
+                continue
+        reasons = "; ".join(f"{i.name}: {i.reason}" for i in engines())
+        raise EngineUnavailableError(f"no WebAssembly engine is installed ({reasons})")
+    if name not in _LOADERS:
+        known = ", ".join(ENGINE_NAMES)
+        raise EngineUnavailableError(f"unknown engine {name!r}{source}; the engines are: {known}")
+    try:
+        return _LOADERS[name]()
+    except ImportError as e:
+        reason = next((i.reason for i in engines() if i.name == name), str(e))
+        raise EngineUnavailableError(f"the engine {name!r}{source} is not available: {reason}") from e
+
+
+def engines() -> list[EngineInfo]:
+    """All engines this package knows, in the order of preference, available or not."""
+    return [_info(name) for name in ENGINE_NAMES]
+
+
+def _info(name: str) -> EngineInfo:
+    package = _PACKAGES[name][0]
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        version = ""
+    try:
+        for package in _PACKAGES[name]:
+            __import__(package)
+    except ImportError as e:
+        return EngineInfo(name, False, version, _reason(name, package, e), _NOTES[name])
+    return EngineInfo(name, True, version, "", _NOTES[name])
+
+
+def _reason(name: str, package: str, error: ImportError) -> str:
+    python = "{}.{}".format(*sys.version_info)
+    if name == "wasmer" and sys.version_info >= (3, 11):
+        return f"it has no wheels for CPython {python}; install hiwire_py under CPython 3.10"
+    distribution = package.replace("_", "-")
+    return f"{error}; install it with: python -m pip install {distribution}"

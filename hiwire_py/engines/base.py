@@ -1,0 +1,151 @@
+"""What hiwire_py asks of an engine. One module beside this one implements it for each engine."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ..lowering import Lowered, Module, lower_module, module_needs_lowering
+from ..values import FuncType
+
+__all__ = ["Engine", "Imports", "Prepared", "RawExtern", "Store"]
+
+RawExtern: TypeAlias = Any
+"""A function, memory, table or global in the engine's own form."""
+
+Imports: TypeAlias = Mapping[tuple[str, str], RawExtern]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A module ready to be instantiated: what it declares, its compiled form, and how it was lowered, if it was."""
+
+    module: Module
+    compiled: Any
+    lowered: Lowered | None
+
+
+class Store(abc.ABC):
+    """Where the instances of one space live. Used by one thread only."""
+
+    @abc.abstractmethod
+    def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
+        """Instantiate, run the start function, and give the exports.
+
+        Whatever the engine needs of ``imports`` after that is the caller's to keep alive.
+
+        Raises:
+            the engine's own exceptions; `trap_kind` tells a trap from the rest.
+        """
+
+    @abc.abstractmethod
+    def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
+        """A function to import. It is given signed integers, floats, and externrefs as `externref_value` says."""
+
+    @abc.abstractmethod
+    def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
+        """A new global of the value type ``code``."""
+
+    @abc.abstractmethod
+    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+        """The fastest callable for an exported function. A tuple or list comes back for several results."""
+
+    @abc.abstractmethod
+    def memory_size(self, memory: RawExtern) -> int:
+        """The size in bytes."""
+
+    @abc.abstractmethod
+    def memory_address(self, memory: RawExtern) -> int:
+        """Where the memory begins in this process. Good until the memory grows or is freed."""
+
+    @abc.abstractmethod
+    def memory_grow(self, memory: RawExtern, pages: int) -> bool:
+        """Grow by ``pages`` of 65,536 bytes; False when the engine refuses."""
+
+    @abc.abstractmethod
+    def global_get(self, global_: RawExtern) -> Any:
+        """The value of a global."""
+
+    @abc.abstractmethod
+    def global_set(self, global_: RawExtern, value: Any) -> None:
+        """Set a mutable global."""
+
+    def table_operations(self, table: RawExtern) -> dict[str, Callable[..., Any]]:
+        """get(index), set(index, ref), size() and grow(ref, count) -> old size or -1, of an externref table.
+
+        Only for engines that have externrefs. Out of bounds is IndexError.
+        """
+        raise NotImplementedError
+
+    def collect(self) -> None:
+        """Release externrefs that nothing in the store holds. Nothing to do where modules are lowered."""
+        return None
+
+
+class Engine(abc.ABC):
+    """An engine as one thread uses it.
+
+    Attributes:
+        name: as the public functions take it.
+        externref: whether its binding passes externrefs; if not, every module is lowered.
+        cached_modules: how many compiled modules are kept for modules of the same bytes; None: all.
+    """
+
+    name: str
+    externref: bool
+    cached_modules: int | None = 64
+
+    def __init__(self) -> None:
+        self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
+
+    def prepare(self, wasm: bytes) -> Prepared:
+        """Parse, validate, lower where needed, and compile; the same bytes are compiled once.
+
+        Raises:
+            UnsupportedModuleError: the module is malformed, invalid, or uses features that are not handled here.
+        """
+        key = hashlib.blake2b(wasm, digest_size=32).digest()
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = self._prepared[key] = self._prepare(wasm)
+            if self.cached_modules is not None and len(self._prepared) > self.cached_modules:
+                self._prepared.popitem(last=False)
+        else:
+            self._prepared.move_to_end(key)
+        return prepared
+
+    def _prepare(self, wasm: bytes) -> Prepared:
+        module = Module.parse(wasm)
+        if self.externref or not module_needs_lowering(module):
+            return Prepared(module, self.compile(wasm), None)
+        self.validate(wasm)
+        lowered = lower_module(module)
+        return Prepared(module, self.compile(lowered.wasm), lowered)
+
+    @abc.abstractmethod
+    def store(self) -> Store:
+        """A store for a new space."""
+
+    @abc.abstractmethod
+    def compile(self, wasm: bytes) -> Any:
+        """The compiled module.
+
+        Raises:
+            UnsupportedModuleError: the module is not valid for this engine; the message is the engine's.
+        """
+
+    @abc.abstractmethod
+    def validate(self, wasm: bytes) -> None:
+        """Raise UnsupportedModuleError unless the module is valid."""
+
+    @abc.abstractmethod
+    def trap_kind(self, error: BaseException) -> str | None:
+        """The short name of the trap that ``error`` reports, as in the specification's tests; None if it is none."""
+
+    @abc.abstractmethod
+    def is_link_error(self, error: BaseException) -> bool:
+        """Whether ``error``, out of `Store.instantiate`, says that imports do not fit."""

@@ -1,0 +1,178 @@
+"""The wasmtime engine through the plain ``wasmtime`` package: true externrefs, any supported Python."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import wasmtime
+
+from ..errors import UnsupportedModuleError
+from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from .base import Engine, Imports, Prepared, RawExtern, Store
+
+__all__ = ["WasmtimeEngine"]
+
+_TYPES = {
+    I32: wasmtime.ValType.i32,
+    I64: wasmtime.ValType.i64,
+    F32: wasmtime.ValType.f32,
+    F64: wasmtime.ValType.f64,
+    FUNCREF: wasmtime.ValType.funcref,
+    EXTERNREF: wasmtime.ValType.externref,
+}
+_CONSTANTS = {
+    I32: wasmtime.Val.i32,
+    I64: wasmtime.Val.i64,
+    F32: wasmtime.Val.f32,
+    F64: wasmtime.Val.f64,
+    EXTERNREF: wasmtime.Val.externref,
+}
+_TRAPS = {
+    wasmtime.TrapCode.STACK_OVERFLOW: "call stack exhausted",
+    wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS: "out of bounds memory access",
+    wasmtime.TrapCode.HEAP_MISALIGNED: "misaligned heap",
+    wasmtime.TrapCode.TABLE_OUT_OF_BOUNDS: "out of bounds table access",
+    wasmtime.TrapCode.INDIRECT_CALL_TO_NULL: "uninitialized element",
+    wasmtime.TrapCode.BAD_SIGNATURE: "indirect call type mismatch",
+    wasmtime.TrapCode.INTEGER_OVERFLOW: "integer overflow",
+    wasmtime.TrapCode.INTEGER_DIVISION_BY_ZERO: "integer divide by zero",
+    wasmtime.TrapCode.BAD_CONVERSION_TO_INTEGER: "invalid conversion to integer",
+    wasmtime.TrapCode.UNREACHABLE: "unreachable",
+    wasmtime.TrapCode.INTERRUPT: "interrupt",
+}
+
+
+class WasmtimeStore(Store):
+    """A store of its own for each space: wasmtime frees instances with their store."""
+
+    def __init__(self, engine: wasmtime.Engine, lowered: bool) -> None:
+        self._store = wasmtime.Store(engine)
+        self._lowered = lowered
+        self.collect = (lambda: None) if lowered else self._store.gc  # type: ignore[method-assign]
+
+    def _type(self, code: int) -> wasmtime.ValType:
+        return _TYPES[I32 if self._lowered and code == EXTERNREF else code]()
+
+    def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
+        compiled = prepared.compiled
+        externs = [imports[i.module, i.name] for i in compiled.imports]
+        exports = wasmtime.Instance(self._store, compiled, externs).exports(self._store)
+        return {e.name: exports[e.name] for e in compiled.exports}
+
+    def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
+        params, results = ([self._type(code) for code in side] for side in functype)
+        return wasmtime.Func(self._store, wasmtime.FuncType(params, results), function)
+
+    def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
+        if self._lowered and code == EXTERNREF:
+            code = I32
+        return wasmtime.Global(
+            self._store, wasmtime.GlobalType(self._type(code), mutable), _CONSTANTS[code](value)
+        )
+
+    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+        store = self._store
+
+        def call(*args: Any) -> Any:
+            return function(store, *args)
+
+        return call
+
+    def memory_size(self, memory: RawExtern) -> int:
+        size: int = memory.data_len(self._store)
+        return size
+
+    def memory_address(self, memory: RawExtern) -> int:
+        return ctypes.cast(memory.data_ptr(self._store), ctypes.c_void_p).value or 0
+
+    def memory_grow(self, memory: RawExtern, pages: int) -> bool:
+        try:
+            memory.grow(self._store, pages)
+        except wasmtime.WasmtimeError:
+            return False
+        return True
+
+    def table_operations(self, table: RawExtern) -> dict[str, Callable[..., Any]]:
+        store = self._store
+
+        def set_(index: int, ref: Any) -> None:
+            try:
+                table.set(store, index & 0xFFFFFFFF, ref)
+            except wasmtime.WasmtimeError as e:
+                raise IndexError(index) from e
+
+        def get(index: int) -> Any:
+            if index & 0xFFFFFFFF >= table.size(store):
+                raise IndexError(index)
+            return table.get(store, index & 0xFFFFFFFF)
+
+        def grow(ref: Any, count: int) -> int:
+            try:
+                old: int = table.grow(store, count, ref)
+            except wasmtime.WasmtimeError:
+                return -1
+            return old
+
+        return {"get": get, "set": set_, "size": lambda: table.size(store), "grow": grow}
+
+    def global_get(self, global_: RawExtern) -> Any:
+        return global_.value(self._store)
+
+    def global_set(self, global_: RawExtern, value: Any) -> None:
+        global_.set_value(self._store, value)
+
+
+class WasmtimeEngine(Engine):
+    """``lowered``: treat it as an engine without externrefs; for tests and comparisons."""
+
+    name = "wasmtime"
+    externref = True
+
+    _threads = threading.local()
+
+    def __init__(self, lowered: bool = False) -> None:
+        super().__init__()
+        self._engine = wasmtime.Engine()
+        if lowered:
+            self.name = "wasmtime-lowered"
+            self.externref = False
+
+    @classmethod
+    def for_this_thread(cls, lowered: bool = False) -> WasmtimeEngine:
+        name = "lowered" if lowered else "true"
+        engine: WasmtimeEngine | None = getattr(cls._threads, name, None)
+        if engine is None:
+            engine = cls(lowered)
+            setattr(cls._threads, name, engine)
+        return engine
+
+    def store(self) -> Store:
+        return WasmtimeStore(self._engine, not self.externref)
+
+    def compile(self, wasm: bytes) -> Any:
+        try:
+            return wasmtime.Module(self._engine, wasm)
+        except wasmtime.WasmtimeError as e:
+            raise UnsupportedModuleError(f"wasmtime does not take the module: {_one_line(e)}") from e
+
+    def validate(self, wasm: bytes) -> None:
+        try:
+            wasmtime.Module.validate(self._engine, wasm)
+        except wasmtime.WasmtimeError as e:
+            raise UnsupportedModuleError(f"wasmtime does not take the module: {_one_line(e)}") from e
+
+    def trap_kind(self, error: BaseException) -> str | None:
+        if not isinstance(error, wasmtime.Trap):
+            return None
+        code = error.trap_code
+        return _TRAPS.get(code, str(code)) if code is not None else "trap"
+
+    def is_link_error(self, error: BaseException) -> bool:
+        return isinstance(error, wasmtime.WasmtimeError)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

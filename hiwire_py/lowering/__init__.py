@@ -1,0 +1,58 @@
+"""Externref lowering: modules that use externref, for engines whose Python binding cannot pass one.
+
+Every externref becomes an i32 id, and the host keeps id -> object: the design is in docs/lowering.md.
+"""
+
+from __future__ import annotations
+
+from ..values import EXTERNREF
+from .module import Global, Module, TableType
+from .rewrite import COMPANION_MODULE, Handle, Lowered, lower_module
+
+__all__ = ["COMPANION_MODULE", "Handle", "Lowered", "Module", "lower", "lower_module", "module_needs_lowering", "needs_lowering"]
+
+
+def lower(wasm: bytes) -> bytes:
+    """The lowered form of a module; a module that does not need it comes back as it is.
+
+    The module is taken to be valid: lowering can turn code that confuses i32 and externref into valid code, so have an
+    engine validate an untrusted module first, as `Guest` does.
+
+    Args:
+        wasm: a core WebAssembly module in the binary format.
+
+    Returns:
+        A module without externref, which imports from the module ``externref`` what it needs in its place. What it was
+        stands in its custom section ``externref``.
+
+    Raises:
+        UnsupportedModuleError: the module is malformed, or uses a feature that lowering does not handle.
+    """
+    module = Module.parse(wasm)
+    return lower_module(module).wasm if module_needs_lowering(module) else wasm
+
+
+def needs_lowering(wasm: bytes) -> bool:
+    """Whether an externref can cross the module's boundary: in a function's type, an exported or imported table or
+    global.
+
+    Raises:
+        UnsupportedModuleError: the bytes are not a module of a supported kind.
+    """
+    return module_needs_lowering(Module.parse(wasm))
+
+
+def module_needs_lowering(module: Module) -> bool:
+    if any(t.has_externref for t in module.types):
+        return True
+    shared: list[object] = [i.type for i in module.imports]
+    for export in module.exports:
+        if export.kind == 1:
+            shared.append(module.tables[export.index])
+        elif export.kind == 3:
+            shared.append(module.globals[export.index])
+    return any(
+        (isinstance(x, TableType) and x.element == EXTERNREF) or (isinstance(x, Global) and x.type == EXTERNREF)
+        for x in shared
+    )
+

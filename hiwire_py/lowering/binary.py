@@ -1,0 +1,88 @@
+"""Reading and writing the WebAssembly binary format: LEB128 integers, vectors, names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import UnsupportedModuleError
+
+__all__ = ["Reader", "leb", "name", "section", "vector"]
+
+
+class Reader:
+    """A cursor over ``data[pos:end]``. Everything it reads comes from untrusted bytes and is checked."""
+
+    __slots__ = ("data", "end", "pos")
+
+    def __init__(self, data: bytes, pos: int = 0, end: int | None = None) -> None:
+        self.data = data
+        self.pos = pos
+        self.end = len(data) if end is None else end
+
+    def at(self, pos: int, end: int | None = None) -> Reader:
+        """A second cursor over the same bytes."""
+        return Reader(self.data, pos, self.end if end is None else end)
+
+    def byte(self) -> int:
+        if self.pos >= self.end:
+            raise UnsupportedModuleError(f"the module is truncated or malformed at byte {self.pos}")
+        self.pos += 1
+        return self.data[self.pos - 1]
+
+    def u32(self) -> int:
+        """An unsigned LEB128 integer of at most 32 bits."""
+        result = shift = 0
+        while True:
+            byte = self.byte()
+            result |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+            if shift > 28:
+                raise UnsupportedModuleError(f"malformed integer at byte {self.pos}")
+        if result > 0xFFFFFFFF:
+            raise UnsupportedModuleError(f"malformed integer at byte {self.pos}")
+        return result
+
+    def skip_leb(self) -> None:
+        """Step over an integer of any size and sign."""
+        while self.byte() >= 0x80:
+            pass
+
+    def take(self, count: int) -> bytes:
+        start = self.pos
+        if count > self.end - start:
+            raise UnsupportedModuleError(f"the module is truncated or malformed at byte {start}")
+        self.pos = start + count
+        return self.data[start : self.pos]
+
+    def name(self) -> str:
+        start = self.pos
+        try:
+            return self.take(self.u32()).decode()
+        except UnicodeDecodeError:
+            raise UnsupportedModuleError(f"malformed name at byte {start}") from None
+
+
+def leb(number: int) -> bytes:
+    """``number``, which is not negative, as unsigned LEB128."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def vector(items: Iterable[bytes]) -> bytes:
+    items = list(items)
+    return leb(len(items)) + b"".join(items)
+
+
+def name(text: str) -> bytes:
+    data = text.encode()
+    return leb(len(data)) + data
+
+
+def section(kind: int, body: bytes) -> bytes:
+    return bytes((kind,)) + leb(len(body)) + body

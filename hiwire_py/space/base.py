@@ -1,0 +1,323 @@
+"""Spaces: which Python objects guests hold, since when and how long, and how instances link.
+
+Instances that share a handle table, or import from each other, live in one space; others do not meet. A space keeps
+the objects its guests hold in a Python dict, where Python's cycle collector sees them; the engine gets only ids
+(`lowered`) or tokens (`tokens`).
+"""
+
+from __future__ import annotations
+
+import abc
+import weakref
+from collections.abc import Callable, Mapping
+from threading import get_ident
+from typing import Any, Union
+
+from .calls import Style, bind_export, bind_host
+from ..engines import Engine, Prepared, RawExtern
+from ..errors import ClosedError, ForgedRefError, GuestTrap, UnsupportedModuleError, WrongThreadError
+from ..lowering.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Import, Limits, TableType
+from ..values import EXTERNREF, FuncType, check_value, type_name
+
+__all__ = ["Extern", "Gate", "Instance", "Space"]
+
+_PAGE = 65536
+
+
+class Gate:
+    """Who may come in: the thread that owns a table or guest, until it is closed."""
+
+    __slots__ = ("__weakref__", "owner", "what")
+
+    def __init__(self, what: str) -> None:
+        self.owner: int | None = get_ident()
+        self.what = what
+
+    def check(self) -> None:
+        if get_ident() != self.owner:
+            self.refuse()
+
+    def refuse(self) -> None:
+        if self.owner is None:
+            raise ClosedError(f"this {self.what} is closed")
+        raise WrongThreadError(
+            f"this {self.what} belongs to the thread {self.owner} that made it, and was used by thread {get_ident()};"
+            " make one for each thread"
+        )
+
+
+class Extern:
+    """An export, as other instances of its space can import it.
+
+    Attributes:
+        kind: FUNCTION, TABLE, MEMORY or GLOBAL of `lowering.module`.
+        type: its type in the original module.
+        raw: the engine's form; for a lowered externref table the companion's handle.
+        owner: the instance, which must live as long as the extern is used.
+    """
+
+    __slots__ = ("kind", "name", "owner", "raw", "type")
+
+    def __init__(self, name: str, kind: int, type_: Any, raw: RawExtern, owner: Instance) -> None:
+        self.name = name
+        self.kind = kind
+        self.type = type_
+        self.raw = raw
+        self.owner = owner
+
+    @property
+    def space(self) -> Space:
+        return self.owner.space
+
+
+class Instance:
+    """A module's instance in a space, and all that must stay alive with it."""
+
+    def __init__(self, space: Space, prepared: Prepared, gate: Gate) -> None:
+        self.space = space
+        self.module = prepared.module
+        self.gate = gate
+        self.keep: list[object] = []  # the externs imported and, through them, the instances they come from
+        self.raw: Mapping[str, RawExtern] = {}
+        self.tables: dict[int, RawExtern] = {}  # lowered externref tables: index -> handle
+        self.owned: Any = None  # what the space releases when the instance goes
+        self.imported_tables = 0
+        self.index: dict[str, tuple[int, int]] = {e.name: (e.kind, e.index) for e in self.module.exports}
+
+    def extern(self, name: str) -> Extern:
+        """An export by name; KeyError if there is none."""
+        kind, index = self.index[name]
+        module = self.module
+        if kind == FUNCTION:
+            type_: Any = module.function_type(index)
+        else:
+            type_ = (module.tables, module.memories, module.globals)[kind - 1][index]
+        raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
+        return Extern(name, kind, type_, raw, self)
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """The Python function that calls the export ``name``."""
+        extern = self.extern(name)
+        raw = self.space.store.caller(extern.raw, extern.type)
+        function = bind_export(self.space, self.gate, raw, extern.type, name, extern)
+        return function
+
+
+class Space(abc.ABC):
+    """Base of the two kinds of space."""
+
+    style: Style
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.store = engine.store()
+        self.functions: list[Callable[..., Any]] = []  # host functions; the engine holds only their positions
+        self.objects: dict[Any, Any] = {}
+        self.flight: list[Any] = []
+        self.depth = 0  # calls from Python into guests of this space that have not returned
+        self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
+        self.thread = get_ident()
+        self.pending = False  # something waits for the outermost call to return
+        self.closing = False
+        self._gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+        self._ref = weakref.ref(self)
+
+    # ---- objects: what the boundary functions of calls.py use
+
+    @abc.abstractmethod
+    def hold(self, value: Any) -> Any:
+        """The engine's form of an externref for ``value``, which lives at least until the outermost call returns."""
+
+    @abc.abstractmethod
+    def leave(self) -> None:
+        """The outermost call has returned: release what no guest stored."""
+
+    @abc.abstractmethod
+    def release_since(self, mark: int) -> None:
+        """A nested call has returned: release what was made since ``flight`` had ``mark`` entries, if not stored."""
+
+    @abc.abstractmethod
+    def fault(self) -> BaseException | str | None:
+        """Why the engine's last trap happened, where it was on our account: an exception, or the trap's real kind."""
+
+    @abc.abstractmethod
+    def global_object(self, raw: Any) -> Any:
+        """The object of an externref global's value, as the engine gives it."""
+
+    @abc.abstractmethod
+    def live(self) -> int:
+        """How many objects the guests of this space hold."""
+
+    def explain(self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]) -> None:
+        """Raise the exception of this package that ``error``, out of a call of ``name``, stands for.
+
+        Returns when ``error`` should go on as it is: a host function raised it.
+        """
+        raised, self.raised = self.raised, None
+        if error is raised:
+            return
+        if isinstance(error, KeyError):
+            value = error.args[0]
+            raise ForgedRefError(f"{name}() gave the externref {value:#x}, but no such object was given to the guest") from None
+        if not isinstance(error, Exception):
+            return
+        kind = self.engine.trap_kind(error)
+        if kind is None:
+            for i, (value, code) in enumerate(zip(args, functype.params)):
+                check_value(value, code, f"argument {i + 1} of {name}()")
+            return
+        fault = self.fault()
+        if isinstance(fault, BaseException):
+            raise fault from error
+        kind = fault or kind
+        advice = " (infinite recursion?)" if kind == "call stack exhausted" else ""
+        raise GuestTrap(f"{name}() trapped: {kind}{advice}", kind) from error
+
+    def close(self) -> None:
+        """Let no one in any more, and drop all objects: now, or when the running call returns."""
+        for gate in self._gates:
+            gate.owner = None
+        self.closing = self.pending = True
+        if not self.depth:
+            self.leave()
+
+    def _drop_everything(self) -> None:
+        self.functions.clear()
+        self.flight.clear()
+        self.objects.clear()
+
+    # ---- instances
+
+    def instantiate(self, prepared: Prepared, imports: Callable[[Import], Any], gate: Gate, what: str) -> Instance:
+        """Make an instance.
+
+        Args:
+            prepared: the module, of this space's engine.
+            imports: for each import what to give: a Python callable, an `Extern`, a number for an immutable global.
+                LookupError says that there is none.
+            gate: for the instance's functions.
+            what: names the module in errors.
+
+        Raises:
+            UnsupportedModuleError: imports are missing or do not fit.
+        """
+        instance = Instance(self, prepared, gate)
+        self._gates.add(gate)
+        missing: list[str] = []
+        given: list[Any] = []
+        for wanted in prepared.module.imports:
+            try:
+                given.append(imports(wanted))
+            except LookupError:
+                missing.append(f"{KINDS[wanted.kind]} {wanted}{wanted.type if wanted.kind == FUNCTION else ''}")
+        if missing:
+            raise UnsupportedModuleError(f"{what} imports what it was not given: {', '.join(missing)}")
+        raw = {}
+        for wanted, value in zip(prepared.module.imports, given):
+            extern = self._import(instance, wanted, value)
+            if extern is not None:
+                raw[wanted.module, wanted.name] = extern
+            instance.imported_tables += wanted.kind == TABLE
+        self._add_imports(instance, prepared, raw)
+        instance.keep.append(raw)
+        self.depth += 1  # the start function may call host functions
+        try:
+            instance.raw = self.store.instantiate(prepared, raw)
+        except Exception as error:
+            self.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
+            if self.engine.is_link_error(error):
+                raise UnsupportedModuleError(f"{what} cannot be linked: {' '.join(str(error).split())}") from error
+            raise
+        finally:
+            self.depth -= 1
+            if not self.depth:
+                self.leave()
+        self._own(instance, prepared)
+        return instance
+
+    def _import(self, instance: Instance, wanted: Import, value: Any) -> RawExtern | None:
+        extern = getattr(value, "__keep__", value)
+        if isinstance(extern, Extern) and extern.kind == wanted.kind and extern.space is self:
+            _check_fit(wanted, extern)
+            instance.keep.append(extern.owner)
+            if wanted.kind == TABLE and isinstance(extern.type, TableType) and extern.type.element == EXTERNREF:
+                return self._import_table(instance, extern)
+            return extern.raw
+        if wanted.kind == FUNCTION:
+            if not callable(value):
+                raise TypeError(f"import {wanted} must be a callable, not {type(value).__name__}")
+            assert isinstance(wanted.type, FuncType)
+            return self.host_function(value, wanted.type, str(wanted))
+        if wanted.kind == GLOBAL and isinstance(wanted.type, Global) and not isinstance(value, Extern):
+            if wanted.type.mutable:
+                raise TypeError(f"import {wanted} is a mutable global: only another guest's export fits")
+            number = check_value(value, wanted.type.type, f"import {wanted}")
+            if wanted.type.type == EXTERNREF:
+                return self._import_reference(instance, number)
+            return self.store.constant(wanted.type.type, number)
+        if isinstance(extern, Extern):
+            where = "another engine, table or guest" if extern.kind == wanted.kind else f"a {KINDS[extern.kind]}"
+            raise TypeError(f"import {wanted} must be a {KINDS[wanted.kind]} of the same space, not of {where}")
+        raise TypeError(f"import {wanted} must be a {KINDS[wanted.kind]} of another guest, not {type(value).__name__}")
+
+    def host_function(self, function: Callable[..., Any], functype: FuncType, name: str) -> RawExtern:
+        """A Python callable as the engine imports it."""
+        self.functions.append(function)
+        trampoline = bind_host(self._ref, self.style, len(self.functions) - 1, functype, name)
+        return self.store.host_function(trampoline, functype)
+
+    @abc.abstractmethod
+    def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:
+        """An externref table of another instance; None where lowering made it a handle."""
+
+    @abc.abstractmethod
+    def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
+        """An immutable externref global that holds ``value``."""
+
+    @abc.abstractmethod
+    def _add_imports(self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]) -> None:
+        """Add what lowering made the module import."""
+
+    def _own(self, instance: Instance, prepared: Prepared) -> None:
+        """Arrange for the release of what the instance's tables and globals hold, when the instance is gone."""
+        return None
+
+    def disown(self, instance: Instance) -> None:
+        """The instance is closed: release now what its tables and globals hold, or when the running call returns."""
+        return None
+
+    @abc.abstractmethod
+    def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
+        """get(index), set(index, ref), size() and grow(ref, count) of an externref table, in the engine's terms."""
+
+
+def _check_fit(wanted: Import, extern: Extern) -> None:
+    """Types must match as they were before lowering: to the engine, externref and i32 are the same then."""
+    have, want = extern.type, wanted.type
+    if isinstance(want, FuncType):
+        fits = have == want
+    elif isinstance(want, Global):
+        fits = (have.type, have.mutable) == (want.type, want.mutable)
+    elif isinstance(want, TableType):
+        fits = have.element == want.element and _within(have.limits, want.limits)
+    else:
+        fits = True  # memories: the engine knows their sizes now
+    if not fits:
+        raise UnsupportedModuleError(
+            f"import {wanted} is a {KINDS[wanted.kind]} of type {_describe(want)},"
+            f" but {extern.name!r} is of type {_describe(have)}"
+        )
+
+
+def _within(have: Limits, want: Limits) -> bool:
+    if want.maximum is None:
+        return True
+    return have.maximum is not None and have.maximum <= want.maximum
+
+
+def _describe(type_: Union[FuncType, TableType, Limits, Global]) -> str:
+    if isinstance(type_, TableType):
+        return f"table of {type_name(type_.element)} {tuple(type_.limits)}"
+    if isinstance(type_, Global):
+        return ("mutable " if type_.mutable else "") + type_name(type_.type)
+    return str(type_)

@@ -1,0 +1,216 @@
+"""The functions at the boundary, made for each WebAssembly type: calls into a guest, and host functions it calls.
+
+A call costs a few hundred nanoseconds in all, so there is no loop over parameter types in it: the source of a wrapper is
+written for its type once, compiled once, and bound to a space for each function.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any
+
+from ..errors import ClosedError, ForgedRefError
+from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
+
+__all__ = ["HostResultError", "bind_export", "bind_host"]
+
+_INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63) - 1)}
+
+_EXPORT = """\
+def bind(space, gate, raw, name, keep, get_ident, fix, NULL):
+    hold, leave, explain, objects = space.hold, space.leave, space.explain, space.objects
+    {prelude}
+    def {function}({params}):
+        if get_ident() != gate.owner:
+            gate.refuse()
+        space.depth += 1
+        mark = len(space.flight)
+        try:
+            {convert}
+            {call}
+        except BaseException as error:
+            explain(error, name, functype, ({args}))
+            raise
+        finally:
+            space.depth -= 1
+            {leave}
+    return {function}
+"""
+
+_HOST = """\
+def bind(space_ref, index, name, fix, NULL, gone, forged):
+    def {function}({params}):
+        space = space_ref()
+        if space is None:
+            raise gone(name)
+        try:
+            {convert}
+            result = space.functions[index]({args})
+            {result}
+        except BaseException as error:
+            space.raised = error
+            raise
+    return {function}
+"""
+
+
+class HostResultError(TypeError):
+    """A host function returned what its WebAssembly type does not allow."""
+
+
+def _check(value: str, code: int, what: str) -> str:
+    """Code that brings a value which Python gave to the form engines take."""
+    if code in _INTEGER_RANGES:
+        low, high = _INTEGER_RANGES[code]
+        return f"if {value}.__class__ is not int or not {low} <= {value} <= {high}: {value} = fix({value}, {code}, {what})"
+    if code in (F32, F64):
+        return f"if {value}.__class__ is not float: {value} = fix({value}, {code}, {what})"
+    if code == EXTERNREF:
+        return ""
+    return f"fix({value}, {code}, {what})"
+
+
+def _lines(lines: list[str], indent: int) -> str:
+    kept = [line for line in lines if line]
+    return ("\n" + " " * indent).join(kept) if kept else "pass"
+
+
+class Style:
+    """How externrefs look on the engine's side, as ids or as tokens, and what the end of a call does.
+
+    Attributes:
+        to_object: an expression that turns one, put in at ``{0}``, into its object.
+        leave: statements at the end of a call, when ``depth`` has been counted down.
+    """
+
+    def __init__(self, to_object: str, leave: str) -> None:
+        self.to_object = to_object
+        self.leave = leave
+
+
+LOWERED = Style(
+    "objects[{0}] if {0} else NULL",
+    "if space.depth:\n"
+    "                if len(space.flight) > mark:\n"
+    "                    space.release_since(mark)\n"
+    "            elif space.flight or space.words[space.head] != 1 or space.pending:\n"
+    "                leave()",
+)
+TOKENS = Style(
+    "objects[{0}.id] if {0} is not None else NULL",
+    "if not space.depth:\n                leave()",
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def _export_code(functype: FuncType, style: Style) -> Any:
+    params = [f"a{i}" for i in range(len(functype.params))]
+    convert = [_check(a, code, f'f"argument {i + 1} of {{name}}()"') for i, (a, code) in
+               enumerate(zip(params, functype.params))]
+    given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
+    call = f"raw({', '.join(given)})"
+    if functype.results == bytes((EXTERNREF,)):
+        body = [f"r = {call}", "return " + style.to_object.format("r")]
+    elif len(functype.results) > 1 and EXTERNREF in functype.results:
+        results = [f"r{i}" for i in range(len(functype.results))]
+        values = [style.to_object.format(r) if code == EXTERNREF else r for r, code in zip(results, functype.results)]
+        body = [f"{', '.join(results)} = {call}", f"return ({', '.join(f'({v})' for v in values)})"]
+    elif len(functype.results) > 1:
+        body = [f"return tuple({call})"]
+    else:
+        body = [f"return {call}"]
+    source = _EXPORT.format(
+        function="call",
+        prelude="functype = FuncType",
+        params=", ".join(params + ["/"] if params else []),
+        args="".join(f"{a}, " for a in params),
+        convert=_lines(convert, 12),
+        call=_lines(body, 12),
+        leave=style.leave,
+    )
+    return compile(source, "<hiwire_py export>", "exec")
+
+
+def bind_export(
+    space: Any, gate: Any, raw: Callable[..., Any], functype: FuncType, name: str, keep: object
+) -> Callable[..., Any]:
+    """A Python function that calls a guest's export.
+
+    Args:
+        space: whose instance exports it.
+        gate: says which thread may call, and whether the guest is still open.
+        raw: the engine's callable.
+        functype: the type before lowering.
+        name: for errors.
+        keep: kept alive as long as the function: what the instance needs.
+    """
+    names: dict[str, Any] = {"FuncType": functype}
+    exec(_export_code(functype, space.style), names)
+    function: Callable[..., Any] = names["bind"](space, gate, raw, name, keep, get_ident, check_value, NULL)
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"The guest's export {name}{functype}."
+    function.__keep__ = keep  # type: ignore[attr-defined]
+    return function
+
+
+@functools.lru_cache(maxsize=1024)
+def _host_code(functype: FuncType, style: Style) -> Any:
+    params = [f"a{i}" for i in range(len(functype.params))]
+    convert = []
+    if EXTERNREF in functype.params:
+        convert.append("objects = space.objects")
+    for a, code in zip(params, functype.params):
+        if code == EXTERNREF:
+            convert += [f"try: {a} = {style.to_object.format(a)}", f"except KeyError: raise forged({a}, name) from None"]
+    what = 'f"the result of host function {name}"'
+    if not functype.results:
+        result = ["return None"]
+    elif len(functype.results) == 1:
+        code = functype.results[0]
+        result = [_check("result", code, what), "return " + ("space.hold(result)" if code == EXTERNREF else "result")]
+    else:
+        count = len(functype.results)
+        values = [f"r{i}" for i in range(count)]
+        result = [
+            f"try: {', '.join(values)} = result",
+            f"except (TypeError, ValueError): raise wrong_count(result, {count}, name) from None",
+        ]
+        result += [_check(r, code, f'f"result {i + 1} of host function {{name}}"') for i, (r, code) in
+                   enumerate(zip(values, functype.results))]
+        held = [f"space.hold({r})" if code == EXTERNREF else r for r, code in zip(values, functype.results)]
+        result.append(f"return ({', '.join(held)})")
+    source = _HOST.format(
+        function="host",
+        params=", ".join(params),
+        args=", ".join(params),
+        convert=_lines(convert, 12),
+        result=_lines(result, 12),
+    )
+    return compile(source, "<hiwire_py host function>", "exec")
+
+
+def bind_host(space_ref: Callable[[], Any], style: Style, index: int, functype: FuncType, name: str) -> Callable[..., Any]:
+    """The function to give to the engine for ``space.functions[index]``.
+
+    Engines hold what they are given where Python's cycle collector cannot see it, so this holds the space weakly.
+    """
+    names: dict[str, Any] = {"wrong_count": _wrong_count}
+    exec(_host_code(functype, style), names)
+    function: Callable[..., Any] = names["bind"](space_ref, index, name, check_value, NULL, _gone, _forged)
+    return function
+
+
+def _gone(name: str) -> ClosedError:
+    return ClosedError(f"the guest called {name}, but what stood behind it was closed")
+
+
+def _forged(value: int, name: str) -> ForgedRefError:
+    return ForgedRefError(
+        f"the guest passed {value & 0xFFFFFFFF:#010x} to {name} as an externref, but it was given no such object", value
+    )
+
+
+def _wrong_count(result: object, count: int, name: str) -> HostResultError:
+    return HostResultError(f"host function {name} must return {count} results, as a tuple or list; it returned {result!r}")

@@ -1,0 +1,274 @@
+"""The space of lowered modules: ids in place of externrefs, counted by the companion.
+
+An id lives from the moment Python passes an object to a guest. It is *in flight* until the outermost call from Python
+returns; by then either a table slot or a global holds it, or it is released. Ids whose last slot was cleared are
+*zombies* and are released at the same moment. So an object dies right after the call in which its last reference went,
+whatever Python's or the engine's garbage collector does.
+
+Nothing that can run foreign code (a finalizer, say) happens before the bookkeeping is in order: dead objects are
+collected in a list, and dropped last.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+import weakref
+from collections.abc import Callable
+from importlib import resources
+from threading import get_ident
+from typing import Any, NamedTuple
+
+from .calls import LOWERED
+from ..engines import Engine, Prepared, RawExtern
+from ..errors import ForgedRefError, TableFullError
+from ..lowering.code import HELPERS
+from ..lowering.rewrite import COMPANION_MODULE
+from .base import Extern, Instance, Space
+from ..values import I32, NULL
+
+__all__ = ["LoweredSpace"]
+
+# The layout of ids and records: c/companion/companion.c.
+_INDEX_BITS = 26
+_INDEX = (1 << _INDEX_BITS) - 1
+_GENERATION = 1 << _INDEX_BITS
+_RECORD_WORDS = 4
+_FIRST_RESERVE = 1024
+_FREE_CHUNK = 1024
+_END = 1  # of the zombie list
+_NO_MAXIMUM = -1
+_FAULT_BOUNDS, _FAULT_FORGED = 1, 2
+
+
+class _Owned:
+    """What an instance's tables and globals hold on to in the companion.
+
+    Its finalizer, on whatever thread, only queues: the space frees the tables when none of its guests runs.
+    """
+
+    def __init__(self, space: LoweredSpace) -> None:
+        self.space = weakref.ref(space)
+        self.tables: list[int] = []
+        self.pins: list[int] = []  # ids held by immutable globals
+        self.globals: list[RawExtern] = []  # mutable externref globals
+
+    def __del__(self) -> None:
+        space = self.space()
+        if space is not None and not space.closing and (self.tables or self.pins or self.globals):
+            space.orphans.append(_Remains(self.tables, self.pins, self.globals))
+            space.pending = True
+            if not space.depth and get_ident() == space.thread:
+                space.leave()
+
+
+class _Remains(NamedTuple):
+    tables: list[int]
+    pins: list[int]
+    globals: list[RawExtern]
+
+
+class LoweredSpace(Space):
+    style = LOWERED
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.free: list[int] = []  # ids to give out, as signed integers
+        self._capacity = 0  # indexes the companion has records for
+        self._made = 1  # indexes that have been given an id; 0 stands for null
+        self.orphans: list[_Remains] = []  # of instances that are gone
+        companion = resources.files("hiwire_py").joinpath("wasm/hiwire-companion.wasm").read_bytes()
+        prepared = engine.prepare(companion)
+        self._companion = self.store.instantiate(prepared, {})
+        self._raw = {
+            e.name: self.store.caller(self._companion[e.name], prepared.module.function_type(e.index))
+            for e in prepared.module.exports
+            if e.kind == 0
+        }
+        self.head = self._raw["state"]() // 4
+        self._reserve(_FIRST_RESERVE)
+
+    # ---- ids
+
+    def _reserve(self, count: int) -> None:
+        address = self._raw["reserve"](count)
+        if not address:
+            raise MemoryError(f"no memory for {count} externref ids")
+        self._capacity = count
+        self.records = (address & 0xFFFFFFFF) // 4
+        memory = self._companion["memory"]
+        size = self.store.memory_size(memory)
+        buffer = (ctypes.c_char * size).from_address(self.store.memory_address(memory))
+        self.words = memoryview(buffer).cast("B").cast("i")
+
+    def _more_ids(self) -> None:
+        first = self._made
+        last = min(first + _FREE_CHUNK, self._capacity)
+        if first == last:
+            if self._capacity > _INDEX:
+                raise MemoryError(f"a guest holds {self._capacity} objects, and there are no more ids")
+            self._reserve(self._capacity * 2)
+            last = first + _FREE_CHUNK
+        # Generations start anywhere, so that a guest cannot guess the ids of objects it was not given.
+        for index in range(last - 1, first - 1, -1):
+            id_ = random.getrandbits(32 - _INDEX_BITS) << _INDEX_BITS | index
+            self.free.append(id_ - (1 << 32) if id_ >> 31 else id_)
+        self._made = last
+
+    def hold(self, value: Any) -> int:
+        if value is NULL:
+            return 0
+        if not self.free:
+            self._more_ids()
+        id_ = self.free.pop()
+        self.objects[id_] = value
+        self.words[self.records + (id_ & _INDEX) * _RECORD_WORDS] = id_
+        self.flight.append(id_)
+        return id_
+
+    def _release(self, id_: int) -> Any:
+        """Take the id out of service; the object, for the caller to drop when all is in order."""
+        value = self.objects.pop(id_)
+        self.words[self.records + (id_ & _INDEX) * _RECORD_WORDS] = 0
+        next_ = id_ + _GENERATION
+        self.free.append(next_ - (1 << 32) if next_ >= 1 << 31 else next_)
+        return value
+
+    def leave(self) -> None:
+        words, records = self.words, self.records
+        dead = []
+        if self.pending:
+            self.pending = False
+            self._bury()
+            if self.closing:
+                self._drop_everything()
+                return
+        flight = self.flight
+        if flight:
+            self.flight = []
+            for id_ in flight:
+                if not words[records + (id_ & _INDEX) * _RECORD_WORDS + 1]:
+                    dead.append(self._release(id_))
+        link = words[self.head]
+        if link != _END:
+            words[self.head] = _END
+            while link != _END:
+                at = records + (link >> 1) * _RECORD_WORDS
+                id_, holders, link = words[at], words[at + 1], words[at + 2]
+                words[at + 2] = 0
+                if not holders and id_:  # 0: it was in flight too, and is released
+                    dead.append(self._release(id_))
+        if dead:
+            # A finalizer may call the guest, or come here again through another object's death.
+            dead.clear()
+
+    def release_since(self, mark: int) -> None:
+        # All calls further out stood still meanwhile, so what was made since cannot be in their locals.
+        words, records = self.words, self.records
+        made = self.flight[mark:]
+        del self.flight[mark:]
+        dead = []
+        for id_ in made:
+            if not words[records + (id_ & _INDEX) * _RECORD_WORDS + 1]:
+                dead.append(self._release(id_))
+        dead.clear()
+
+    def fault(self) -> BaseException | str | None:
+        why = self.words[self.head + 1]
+        if not why:
+            return None
+        self.words[self.head + 1] = 0
+        if why == _FAULT_FORGED:
+            return ForgedRefError("the guest stored an externref that it was not given: it forged an id")
+        return "out of bounds table access"
+
+    def global_object(self, raw: Any) -> Any:
+        return self.objects[raw] if raw else NULL
+
+    def live(self) -> int:
+        return len(self.objects)
+
+    # ---- instances
+
+    def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:
+        instance.tables[instance.imported_tables] = extern.raw
+        return None
+
+    def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
+        self.depth += 1
+        try:
+            id_ = self.hold(value)
+            self._raw["pin"](id_)
+        finally:
+            self.depth -= 1
+        self._owned(instance).pins.append(id_)
+        return self.store.constant(I32, id_)
+
+    def _owned(self, instance: Instance) -> _Owned:
+        if instance.owned is None:
+            instance.owned = _Owned(self)
+        owned: _Owned = instance.owned
+        return owned
+
+    def _add_imports(self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]) -> None:
+        if prepared.lowered is None:
+            return
+        for helper in HELPERS:
+            raw[COMPANION_MODULE, helper] = self._companion[helper]
+        for wanted in prepared.lowered.handles:
+            limits, table = wanted.limits, wanted.table
+            handle = instance.tables.get(table) if table is not None else None
+            if handle is None:
+                maximum = _NO_MAXIMUM if limits.maximum is None else limits.maximum
+                handle = self._raw["table"](_signed(limits.minimum), _signed(maximum))
+                if not handle:
+                    raise TableFullError(f"no memory for a table of {limits.minimum} externrefs")
+                self._owned(instance).tables.append(handle)
+                if table is not None:
+                    instance.tables[table] = handle
+            raw[COMPANION_MODULE, wanted.name] = self.store.constant(I32, handle)
+        instance.keep.append(self._companion)
+
+    def _own(self, instance: Instance, prepared: Prepared) -> None:
+        if prepared.lowered is not None and prepared.lowered.globals:
+            globals_ = (instance.raw[name] for name in prepared.lowered.globals.values())
+            self._owned(instance).globals.extend(globals_)
+
+    def disown(self, instance: Instance) -> None:
+        # Other instances may still call into this one: its tables are emptied here, and freed with the instance.
+        owned: _Owned | None = instance.owned
+        if owned is not None:
+            for handle in owned.tables:
+                self._raw["drop"](handle)
+            self._clear_globals(owned.globals)
+            if not self.depth:
+                self.leave()
+
+    def _clear_globals(self, globals_: list[RawExtern]) -> None:
+        for global_ in globals_:
+            id_ = self.store.global_get(global_)
+            if id_:
+                self.store.global_set(global_, 0)
+                self._raw["unpin"](id_)
+
+    def _bury(self) -> None:
+        orphans, self.orphans = self.orphans, []
+        for remains in orphans:
+            for handle in remains.tables:
+                self._raw["free"](handle)
+            for id_ in remains.pins:
+                self._raw["unpin"](id_)
+            self._clear_globals(remains.globals)
+
+    def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
+        raw, handle = self._raw, extern.raw
+        return {
+            "get": lambda index: raw["get"](index, handle),
+            "set": lambda index, id_: raw["set"](index, id_, handle),
+            "size": lambda: raw["size"](handle),
+            "grow": lambda id_, count: raw["grow"](id_, count, handle),
+        }
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 32) if number >= 1 << 31 else number

@@ -1,0 +1,98 @@
+"""The space of an engine whose binding passes externrefs.
+
+The engine is given tokens, not the objects: its references are roots that Python's cycle collector cannot see through,
+and an object which holds its own guest would never die. A token knows only its number; the dict ``objects`` of the
+space has the object. When the engine drops a token, which it may do at any time, the number is queued, and the object
+goes when no guest call is on the way.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from .calls import TOKENS
+from ..engines import Engine, Prepared, RawExtern
+from .base import Extern, Instance, Space
+from ..values import EXTERNREF, NULL
+
+__all__ = ["TokenSpace"]
+
+# Released objects that may wait inside a long call before a host function's turn drops them.
+_WAITING = 1024
+
+
+class _Token:
+    """What the engine holds for an object."""
+
+    __slots__ = ("id", "released")
+
+    def __init__(self, id_: int, released: weakref.ref[deque[int]]) -> None:
+        self.id = id_
+        self.released = released
+
+    def __del__(self) -> None:
+        released = self.released()
+        if released is not None:
+            released.append(self.id)
+
+
+class TokenSpace(Space):
+    style = TOKENS
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._next = 1
+        self._released: deque[int] = deque()  # numbers of tokens that the engine dropped
+        self._released_ref = weakref.ref(self._released)
+
+    def hold(self, value: Any) -> _Token | None:
+        if value is NULL:
+            return None
+        if len(self._released) > _WAITING:
+            self._drop_released()
+        id_ = self._next
+        self._next = id_ + 1
+        self.objects[id_] = value
+        return _Token(id_, self._released_ref)
+
+    def leave(self) -> None:
+        if self.closing:
+            self._drop_everything()
+            return
+        self.store.collect()
+        if self._released:
+            self._drop_released()
+
+    def release_since(self, mark: int) -> None:
+        """Never called: the engine knows what its frames hold."""
+
+    def _drop_released(self) -> None:
+        dead = []
+        released, objects = self._released, self.objects
+        while released:
+            dead.append(objects.pop(released.popleft(), None))
+        dead.clear()
+
+    def fault(self) -> BaseException | str | None:
+        return None
+
+    def global_object(self, raw: Any) -> Any:
+        return NULL if raw is None else self.objects[raw.id]
+
+    def live(self) -> int:
+        return len(self.objects)
+
+    def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:
+        return extern.raw
+
+    def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
+        return self.store.constant(EXTERNREF, self.hold(value))
+
+    def _add_imports(self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]) -> None:
+        return None
+
+    def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
+        return self.store.table_operations(extern.raw)

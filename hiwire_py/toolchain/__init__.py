@@ -1,0 +1,24 @@
+"""The toolchain: finds what can compile C to WebAssembly on this machine, and builds the modules with it."""
+
+from __future__ import annotations
+
+from hiwire_py.toolchain.build import (
+    CONTAINERS,
+    TOOLCHAINS,
+    BuildReport,
+    BuiltFile,
+    build,
+    check_sources,
+)
+from hiwire_py.toolchain.compilers import Compiler, find_compiler
+
+__all__ = [
+    "CONTAINERS",
+    "TOOLCHAINS",
+    "BuildReport",
+    "BuiltFile",
+    "Compiler",
+    "build",
+    "check_sources",
+    "find_compiler",
+]

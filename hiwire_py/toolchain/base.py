@@ -1,0 +1,147 @@
+"""The image that a container build starts from, also where no registry can be reached.
+
+Debian's own archive holds everything that its official image does: ``mmdebstrap`` makes a root file system of it, from
+the mirror that this machine's apt uses. The compiler, which is pinned, decides the bytes of the modules; that the rest
+of such a root may be younger or older than the official image changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hiwire_py.errors import ToolchainError
+from hiwire_py.toolchain.containers import Engine, cache_dir
+from hiwire_py.toolchain.process import Log, Unusable, ask, run
+
+__all__ = ["debian_mirror", "ensure_base"]
+
+_RELEASE = "trixie"
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_FORMAT = "$(REPO_URI)|$(ORIGIN)|$(LABEL)|$(COMPONENT)"
+
+
+def ensure_base(engine: Engine, dockerfile: Path, log: Log) -> str:
+    """Makes sure that the engine has Debian 13 and can run it.
+
+    Args:
+        engine: one that answers.
+        dockerfile: names the official image and the pinned compiler.
+
+    Returns:
+        The name of the image: the official one where a registry has it, else one made here.
+
+    Raises:
+        Unusable: there is no way to a base image, or containers do not run.
+    """
+    official = _argument(dockerfile, "BASE")
+    made = f"localhost/hiwire-debian:{_RELEASE}-{_key(dockerfile)}"
+    for image in (official, made):
+        if engine.has(image):
+            engine.try_run(image)
+            return image
+    try:
+        log(f"{engine.name}: fetching {official}")
+        engine.pull(official)
+    except Unusable as error:
+        log(f"{engine.name}: no base image from a registry: {error}")
+        try:
+            engine.load(_root(dockerfile, log), made)
+        except Unusable as other:
+            raise Unusable(f"no base image: {error}; and none can be made here: {other}") from None
+        official = made
+    engine.try_run(official)
+    return official
+
+
+def debian_mirror() -> str:
+    """The Debian archive that apt of this machine is set up to use.
+
+    Raises:
+        Unusable: there is no apt, or none of its sources is Debian's main archive.
+    """
+    with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
+        lists = Path(scratch, "lists")
+        (lists / "partial").mkdir(parents=True)
+        # Who publishes a source is known from its index. Machines without indexes get them into a scratch directory.
+        for options in ([], ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={scratch}"]):
+            if options:
+                ask(["apt-get", *options, "-q", "update"], timeout=180.0)
+            targets = ask(["apt-get", *options, "indextargets", "--format", _FORMAT, "Created-By: Packages"])
+            for line in targets.splitlines():
+                uri, *rest = line.split("|")
+                if rest == ["Debian", "Debian", "main"] and re.match(r"(https?|file|copy):", uri):
+                    return uri
+    raise Unusable("apt here has no source that is the main archive of Debian")
+
+
+def _root(dockerfile: Path, log: Log) -> Path:
+    """A tar file with the root file system, from the cache or new."""
+    if shutil.which("mmdebstrap") is None:
+        raise Unusable("no mmdebstrap on PATH")
+    if not _KEYRING.exists():
+        raise Unusable(f"{_KEYRING} is missing (package debian-archive-keyring)")
+    mirror = debian_mirror()
+    key = hashlib.sha256(mirror.encode()).hexdigest()[:8]
+    kept = cache_dir() / f"debian-{_RELEASE}-{_key(dockerfile)}-{key}.tar"
+    if kept.exists():
+        log(f"taking {kept}")
+        return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(kept) as new:
+        command = ["mmdebstrap", "--variant=minbase", "--format=tar", f"--architectures={_architecture()}"]
+        for key, proxy in _proxies():
+            command.append(f'--aptopt={key} "{proxy}"')
+        # What belongs to this machine stays out; the engine brings its own.
+        command.append('--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"')
+        source = f"deb [signed-by={_KEYRING}] {mirror} {_RELEASE} main"
+        try:
+            run([*command, _RELEASE, str(new), source], log=log, what=f"making a root of Debian {_RELEASE}")
+        except ToolchainError as error:
+            raise Unusable(str(error)) from None
+    # Roots of other pins would never be used again.
+    for other in kept.parent.glob("debian-*.tar"):
+        if other != kept:
+            other.unlink(missing_ok=True)
+    return kept
+
+
+def _proxies() -> Iterator[tuple[str, str]]:
+    for key in ("Acquire::http::Proxy", "Acquire::https::Proxy"):
+        found = re.search(r"PROXY='(.+)'", ask(["apt-config", "shell", "PROXY", key]))
+        if found:
+            yield key, found[1]
+
+
+def _architecture() -> str:
+    return ask(["dpkg", "--print-architecture"]).strip()
+
+
+def _argument(dockerfile: Path, name: str) -> str:
+    """The default of an ARG of the Dockerfile."""
+    found = re.search(rf"^ARG {name}=(\S+)$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
+    if found is None:
+        raise ToolchainError(f"{dockerfile} has no line `ARG {name}=...`; the build needs to know it")
+    return found[1]
+
+
+def _key(dockerfile: Path) -> str:
+    """The pinned version, in letters that tags and file names may have."""
+    return re.sub(r"[^0-9a-zA-Z.]+", "-", _argument(dockerfile, "LLVM_VERSION"))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file that becomes ``path`` when all went well: an interrupted run leaves no half of one."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.tar")
+    try:
+        yield new
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

@@ -1,0 +1,225 @@
+"""``build()``: makes the WebAssembly modules with the best toolchain that this machine has.
+
+A container engine comes first, because the container pins the compiler, so that the bytes are those of the package. A
+compiler of the machine makes modules that do the same in slightly different bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hiwire_py.errors import ToolchainError
+from hiwire_py.toolchain.base import ensure_base
+from hiwire_py.toolchain.containers import ENGINES, Engine, engine
+from hiwire_py.toolchain.local import local_compiler, make
+from hiwire_py.toolchain.process import Log, Unusable, silent
+
+__all__ = ["CONTAINERS", "SUMS", "TOOLCHAINS", "BuildReport", "BuiltFile", "build", "check_sources", "format_sums"]
+
+CONTAINERS = ENGINES
+TOOLCHAINS = (*CONTAINERS, "clang", "zig")
+"""In the order in which they are tried."""
+
+SUMS = "SHA256SUMS"
+_DOCKERFILE = "Dockerfile.clang17"
+_MOST_PAGES = 32768
+
+_WAYS = """ways to get a toolchain:
+    docker or podman    with a running engine
+    buildah             apt install buildah mmdebstrap (as root; needs no running engine)
+    clang 17 or newer   apt install clang-19 lld-19 llvm-19 libclang-rt-19-dev-wasm32 make
+    zig                 pip install ziglang, and make (no root needed)"""
+
+
+@dataclass(frozen=True)
+class BuiltFile:
+    """One file that a build made."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        toolchain: its name, one of ``TOOLCHAINS``.
+        version: of the engine or compiler, as it gives it itself.
+        rejected: (name, why) of those tried before it.
+        out_dir: where the files are.
+        files: in the order of their names.
+    """
+
+    toolchain: str
+    version: str
+    rejected: tuple[tuple[str, str], ...]
+    out_dir: Path
+    files: tuple[BuiltFile, ...]
+
+    def describe(self) -> str:
+        """The report in lines for people."""
+        lines = [f"built with {self.toolchain} {self.version}"]
+        lines += [f"    not {name}: {why}" for name, why in self.rejected]
+        lines += [f"{file.sha256[:16]}  {file.size:8}  {self.out_dir / file.name}" for file in self.files]
+        return "\n".join(lines)
+
+
+def build(
+    out_dir: str | Path,
+    *,
+    toolchain: str | Sequence[str] | None = None,
+    static_pages: int = 64,
+    source: str | Path | None = None,
+    log: Log = silent,
+) -> BuildReport:
+    """Builds every module, the library and its header into a directory, with a file of SHA-256 sums.
+
+    Args:
+        out_dir: made if it is missing; files of the same names are replaced, when all are built.
+        toolchain: the one to use, or several to try in turn; None: docker, podman, buildah, clang, zig.
+        static_pages: slots of the static_pages module, in pages of 1024; from 1 to 32768.
+        source: the checkout; None: the one that this package is in.
+        log: is called with each line of progress.
+
+    Raises:
+        ToolchainError: no toolchain can be used, or the one taken failed.
+        ValueError: ``static_pages`` is out of range.
+    """
+    if not 1 <= static_pages <= _MOST_PAGES:
+        raise ValueError(f"static_pages is {static_pages}; a table has from 1 to {_MOST_PAGES} pages of 1024 slots")
+    root = _source(source)
+    names = _names(toolchain, TOOLCHAINS)
+    rejected: list[tuple[str, str]] = []
+    version, work = _choose(names, root, log, rejected)
+    taken = names[len(rejected)]
+    log(f"building with {taken} {version}")
+    target = Path(out_dir)
+    with tempfile.TemporaryDirectory(prefix="hiwire-build-") as scratch:
+        made = Path(scratch, "out")
+        made.mkdir()
+        work(made, static_pages)
+        files = tuple(_describe(path) for path in sorted(made.iterdir()) if path.is_file())
+        target.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            _replace(made / file.name, target / file.name)
+    (target / SUMS).write_text(format_sums(files), encoding="ascii")
+    return BuildReport(taken, version, tuple(rejected), target, files)
+
+
+def check_sources(
+    *, toolchain: str | Sequence[str] | None = None, source: str | Path | None = None, log: Log = silent
+) -> str:
+    """Compiles the C sources in the container for every target and language that they promise.
+
+    Returns:
+        The name of the container engine it took.
+
+    Raises:
+        ToolchainError: no engine works, or a source does not compile without a warning.
+    """
+    root = _source(source)
+    names = _names(toolchain, CONTAINERS)
+    rejected: list[tuple[str, str]] = []
+    for name in names:
+        try:
+            taken, base = _container(name, root, log)
+        except Unusable as error:
+            rejected.append((name, str(error)))
+            continue
+        taken.build(root, _DOCKERFILE, {"BASE": base}, target="check", out=None, log=log)
+        return name
+    raise _none(rejected)
+
+
+def format_sums(files: Sequence[BuiltFile]) -> str:
+    """The sums of the modules in the form that ``sha256sum --check`` reads."""
+    return "".join(f"{file.sha256}  {file.name}\n" for file in files if file.name.endswith(".wasm"))
+
+
+_Work = Callable[[Path, int], None]
+
+
+def _choose(
+    names: Sequence[str], root: Path, log: Log, rejected: list[tuple[str, str]]
+) -> tuple[str, _Work]:
+    """The first toolchain that can be used: its version, and a function that builds into a directory."""
+    for name in names:
+        try:
+            if name in CONTAINERS:
+                taken, base = _container(name, root, log)
+                return taken.version, _in_container(taken, base, root, log)
+            compiler = local_compiler(name)
+        except Unusable as error:
+            rejected.append((name, str(error)))
+            log(f"not {name}: {error}")
+            continue
+
+        def work(out: Path, static_pages: int) -> None:
+            objects = out.parent / "work"
+            make(compiler, root, objects, static_pages=static_pages, log=log)
+            for path in objects.iterdir():
+                if path.is_file():
+                    shutil.copy(path, out)
+
+        return f"(clang {'.'.join(map(str, compiler.version))})", work
+    raise _none(rejected)
+
+
+def _container(name: str, root: Path, log: Log) -> tuple[Engine, str]:
+    taken = engine(name)
+    taken.probe()
+    return taken, ensure_base(taken, root / _DOCKERFILE, log)
+
+
+def _in_container(taken: Engine, base: str, root: Path, log: Log) -> _Work:
+    def work(out: Path, static_pages: int) -> None:
+        arguments = {"BASE": base, "STATIC_PAGES": str(static_pages)}
+        taken.build(root, _DOCKERFILE, arguments, target=None, out=out, log=log)
+
+    return work
+
+
+def _names(toolchain: str | Sequence[str] | None, known: Sequence[str]) -> Sequence[str]:
+    names = known if toolchain is None else (toolchain,) if isinstance(toolchain, str) else tuple(toolchain)
+    for name in names:
+        if name not in known:
+            raise ToolchainError(f"there is no toolchain {name!r} for this; there is {', '.join(known)}")
+    return names
+
+
+def _none(rejected: Sequence[tuple[str, str]]) -> ToolchainError:
+    if len(rejected) == 1:
+        name, why = rejected[0]
+        return ToolchainError(f"toolchain {name} cannot be used: {why}\n{_WAYS}")
+    reasons = "".join(f"    {name}: {why}\n" for name, why in rejected)
+    return ToolchainError(f"no toolchain that can build WebAssembly modules was found:\n{reasons}{_WAYS}")
+
+
+def _source(source: str | Path | None) -> Path:
+    root = Path(__file__).resolve().parents[2] if source is None else Path(source).resolve()
+    for needed in ("c/Makefile", _DOCKERFILE):
+        if not (root / needed).exists():
+            raise ToolchainError(
+                f"{root} has no {needed}: the C sources are part of a checkout, not of an installed package; "
+                "the modules that the package brings are built already"
+            )
+    return root
+
+
+def _describe(path: Path) -> BuiltFile:
+    contents = path.read_bytes()
+    return BuiltFile(path.name, len(contents), hashlib.sha256(contents).hexdigest())
+
+
+def _replace(made: Path, target: Path) -> None:
+    """Through a neighbour, so that whoever has the old file open keeps it whole."""
+    new = target.with_name(f".{target.name}.new")
+    shutil.copyfile(made, new)
+    new.replace(target)

@@ -1,0 +1,295 @@
+"""Finds a C compiler that can make WebAssembly, and calls it.
+
+Two will do: clang 17 or newer with its wasm-ld, and the clang inside Zig, which ``pip install ziglang`` brings to any
+platform. Both are called the same way here: one object file per source, then wasm-ld. Only for WASI does the compiler
+driver link, since it alone knows where its C library is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hiwire_py.errors import ToolchainError
+
+__all__ = ["FREESTANDING", "MINIMUM_CLANG", "PREFERRED_CLANG", "WASI", "Compiler", "find_compiler"]
+
+FREESTANDING = "wasm32-unknown-unknown"
+WASI = "wasm32-wasi"
+
+MINIMUM_CLANG = 17
+"""The first clang with the table builtins that hiwire uses."""
+
+PREFERRED_CLANG = 17
+"""The clang that the committed modules are built with."""
+
+_ZIG_TARGETS = {FREESTANDING: "wasm32-freestanding", WASI: "wasm32-wasi"}
+_LANGUAGES = {".c": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++"}
+_STANDARDS = {"c": "-std=c11", "c++": "-std=c++17"}
+_ADVICE = (
+    "Ways to get a compiler: `pip install ziglang` (any platform, no root); on Debian 13 or Ubuntu 24.04 "
+    "`apt-get install clang-17 lld-17`; elsewhere LLVM 17 or newer with lld. HIWIRE_CLANG=PATH forces a clang."
+)
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C compiler with a WebAssembly linker.
+
+    ``name`` is "clang" or "zig"; ``command`` and ``linker`` start the compiler driver and wasm-ld; ``version`` is that of
+    the clang, also inside Zig.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    linker: tuple[str, ...]
+    version: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        return f"{self.name} (clang {'.'.join(map(str, self.version))}, {shlex.join(self.command)})"
+
+    def objects(
+        self,
+        sources: Iterable[str | os.PathLike[str]],
+        directory: str | os.PathLike[str],
+        *,
+        target: str = FREESTANDING,
+        options: Sequence[str] = (),
+        language: str | None = None,
+    ) -> list[Path]:
+        """Compiles each source to an object file.
+
+        Args:
+            sources: C or C++ files; the language is told from the suffix.
+            directory: where the object files go; it is made if need be.
+            target: ``FREESTANDING``, ``WASI`` or another triple that the compiler knows.
+            options: compiler options, after those of this module, so that they win.
+            language: "c" or "c++", instead of what the suffix says.
+
+        Returns:
+            The object files, in the order of the sources.
+
+        Raises:
+            ToolchainError: the compiler reported an error; the message holds its output.
+        """
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        made = []
+        for number, source in enumerate(map(Path, sources)):
+            spoken = language or _LANGUAGES.get(source.suffix)
+            if spoken not in _STANDARDS:
+                raise ToolchainError(f"{source}: not a C or C++ source file (suffixes: {', '.join(_LANGUAGES)})")
+            output = folder / f"{number:02}-{source.stem}.o"  # numbered: two folders may hold files of one name
+            self._run(
+                [*self.command, *self._target(target), "-x", spoken, _STANDARDS[spoken], *options, "-c", source, "-o", output],
+                f"cannot compile {source.name}",
+            )
+            made.append(output)
+        return made
+
+    def link(
+        self,
+        objects: Iterable[str | os.PathLike[str]],
+        output: str | os.PathLike[str],
+        *,
+        target: str = FREESTANDING,
+        options: Sequence[str] = (),
+    ) -> Path:
+        """Links object files and archives to a reactor: a module without a main program, set up by ``_initialize``.
+
+        Args:
+            objects: object files and archives.
+            output: the module to write.
+            target: as for the objects. For ``WASI`` the C library is linked in.
+            options: options of wasm-ld, also for WASI; ``@FILE`` reads them from a file, one a line.
+
+        Returns:
+            ``output`` as a path.
+
+        Raises:
+            ToolchainError: the linker reported an error; the message holds its output.
+        """
+        path = Path(output)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = _expand(options)
+        if target == WASI:
+            # The driver's own start file has an entry already, so --no-entry would contradict it.
+            wrapped = [part for flag in flags if flag != "--no-entry" for part in ("-Xlinker", flag)]
+            command = [*self.command, *self._target(target), "-mexec-model=reactor", *objects, *wrapped, "-o", path]
+        else:
+            entry = [] if "--no-entry" in flags else ["--no-entry"]
+            command = [*self.linker, *entry, "--export-if-defined=_initialize", *flags, *objects, "-o", path]
+        self._run(command, f"cannot link {path.name}")
+        return path
+
+    def compile(
+        self,
+        sources: Iterable[str | os.PathLike[str]],
+        output: str | os.PathLike[str],
+        *,
+        target: str = FREESTANDING,
+        options: Sequence[str] = (),
+        link_options: Sequence[str] = (),
+        language: str | None = None,
+    ) -> Path:
+        """Compiles and links in one go; see :meth:`objects` and :meth:`link`.
+
+        Returns:
+            ``output`` as a path.
+
+        Raises:
+            ToolchainError: a step failed; the message holds the output of the tool.
+        """
+        with tempfile.TemporaryDirectory(prefix="hiwire-") as folder:
+            objects = self.objects(sources, folder, target=target, options=options, language=language)
+            return self.link(objects, output, target=target, options=link_options)
+
+    def missing(self, target: str) -> str | None:
+        """Why this compiler cannot build for a target, found by trying; None if it can."""
+        source = "#include <stdio.h>\nint f(void) { return puts(\"\"); }\n" if target == WASI else "int f(void) { return 0; }\n"
+        with tempfile.TemporaryDirectory(prefix="hiwire-") as folder:
+            trial = Path(folder, "trial.c")
+            trial.write_text(source)
+            try:
+                self.compile([trial], Path(folder, "trial.wasm"), target=target, link_options=["--export=f"])
+            except ToolchainError as error:
+                remedy = " On Debian `apt-get install wasi-libc libclang-rt-NN-dev-wasm32` adds what WASI needs."
+                return f"{self} cannot build for {target}: {error}{remedy if target == WASI else ''}"
+        return None
+
+    def _target(self, target: str) -> list[str]:
+        if self.name == "zig":
+            return ["-target", _ZIG_TARGETS.get(target, target)]
+        return [f"--target={target}"]
+
+    def _run(self, command: Sequence[str | os.PathLike[str]], what: str) -> None:
+        words = [os.fspath(word) for word in command]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+        except OSError as error:
+            raise ToolchainError(f"{what}: {words[0]} cannot be started: {error.strerror}") from error
+        if done.returncode != 0:
+            said = (done.stderr + done.stdout).strip()
+            raise ToolchainError(f"{what}: {shlex.join(words)} exited with status {done.returncode}:\n{said}")
+
+
+def find_compiler(prefer: str | None = None) -> Compiler:
+    """Finds a compiler: HIWIRE_CLANG, else clang 17, else the newest clang on PATH, else the package ziglang.
+
+    Args:
+        prefer: "clang" or "zig": take this one or none.
+
+    Returns:
+        The first candidate that works.
+
+    Raises:
+        ToolchainError: there is none; the message says of each candidate why not, and how to get one.
+    """
+    if prefer not in (None, "clang", "zig"):
+        raise ToolchainError(f"no such toolchain: {prefer!r}; there are 'clang' and 'zig'")
+    reasons: list[str] = []
+    if prefer != "zig":
+        for candidate in _clang_candidates():
+            found = _clang(candidate)
+            if isinstance(found, Compiler):
+                return found
+            reasons.append(found)
+        if not reasons:
+            reasons.append("clang: not on PATH")
+    if prefer != "clang":
+        found = _zig()
+        if isinstance(found, Compiler):
+            return found
+        reasons.append(found)
+    raise ToolchainError("no C compiler for WebAssembly:\n" + "".join(f"  {reason}\n" for reason in reasons) + _ADVICE)
+
+
+def _clang_candidates() -> list[str]:
+    forced = os.environ.get("HIWIRE_CLANG")
+    if forced:
+        return [forced]
+    numbers = set()
+    for folder in os.get_exec_path():
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue
+        numbers |= {int(match[1]) for name in names if (match := re.fullmatch(r"clang-(\d+)(?:\.exe)?", name))}
+    order = sorted(numbers, key=lambda number: (number == PREFERRED_CLANG, number), reverse=True)
+    names = [*(f"clang-{number}" for number in order), "clang"]
+    return [path for name in names if (path := shutil.which(name)) is not None]
+
+
+def _clang(path: str) -> Compiler | str:
+    """The compiler at a path, or why it is none."""
+    try:
+        version = _version((path,))
+        targets = _output((path, "--print-targets"))
+    except ToolchainError as error:
+        return str(error)
+    if version[0] < MINIMUM_CLANG:
+        return f"{path}: version {version[0]} is too old, {MINIMUM_CLANG} is the oldest that works"
+    if "wasm32" not in targets:
+        return f"{path}: it has no WebAssembly target (Apple's clang has none)"
+    linker = _wasm_ld(path, version[0])
+    if linker is None:
+        return f"{path}: its linker wasm-ld is missing; on Debian `apt-get install lld-{version[0]}`"
+    return Compiler("clang", (path,), (linker,), version)
+
+
+def _wasm_ld(clang: str, major: int) -> str | None:
+    """The linker of the same release: beside the clang, where the clang itself looks, or on PATH."""
+    beside = os.pathsep.join({str(Path(clang).parent), str(Path(clang).resolve().parent)})
+    for name in (f"wasm-ld-{major}", "wasm-ld"):
+        if (found := shutil.which(name, path=beside)) is not None:
+            return found
+    told = _output((clang, "-print-prog-name=wasm-ld")).strip()
+    return shutil.which(told) or shutil.which(f"wasm-ld-{major}")
+
+
+def _zig() -> Compiler | str:
+    if importlib.util.find_spec("ziglang") is None:
+        return f"ziglang: not installed for {sys.executable}"
+    zig = (sys.executable, "-m", "ziglang")
+    try:
+        return Compiler("zig", (*zig, "cc"), (*zig, "wasm-ld"), _version((*zig, "cc")))
+    except ToolchainError as error:
+        return f"ziglang: {error}"
+
+
+def _version(command: tuple[str, ...]) -> tuple[int, int, int]:
+    text = _output((*command, "--version"))
+    match = re.search(r"clang version (\d+)\.(\d+)\.(\d+)", text)
+    if match is None:
+        first = text.strip().splitlines()[:1]
+        raise ToolchainError(f"{command[0]}: not a clang: --version says {first[0] if first else 'nothing'!r}")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def _output(command: tuple[str, ...]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolchainError(f"{command[0]}: cannot be started: {error}") from error
+    if done.returncode != 0:
+        raise ToolchainError(f"{shlex.join(command)} exited with status {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _expand(options: Sequence[str]) -> list[str]:
+    flags: list[str] = []
+    for option in options:
+        if option.startswith("@"):
+            flags += Path(option[1:]).read_text(encoding="utf-8").split()
+        else:
+            flags.append(option)
+    return flags

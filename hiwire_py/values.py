@@ -1,0 +1,100 @@
+"""WebAssembly value types as Python sees them: ``NULL``, function types, and the checks on what crosses the boundary."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final, NamedTuple
+
+__all__ = [
+    "EXTERNREF",
+    "F32",
+    "F64",
+    "FUNCREF",
+    "I32",
+    "I64",
+    "NULL",
+    "V128",
+    "FuncType",
+    "NullType",
+    "check_value",
+    "type_name",
+]
+
+# Codes of the binary format (WebAssembly core specification 2.0, section 5.3).
+I32, I64, F32, F64, V128, FUNCREF, EXTERNREF = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F
+
+_NAMES: Final = {
+    I32: "i32",
+    I64: "i64",
+    F32: "f32",
+    F64: "f64",
+    V128: "v128",
+    FUNCREF: "funcref",
+    EXTERNREF: "externref",
+}
+
+
+class NullType(enum.Enum):
+    """The type of ``NULL``. An enum, so that type checkers narrow ``x is NULL`` and copies stay identical."""
+
+    NULL = 0
+
+    def __repr__(self) -> str:
+        return "hiwire_py.NULL"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+NULL: Final = NullType.NULL
+"""The null externref. ``None`` is an ordinary object and crosses the boundary as itself."""
+
+
+class FuncType(NamedTuple):
+    """The type of a function: the codes of its parameters and of its results."""
+
+    params: bytes
+    results: bytes
+
+    @property
+    def has_externref(self) -> bool:
+        return EXTERNREF in self.params or EXTERNREF in self.results
+
+    def __str__(self) -> str:
+        sides = (", ".join(map(type_name, side)) for side in (self.params, self.results))
+        return "({}) -> ({})".format(*sides)
+
+
+def type_name(code: int) -> str:
+    """The name of a value type, as in the text format."""
+    return _NAMES.get(code, f"type {code:#x}")
+
+
+def check_value(value: Any, code: int, what: str) -> Any:
+    """``value`` as an engine takes it for type ``code``: integers are brought to their signed form.
+
+    Args:
+        value: what the caller gave.
+        code: a value type's code.
+        what: names the value in an error, as in ``"argument 1 of add()"``.
+
+    Raises:
+        TypeError: the value is of a type that has no such WebAssembly value.
+        OverflowError: an integer does not fit.
+    """
+    if code in (I32, I64):
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            if not isinstance(value, bool):
+                raise TypeError(f"{what} must be an integer ({type_name(code)}), not {type(value).__name__}")
+        number = value.__index__()
+        bits = 32 if code == I32 else 64
+        if not -(1 << (bits - 1)) <= number < 1 << bits:
+            raise OverflowError(f"{what} must fit {type_name(code)}: {number} needs more than {bits} bits")
+        return number if number < 1 << (bits - 1) else number - (1 << bits)
+    if code in (F32, F64):
+        if isinstance(value, (int, float)) or hasattr(value, "__float__"):
+            return float(value)
+        raise TypeError(f"{what} must be a number ({type_name(code)}), not {type(value).__name__}")
+    if code == EXTERNREF:
+        return value
+    raise TypeError(f"{what} is of type {type_name(code)}, which cannot cross between Python and the guest")
