@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -169,6 +169,9 @@ class Exports:
 
     def __contains__(self, name: object) -> bool:
         return name in self._instance.index
+
+    def _all(self) -> Iterator[tuple[str, Any]]:
+        return ((name, self[name]) for name in self)
 
     def __dir__(self) -> list[str]:
         return list(self._instance.index)

@@ -144,19 +144,25 @@ class Hiwire:
 
     def pop(self, ref: int) -> Any:
         """The object of a handle, whose count goes down by one. Raises as `get` does."""
-        return self._pop(_check_ref(ref))
+        if ref.__class__ is not int or not 0 <= ref <= _WORD:
+            ref = _check_ref(ref)
+        return self._pop(ref)
 
     def incref(self, ref: int) -> None:
         """Raise the count by one; nothing for ``0`` and immortal handles. Raises as `get` does.
 
         At 2**24 - 1 the count stays where it is and the handle is never released again: HiwireError says so.
         """
-        self._incref(_check_ref(ref))
+        if ref.__class__ is not int or not 0 <= ref <= _WORD:
+            ref = _check_ref(ref)
+        self._incref(ref)
 
     def decref(self, ref: int) -> None:
         """Lower the count by one; at 0 the object leaves the table and the handle is stale from then on. Nothing for
         ``0`` and immortal handles. Raises as `get` does."""
-        self._decref(_check_ref(ref))
+        if ref.__class__ is not int or not 0 <= ref <= _WORD:
+            ref = _check_ref(ref)
+        self._decref(ref)
 
     # ---- looking at the table
 
@@ -167,12 +173,11 @@ class Hiwire:
 
     def refcount(self, ref: int) -> int:
         """The count of a handle; 0 for one that is not valid."""
-        count: int = self._refcount(_check_ref(ref))
-        return count & _WORD
+        return self._refcount(_check_ref(ref)) & _WORD if _fits(ref) else 0
 
     def is_valid(self, ref: int) -> bool:
         """Whether the handle, counted or immortal, names an object."""
-        return bool(self._is_valid(_check_ref(ref)))
+        return _fits(ref) and bool(self._is_valid(_check_ref(ref)))
 
     def capacity(self) -> int:
         """How many handles there is room for before the table must grow."""
@@ -190,7 +195,7 @@ class Hiwire:
             ref = self._next(ref)
 
     def __contains__(self, ref: object) -> bool:
-        return isinstance(ref, int) and -(1 << 31) <= ref <= _WORD and bool(self._is_valid(ref & _WORD))
+        return isinstance(ref, int) and self.is_valid(ref)
 
     # ---- the table as a whole
 
@@ -232,6 +237,15 @@ def _module(variant: WasmSource) -> tuple[bytes, str]:
     if isinstance(variant, str) and not os.path.isfile(variant):
         raise ValueError(f"there is no variant and no file {variant!r}; the variants are: {', '.join(VARIANTS)}")
     return read_wasm(variant)
+
+
+def _fits(ref: Any) -> bool:
+    """Whether an integer, which ``ref`` must be, can be a handle at all."""
+    try:
+        _check_ref(ref)
+    except ForgedRefError:
+        return False
+    return True
 
 
 def _check_ref(ref: Any) -> int:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Rebuilds the modules of the package in the pinned container and compares them with the committed ones, byte by byte.
+"""Rebuilds the package's modules in the pinned container and compares their bytes with the committed ones.
 
-Needs docker, podman or buildah; run as root on Debian it installs buildah and mmdebstrap where no engine works, and then
-needs no registry either. The first run takes about half a minute, later ones seconds.
+Needs docker, podman or buildah; as root on Debian it installs buildah and mmdebstrap where no engine works,
+and then needs no registry either. The first run takes about half a minute, later ones seconds.
 
     scripts/check_wasm.py             exit status 1 and a list of differences unless all bytes are the same
     scripts/check_wasm.py --update    writes hiwire_py/wasm/ and its SHA256SUMS instead of comparing
@@ -31,7 +31,8 @@ COMMITTED = ROOT / "hiwire_py" / "wasm"
 
 def main() -> int:
     """Parses the command line and does what it says; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--update", action="store_true", help="write the built files instead of comparing")
     parser.add_argument("--toolchain", choices=CONTAINERS, help="this engine or none")
     parser.add_argument("--no-install", action="store_true", help="never install packages with apt-get")
@@ -65,7 +66,9 @@ def main() -> int:
 def install_tools() -> None:
     """Installs buildah and mmdebstrap where neither docker nor podman answers and this is possible."""
     for client in (["docker", "version"], ["podman", "info"]):
-        if shutil.which(client[0]) and subprocess.run(client, capture_output=True, check=False).returncode == 0:
+        if shutil.which(client[0]) is None:
+            continue
+        if subprocess.run(client, capture_output=True, check=False).returncode == 0:
             return
     missing = [tool for tool in ("buildah", "mmdebstrap") if shutil.which(tool) is None]
     if not missing or os.getuid() != 0 or shutil.which("apt-get") is None:
@@ -73,7 +76,8 @@ def install_tools() -> None:
     print(f"installing {' '.join(missing)} with apt-get", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for words in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
-        done = subprocess.run(["apt-get", "-q", *words], env=environment, capture_output=True, text=True, check=False)
+        command = ["apt-get", "-q", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             # Not the end: the build says which toolchains there are and why not the others.
             print(f"`apt-get {' '.join(words)}` failed:\n{done.stderr}", file=sys.stderr)
@@ -92,7 +96,8 @@ def compare(report: BuildReport) -> int:
             problems.append(f"{name}: hiwire_py/wasm/ has it, and the build does not make it")
         elif (report.out_dir / name).read_bytes() != committed[name]:
             made, held = (report.out_dir / name).read_bytes(), committed[name]
-            at = next((i for i, (a, b) in enumerate(zip(made, held)) if a != b), min(len(made), len(held)))
+            pairs = enumerate(zip(made, held, strict=False))
+            at = next((i for i, (a, b) in pairs if a != b), min(len(made), len(held)))
             problems.append(
                 f"{name}: differs from byte {at} on\n"
                 f"    built      {len(made):7} bytes  sha256 {built[name].sha256}\n"
@@ -104,7 +109,10 @@ def compare(report: BuildReport) -> int:
     for problem in problems:
         print(problem)
     if problems:
-        print("If the sources were changed on purpose: scripts/check_wasm.py --update, and commit hiwire_py/wasm/.")
+        print(
+            "hiwire_py/wasm/ holds what another compiler, or the sources as they were before, made.\n"
+            "scripts/check_wasm.py --update writes what this build made; commit that if it is meant."
+        )
         return 1
     for file in built.values():
         print(f"same bytes: {file.name} ({file.size})")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import c_support
 import pytest
 import wasmtime
-
-import c_support
 from c_support import Build, Instance, builds, compiled, compiler
 
 BUILDS = builds()
@@ -36,7 +35,9 @@ def test_c(build: Build) -> None:
 
 
 @pytest.mark.parametrize("name", ["clang", "zig"])
-@pytest.mark.parametrize("build", [build for build in BUILDS if build.source.stem in ("basic", "from_cpp")], ids=str)
+@pytest.mark.parametrize(
+    "build", [build for build in BUILDS if build.source.stem in ("basic", "from_cpp")], ids=str
+)
 def test_each_compiler(name: str, build: Build) -> None:
     """Both kinds of compiler, where installed, make modules that work."""
     path = compiled(build, compiler(name, build.target))
@@ -57,7 +58,9 @@ def test_abort_message(build: Build, name: str, tmp_path: Path) -> None:
 def test_every_abort_has_its_message() -> None:
     """The list of messages above is the list of functions in abort_fail.c."""
     (build,) = ABORTING
-    assert sorted(Instance(compiled(build, compiler(target=build.target))).names("abort_")) == sorted(MESSAGES)
+    assert sorted(Instance(compiled(build, compiler(target=build.target))).names("abort_")) == sorted(
+        MESSAGES
+    )
 
 
 def test_a_failed_check_fails(tmp_path: Path) -> None:

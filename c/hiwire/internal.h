@@ -9,7 +9,7 @@
 #define INTERNAL extern __attribute__((visibility("hidden")))
 
 #ifdef HIWIRE_STATIC_PAGES
-#define STATIC_SLOTS (SLOTS_PER_PAGE * HIWIRE_STATIC_PAGES)
+#define STATIC_SLOTS (SLOTS_PER_PAGE * (HIWIRE_STATIC_PAGES + 0))
 _Static_assert(STATIC_SLOTS <= SLOT_LIMIT, "an index reaches every static slot");
 INTERNAL uint32_t _hiwire_slots[STATIC_SLOTS];
 /* A slot not yet in service is all zero bits, which is "free": so the fixed size is the only bound to check.

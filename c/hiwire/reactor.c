@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 void __wasm_call_ctors(void);
+void _initialize(void);
 
 /* Hosts call it once after instantiation. A second call does nothing rather than run the constructors again.
  */

@@ -92,11 +92,15 @@ class Engine(abc.ABC):
     Attributes:
         name: as the public functions take it.
         externref: whether its binding passes externrefs; if not, every module is lowered.
+        binding: the name of the Python package that drives it.
+        checks_integers: whether its calls refuse integer arguments that are no int or do not fit.
         cached_modules: how many compiled modules are kept for modules of the same bytes; None: all.
     """
 
     name: str
+    binding: str
     externref: bool
+    checks_integers = False
     cached_modules: int | None = 64
 
     def __init__(self) -> None:

@@ -93,8 +93,9 @@ class WasmerStore(Store):
 
 
 class WasmerEngine(Engine):
-    name = "wasmer"
+    name = binding = "wasmer"
     externref = False
+    checks_integers = True
     cached_modules = None  # wasmer keeps the code anyway
 
     _threads = threading.local()

@@ -107,7 +107,8 @@ class WasmtimeStore(Store):
         def get(index: int) -> Any:
             if index & 0xFFFFFFFF >= table.size(store):
                 raise IndexError(index)
-            return table.get(store, index & 0xFFFFFFFF)
+            found = table.get(store, index & 0xFFFFFFFF)
+            return found.value if isinstance(found, wasmtime.Val) else found
 
         def grow(ref: Any, count: int) -> int:
             try:
@@ -128,7 +129,7 @@ class WasmtimeStore(Store):
 class WasmtimeEngine(Engine):
     """``lowered``: treat it as an engine without externrefs; for tests and comparisons."""
 
-    name = "wasmtime"
+    name = binding = "wasmtime"
     externref = True
 
     _threads = threading.local()

@@ -6,6 +6,7 @@ Every externref becomes an i32 id, and the host keeps id -> object: the design i
 from __future__ import annotations
 
 from ..values import EXTERNREF
+from .indirect import ends_in_funcref
 from .module import Global, Module, TableType
 from .rewrite import COMPANION_MODULE, Handle, Lowered, lower_module
 
@@ -34,7 +35,7 @@ def lower(wasm: bytes) -> bytes:
 
 def needs_lowering(wasm: bytes) -> bool:
     """Whether an externref can cross the module's boundary: in a function's type, an exported or imported table or
-    global.
+    global. (Also a function type that ends in a funcref: see `indirect`.)
 
     Raises:
         UnsupportedModuleError: the bytes are not a module of a supported kind.
@@ -43,7 +44,7 @@ def needs_lowering(wasm: bytes) -> bool:
 
 
 def module_needs_lowering(module: Module) -> bool:
-    if any(t.has_externref for t in module.types):
+    if any(t.has_externref or ends_in_funcref(t) for t in module.types):
         return True
     shared: list[object] = [i.type for i in module.imports]
     for export in module.exports:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from ..errors import UnsupportedModuleError
 from ..values import EXTERNREF, FUNCREF, I32
 from .binary import Reader, leb, vector
+from .indirect import IndirectCalls
 from .module import FUNCTION, GLOBAL, Module
 from .operands import null_tests
 
-__all__ = ["HELPERS", "IndexMap", "lower_types", "rewrite_body", "rewrite_code"]
+__all__ = ["HELPERS", "CodeRewriter", "IndexMap", "lower_types"]
 
 # The companion's functions that lowered code calls: name -> count of i32 parameters and results. The last parameters
 # are handles of tables. `copy` also does table.init, since a segment of externrefs is a hidden table.
@@ -94,119 +95,139 @@ def lower_types(types: bytes) -> bytes:
     return types.replace(bytes((EXTERNREF,)), bytes((I32,)))
 
 
-def rewrite_code(module: Module, to: IndexMap, r: Reader, tests: Mapping[int, int | None] | None = None) -> bytes:
-    """The lowered form of the instructions ``r.data[r.pos:r.end]``.
+class CodeRewriter:
+    """Rewrites the code of one module."""
 
-    ``tests``: for each position of a ``ref.is_null`` the type that it tests.
-    """
-    data, end, pos = r.data, r.end, r.pos
-    out: list[bytes] = []
-    while True:
-        stop = _UNCHANGED(data, pos, end).end()  # type: ignore[union-attr]  # the empty run always matches
-        if stop != pos:
-            out.append(data[pos:stop])
-            pos = stop
-        if pos >= end:
-            return b"".join(out)
-        r.pos = pos
-        out.append(_rewrite_one(module, to, r, tests))
-        pos = r.pos
+    def __init__(self, module: Module, to: IndexMap, indirect: IndirectCalls) -> None:
+        self.module = module
+        self.to = to
+        self.indirect = indirect
+        self._tests: Mapping[int, int | None] = {}  # position of a ref.is_null -> the type that it tests
+        self._scratch: int | None = None  # an i32 local of the function being rewritten
+        self._scratch_used = False
 
+    def body(self, r: Reader, type_: int) -> bytes:
+        """One entry of the code section, read from ``r``; ``type_`` is the index of the function's type."""
+        size = r.u32()
+        start = r.pos
+        r.take(size)
+        body = r.at(start, r.pos)
+        groups = [(body.u32(), body.byte()) for _ in range(body.u32())]
+        locals_end = body.pos
+        self._tests = {}
+        if r.data.find(b"\xd1", locals_end, body.end) >= 0:
+            self._tests = null_tests(self.module, body.at(locals_end), type_, groups)
+        self._scratch = len(self.module.types[type_].params) + sum(count for count, _ in groups)
+        self._scratch_used = False
+        code = self.expression(body)
+        if self._scratch_used:
+            groups.append((1, I32))
+        if self._scratch_used or any(t == EXTERNREF for _, t in groups):
+            out = vector(leb(count) + lower_types(bytes((t,))) for count, t in groups) + code
+        else:
+            out = r.data[start:locals_end] + code
+        return leb(len(out)) + out
 
-def _rewrite_one(module: Module, to: IndexMap, r: Reader, tests: Mapping[int, int | None] | None) -> bytes:
-    data, pos = r.data, r.pos
-    op = r.byte()
-    if op == 0x10 or op == 0x12 or op == 0xD2:  # call, return_call, ref.func
-        index = r.u32()
-        return data[pos : r.pos] if index < to.first_function else data[pos : pos + 1] + leb(to.function(index))
-    if op == 0x23 or op == 0x24:  # global.get, global.set
-        index = r.u32()
-        new = leb(to.global_(index))
-        if op == 0x24 and module.globals[index].type == EXTERNREF:
-            return b"\x23" + new + to.call["move"] + b"\x24" + new
-        return data[pos : pos + 1] + new
-    if op == 0x25 or op == 0x26:  # table.get, table.set
-        return _table_op(to, r.u32(), data[pos : pos + 1], "get" if op == 0x25 else "set")
-    if op == 0x11 or op == 0x13:  # call_indirect, return_call_indirect
-        type_ = r.u32()
-        return data[pos : pos + 1] + leb(type_) + leb(to.table[r.u32()])
-    if op == 0x0E:  # br_table
-        for _ in range(r.u32() + 1):
-            r.u32()
-        return data[pos : r.pos]
-    if 0x02 <= op <= 0x04:  # block, loop, if with the result externref
-        r.byte()
-        return bytes((op, I32))
-    if op == 0x1C:  # select with a type; on numbers the form without one means the same
-        types = r.take(r.u32())
-        return b"\x1b" if types == bytes((EXTERNREF,)) else data[pos : r.pos]
-    if op == 0xD0:  # ref.null
-        type_ = r.byte()
-        if type_ not in (EXTERNREF, FUNCREF):
-            raise UnsupportedModuleError(f"ref.null of type {type_:#x} at byte {pos} is not supported")
-        return b"\x41\x00" if type_ == EXTERNREF else data[pos : r.pos]
-    if op == 0xD1:  # ref.is_null
-        return b"\x45" if tests is not None and tests.get(pos) == EXTERNREF else b"\xd1"
-    if op == 0xFC:
-        return _rewrite_prefixed(to, r, pos)
-    if 0x28 <= op <= 0x3E and not r.u32() & 0x40:  # a load or store whose alignment is written at length
-        r.skip_leb()
-        return data[pos : r.pos]
-    feature = _FEATURES.get(op, "multiple memories" if 0x28 <= op <= 0x40 else f"instruction {op:#x}")
-    raise UnsupportedModuleError(f"the code uses {feature} (byte {pos}), which lowering does not handle")
+    def expression(self, r: Reader) -> bytes:
+        """The lowered form of the instructions ``r.data[r.pos:r.end]``."""
+        data, end, pos = r.data, r.end, r.pos
+        out: list[bytes] = []
+        while True:
+            stop = _UNCHANGED(data, pos, end).end()  # type: ignore[union-attr]  # the empty run always matches
+            if stop != pos:
+                out.append(data[pos:stop])
+                pos = stop
+            if pos >= end:
+                return b"".join(out)
+            r.pos = pos
+            out.append(self._one(r))
+            pos = r.pos
 
+    def _one(self, r: Reader) -> bytes:
+        to, data, pos = self.to, r.data, r.pos
+        op = r.byte()
+        if op == 0x10 or op == 0x12:  # call, return_call
+            index = r.u32()
+            return data[pos : r.pos] if index < to.first_function else data[pos : pos + 1] + leb(to.function(index))
+        if op == 0xD2:  # ref.func
+            return b"\xd2" + leb(self.indirect.address(r.u32()))
+        if op == 0x23 or op == 0x24:  # global.get, global.set
+            index = r.u32()
+            new = leb(to.global_(index))
+            if op == 0x24 and self.module.globals[index].type == EXTERNREF:
+                return b"\x23" + new + to.call["move"] + b"\x24" + new
+            return data[pos : pos + 1] + new
+        if op == 0x25 or op == 0x26:  # table.get, table.set
+            return self._table(r.u32(), data[pos : pos + 1], "get" if op == 0x25 else "set")
+        if op == 0x11 or op == 0x13:  # call_indirect, return_call_indirect
+            type_ = r.u32()
+            return self._call_indirect(data[pos : pos + 1], type_, to.table[r.u32()])
+        if op == 0x0E:  # br_table
+            for _ in range(r.u32() + 1):
+                r.u32()
+            return data[pos : r.pos]
+        if 0x02 <= op <= 0x04:  # block, loop, if with the result externref
+            r.byte()
+            return bytes((op, I32))
+        if op == 0x1C:  # select with a type; on numbers the form without one means the same
+            types = r.take(r.u32())
+            return b"\x1b" if types == bytes((EXTERNREF,)) else data[pos : r.pos]
+        if op == 0xD0:  # ref.null
+            type_ = r.byte()
+            if type_ not in (EXTERNREF, FUNCREF):
+                raise UnsupportedModuleError(f"ref.null of type {type_:#x} at byte {pos} is not supported")
+            return b"\x41\x00" if type_ == EXTERNREF else data[pos : r.pos]
+        if op == 0xD1:  # ref.is_null
+            return b"\x45" if self._tests.get(pos) == EXTERNREF else b"\xd1"
+        if op == 0xFC:
+            return self._prefixed(r, pos)
+        if 0x28 <= op <= 0x3E and not r.u32() & 0x40:  # a load or store whose alignment is written at length
+            r.skip_leb()
+            return data[pos : r.pos]
+        feature = _FEATURES.get(op, "multiple memories" if 0x28 <= op <= 0x40 else f"instruction {op:#x}")
+        raise UnsupportedModuleError(f"the code uses {feature} (byte {pos}), which lowering does not handle")
 
-def _rewrite_prefixed(to: IndexMap, r: Reader, pos: int) -> bytes:
-    sub = r.u32()
-    if sub <= 7:
-        return r.data[pos : r.pos]
-    first = r.u32()
-    if sub in (0x08, 0x0A):  # memory.init, memory.copy with indexes written at length
-        if r.u32() or (sub == 0x0A and first):
-            raise UnsupportedModuleError("the code uses multiple memories, which lowering does not handle")
-        return r.data[pos : r.pos]
-    if sub == 0x09 or (sub == 0x0B and not first):  # data.drop, memory.fill
-        return r.data[pos : r.pos]
-    if sub == 0x0C:  # table.init
-        table = r.u32()
-        if table in to.table:
-            return b"\xfc\x0c" + leb(to.element[first]) + leb(to.table[table])
-        return to.table_handle[table] + to.element_handle[first] + to.call["copy"]
-    if sub == 0x0D:  # elem.drop
-        if first in to.element:
-            return b"\xfc\x0d" + leb(to.element[first])
-        return to.element_handle[first] + to.call["drop"]
-    if sub == 0x0E:  # table.copy
-        source = r.u32()
-        if first in to.table:
-            return b"\xfc\x0e" + leb(to.table[first]) + leb(to.table[source])
-        return to.table_handle[first] + to.table_handle[source] + to.call["copy"]
-    if 0x0F <= sub <= 0x11:
-        return _table_op(to, first, b"\xfc" + leb(sub), ("grow", "size", "fill")[sub - 0x0F])
-    raise UnsupportedModuleError(f"instruction 0xfc {sub:#x} at byte {pos} is not supported")
+    def _call_indirect(self, op: bytes, type_: int, table: int) -> bytes:
+        expected, extra = self.indirect.call(type_)
+        if not extra:
+            return op + leb(expected) + leb(table)
+        # The index of the function is on top of the arguments, and the extra ones go between.
+        assert self._scratch is not None
+        self._scratch_used = True
+        scratch = leb(self._scratch)
+        return b"\x21" + scratch + extra + b"\x20" + scratch + op + leb(expected) + leb(table)
 
+    def _prefixed(self, r: Reader, pos: int) -> bytes:
+        to = self.to
+        sub = r.u32()
+        if sub <= 7:
+            return r.data[pos : r.pos]
+        first = r.u32()
+        if sub in (0x08, 0x0A):  # memory.init, memory.copy with indexes written at length
+            if r.u32() or (sub == 0x0A and first):
+                raise UnsupportedModuleError("the code uses multiple memories, which lowering does not handle")
+            return r.data[pos : r.pos]
+        if sub == 0x09 or (sub == 0x0B and not first):  # data.drop, memory.fill
+            return r.data[pos : r.pos]
+        if sub == 0x0C:  # table.init
+            table = r.u32()
+            if table in to.table:
+                return b"\xfc\x0c" + leb(to.element[first]) + leb(to.table[table])
+            return to.table_handle[table] + to.element_handle[first] + to.call["copy"]
+        if sub == 0x0D:  # elem.drop
+            if first in to.element:
+                return b"\xfc\x0d" + leb(to.element[first])
+            return to.element_handle[first] + to.call["drop"]
+        if sub == 0x0E:  # table.copy
+            source = r.u32()
+            if first in to.table:
+                return b"\xfc\x0e" + leb(to.table[first]) + leb(to.table[source])
+            return to.table_handle[first] + to.table_handle[source] + to.call["copy"]
+        if 0x0F <= sub <= 0x11:
+            return self._table(first, b"\xfc" + leb(sub), ("grow", "size", "fill")[sub - 0x0F])
+        raise UnsupportedModuleError(f"instruction 0xfc {sub:#x} at byte {pos} is not supported")
 
-def _table_op(to: IndexMap, table: int, plain: bytes, helper: str) -> bytes:
-    if table in to.table:
-        return plain + leb(to.table[table])
-    return to.table_handle[table] + to.call[helper]
-
-
-def rewrite_body(module: Module, to: IndexMap, r: Reader, function: int) -> bytes:
-    """One entry of the code section, read from ``r``; ``function`` is the index of its type."""
-    size = r.u32()
-    start = r.pos
-    body = r.at(start, start + size)
-    r.take(size)
-    groups = [(body.u32(), body.byte()) for _ in range(body.u32())]
-    locals_end = body.pos
-    if any(code == EXTERNREF for _, code in groups):
-        out = vector(leb(count) + lower_types(bytes((code,))) for count, code in groups)
-    else:
-        out = r.data[start:locals_end]
-    tests = None
-    if r.data.find(b"\xd1", locals_end, body.end) >= 0:
-        tests = null_tests(module, body.at(locals_end), function, groups)
-        body.pos = locals_end
-    out += rewrite_code(module, to, body, tests)
-    return leb(len(out)) + out
+    def _table(self, table: int, plain: bytes, helper: str) -> bytes:
+        if table in self.to.table:
+            return plain + leb(self.to.table[table])
+        return self.to.table_handle[table] + self.to.call[helper]

@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import UnsupportedModuleError
 from ..values import EXTERNREF, V128, FuncType, type_name
 from .binary import Reader, leb, name, section, vector
-from .code import HELPERS, IndexMap, lower_types, rewrite_body, rewrite_code
+from .code import HELPERS, CodeRewriter, IndexMap, lower_types
+from .indirect import IndirectCalls
 from .module import FUNCTION, GLOBAL, TABLE, Limits, Module, TableType
 from .names import rewrite_names
 
@@ -24,6 +25,7 @@ COMPANION_MODULE = "externref"
 
 # Custom sections that speak of positions in the code section, which moves.
 _POSITIONAL = (".debug_", "reloc.", "metadata.code", "sourceMappingURL", "external_debug_info")
+_ORDER = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11)  # of the sections that are not custom
 _NULL_ITEM = bytes((0xD0, EXTERNREF, 0x0B))
 
 
@@ -70,7 +72,12 @@ class _Lowering:
                 while export in taken:
                     export += "'"
                 self.hidden_globals[index] = export
-        self.helper_types: dict[tuple[int, int], int] = {}
+        self.added_types: dict[tuple[bytes, bytes], int] = {}
+        self.indirect = IndirectCalls(module.types, module.functions, self._add_type, self.to.function)
+        self.code = CodeRewriter(module, self.to, self.indirect)
+
+    def _add_type(self, params: bytes, results: bytes) -> int:
+        return self.added_types.setdefault((params, results), len(self.module.types) + len(self.added_types))
 
     def _handles(self) -> tuple[Handle, ...]:
         module = self.module
@@ -102,39 +109,30 @@ class _Lowering:
 
     def run(self) -> Lowered:
         self.check()
-        module = self.module
-        out = [module.wasm[:8]]
-        pending = [1, 2, 7] if self.hidden_globals else [1, 2]  # sections that get entries even where there are none
-        present = {s.kind for s in module.sections}
-        for kind, start, end in module.sections:
-            while pending and kind > pending[0]:
-                missing = pending.pop(0)
-                if missing not in present:
-                    out.append(section(missing, self._section(missing, Reader(b""))))
-            if kind in pending:
-                pending.remove(kind)
-            body = self._section(kind, Reader(module.wasm, start, end))
-            if body is not None:
-                out.append(section(kind, body))
-        out.extend(section(kind, self._section(kind, Reader(b""))) for kind in pending if kind not in present)
-        out.append(section(0, name(COMPANION_MODULE) + json.dumps(self.description()).encode()))
-        return Lowered(b"".join(out), module, self.handles, self.hidden_globals)
+        wasm = self.module.wasm
+        standard = {kind: Reader(wasm, start, end) for kind, start, end in self.module.sections if kind}
+        custom = [self._custom(Reader(wasm, start, end)) for kind, start, end in self.module.sections if not kind]
+        # The rewritten code decides on types and functions, so it is written before them.
+        order = dict.fromkeys((10, 2, *_ORDER))
+        bodies = {kind: self._section(kind, standard.get(kind)) for kind in order}
+        parts = [(kind, bodies[kind]) for kind in _ORDER] + [(0, body) for body in custom]
+        parts.append((0, name(COMPANION_MODULE) + json.dumps(self.description()).encode()))
+        out = wasm[:8] + b"".join(section(kind, body) for kind, body in parts if body is not None)
+        return Lowered(out, self.module, self.handles, self.hidden_globals)
 
-    def _section(self, kind: int, r: Reader) -> Any:
+    def _section(self, kind: int, r: Reader | None) -> bytes | None:
         write = self._writers.get(kind)
-        return r.data[r.pos : r.end] if write is None else write(self, r)
+        if write is not None:
+            return write(self, r)
+        return None if r is None else r.data[r.pos : r.end]
 
-    # ---- sections
+    # ---- sections; ``r`` is None where the module has none of the kind
 
-    def _types(self, r: Reader) -> bytes:
+    def _types(self, r: Reader | None) -> bytes:
         items = [_function_type(lower_types(p), lower_types(q)) for p, q in self.module.types]
-        for shape in HELPERS.values():
-            if shape not in self.helper_types:
-                self.helper_types[shape] = len(items)
-                items.append(_function_type(b"\x7f" * shape[0], b"\x7f" * shape[1]))
-        return vector(items)
+        return vector(items + [_function_type(p, q) for p, q in self.added_types])
 
-    def _imports(self, r: Reader) -> bytes:
+    def _imports(self, r: Reader | None) -> bytes:
         items = []
         functions = iter(self.module.functions)
         for module, field, kind, type_ in self.module.imports:
@@ -149,25 +147,31 @@ class _Lowering:
             else:
                 description = lower_types(bytes((type_.type,))) + bytes((type_.mutable,))
             items.append(name(module) + name(field) + bytes((kind,)) + description)
-        for helper, shape in HELPERS.items():
-            items.append(name(COMPANION_MODULE) + name(helper) + b"\0" + leb(self.helper_types[shape]))
+        for helper, (params, results) in HELPERS.items():
+            type_index = self._add_type(b"\x7f" * params, b"\x7f" * results)
+            items.append(name(COMPANION_MODULE) + name(helper) + b"\0" + leb(type_index))
         for handle in self.handles:
             items.append(name(COMPANION_MODULE) + name(handle.name) + b"\3\x7f\0")
         return vector(items)
 
-    def _tables(self, r: Reader) -> bytes | None:
+    def _functions(self, r: Reader | None) -> bytes | None:
+        items = [leb(type_) for type_ in self.module.functions[self.to.first_function :]]
+        items += self.indirect.thunk_types()
+        return vector(items) if items else None
+
+    def _tables(self, r: Reader | None) -> bytes | None:
         own = self.module.tables[self.module.count_imports(TABLE) :]
         items = [bytes((t.element,)) + _limits(t.limits) for t in own if t.element != EXTERNREF]
         return vector(items) if items else None
 
-    def _globals(self, r: Reader) -> bytes:
+    def _globals(self, r: Reader | None) -> bytes | None:
         items = []
         for type_, mutable, init in self.module.globals[self.to.first_global :]:
             assert init is not None
             items.append(lower_types(bytes((type_,))) + bytes((mutable,)) + self._expression(init))
-        return vector(items)
+        return vector(items) if items else None
 
-    def _exports(self, r: Reader) -> bytes:
+    def _exports(self, r: Reader | None) -> bytes | None:
         items = []
         for field, kind, index in self.module.exports:
             if kind == FUNCTION:
@@ -181,12 +185,12 @@ class _Lowering:
             items.append(name(field) + bytes((kind,)) + leb(index))
         for index, field in self.hidden_globals.items():
             items.append(name(field) + bytes((GLOBAL,)) + leb(self.to.global_(index)))
-        return vector(items)
+        return vector(items) if items else None
 
-    def _start(self, r: Reader) -> bytes:
-        return leb(self.to.function(r.u32()))
+    def _start(self, r: Reader | None) -> bytes | None:
+        return None if r is None else leb(self.to.function(r.u32()))
 
-    def _elements(self, r: Reader) -> bytes | None:
+    def _elements(self, r: Reader | None) -> bytes | None:
         items = []
         for e in self.module.elements:
             if e.type == EXTERNREF:
@@ -200,19 +204,32 @@ class _Lowering:
                 out.append(bytes((e.type,)) if e.flags & 4 else b"\0")
             out.append(
                 vector(
-                    self._expression(item) if isinstance(item, tuple) else leb(self.to.function(item))
+                    self._expression(item) if isinstance(item, tuple) else leb(self.indirect.address(item))
                     for item in e.items
                 )
             )
             items.append(b"".join(out))
+        declaration = self.indirect.declaration()
+        if declaration is not None:
+            items.append(declaration)
         return vector(items) if items else None
 
-    def _code(self, r: Reader) -> bytes:
-        module = self.module
-        first = self.to.first_function
-        return vector(rewrite_body(module, self.to, r, module.functions[first + i]) for i in range(r.u32()))
+    def _code(self, r: Reader | None) -> bytes | None:
+        bodies = []
+        if r is not None:
+            own = self.module.functions[self.to.first_function :]
+            count = r.u32()
+            if count != len(own):
+                raise UnsupportedModuleError(f"the module declares {len(own)} functions and has code for {count}")
+            bodies = [self.code.body(r, type_) for type_ in own]
+        self._globals(None)  # finds the functions whose address initial values take, as _elements does
+        self._elements(None)
+        bodies += self.indirect.thunk_bodies()
+        return vector(bodies) if bodies else None
 
-    def _data(self, r: Reader) -> bytes:
+    def _data(self, r: Reader | None) -> bytes | None:
+        if r is None:
+            return None
         count = r.u32()
         out = [leb(count)]
         for _ in range(count):
@@ -228,6 +245,8 @@ class _Lowering:
 
     def _custom(self, r: Reader) -> bytes | None:
         start, title = r.pos, r.name()
+        if title.startswith("dylink"):
+            raise UnsupportedModuleError("a shared library for dynamic linking, which lowering does not handle")
         if title == "linking":
             raise UnsupportedModuleError("an object file, not a linked module: link it with wasm-ld first")
         if title == "name":
@@ -240,9 +259,9 @@ class _Lowering:
         return r.data[start : r.end]
 
     _writers = {
-        0: _custom,
         1: _types,
         2: _imports,
+        3: _functions,
         4: _tables,
         6: _globals,
         7: _exports,
@@ -253,7 +272,7 @@ class _Lowering:
     }
 
     def _expression(self, span: tuple[int, int]) -> bytes:
-        return rewrite_code(self.module, self.to, Reader(self.module.wasm, *span))
+        return self.code.expression(Reader(self.module.wasm, *span))
 
     def description(self) -> dict[str, Any]:
         """What the module was: the original types of its functions, and where its tables went."""

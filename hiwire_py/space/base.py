@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import abc
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
 from typing import Any, Union
 
 from .calls import Style, bind_export, bind_host
 from ..engines import Engine, Prepared, RawExtern
 from ..errors import ClosedError, ForgedRefError, GuestTrap, UnsupportedModuleError, WrongThreadError
-from ..lowering.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Import, Limits, TableType
+from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
 from ..values import EXTERNREF, FuncType, check_value, type_name
 
 __all__ = ["Extern", "Gate", "Instance", "Space"]
@@ -113,7 +113,8 @@ class Space(abc.ABC):
         self.store = engine.store()
         self.functions: list[Callable[..., Any]] = []  # host functions; the engine holds only their positions
         self.objects: dict[Any, Any] = {}
-        self.flight: list[Any] = []
+        self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
+        self.status: Sequence[int] = (1, 0)
         self.depth = 0  # calls from Python into guests of this space that have not returned
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = get_ident()
@@ -148,24 +149,30 @@ class Space(abc.ABC):
     def live(self) -> int:
         """How many objects the guests of this space hold."""
 
-    def explain(self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]) -> None:
+    def explain(
+        self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
+    ) -> tuple[Any, ...] | None:
         """Raise the exception of this package that ``error``, out of a call of ``name``, stands for.
 
-        Returns when ``error`` should go on as it is: a host function raised it.
+        Returns:
+            None when ``error`` should go on as it is: a host function raised it. Or arguments to call again with, when
+            the engine did not take one that is an integer to Python, but not an int.
         """
+        self._clear_frames(error)
         raised, self.raised = self.raised, None
         if error is raised:
-            return
+            return None
         if isinstance(error, KeyError):
             value = error.args[0]
             raise ForgedRefError(f"{name}() gave the externref {value:#x}, but no such object was given to the guest") from None
         if not isinstance(error, Exception):
-            return
+            return None
         kind = self.engine.trap_kind(error)
         if kind is None:
-            for i, (value, code) in enumerate(zip(args, functype.params)):
-                check_value(value, code, f"argument {i + 1} of {name}()")
-            return
+            types = enumerate(zip(args, functype.params))
+            checked = tuple(check_value(value, code, f"argument {i + 1} of {name}()") for i, (value, code) in types)
+            changed = any(type(a) is not type(b) for a, b in zip(args, checked))
+            return checked if changed and isinstance(error, TypeError) else None
         fault = self.fault()
         if isinstance(fault, BaseException):
             raise fault from error
@@ -177,14 +184,29 @@ class Space(abc.ABC):
         """Let no one in any more, and drop all objects: now, or when the running call returns."""
         for gate in self._gates:
             gate.owner = None
-        self.closing = self.pending = True
+        self.closing = True
+        self.request_leave()
         if not self.depth:
             self.leave()
+
+    def request_leave(self) -> None:
+        """See to it that `leave` runs when the outermost call returns, and does what is pending."""
+        self.pending = True
+        self.flight.append(0)  # null: there to be seen, and never released
 
     def _drop_everything(self) -> None:
         self.functions.clear()
         self.flight.clear()
         self.objects.clear()
+
+    def _clear_frames(self, error: BaseException) -> None:
+        """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them raised
+        itself: the arguments would live until Python's collector comes by."""
+        traceback = error.__traceback__
+        while traceback is not None:
+            if traceback.tb_frame.f_globals.get("__name__", "").startswith(self.engine.binding):
+                traceback.tb_frame.clear()
+            traceback = traceback.tb_next
 
     # ---- instances
 

@@ -18,30 +18,50 @@ __all__ = ["HostResultError", "bind_export", "bind_host"]
 
 _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63) - 1)}
 
+# `call` serves calls from outside, `nested` those from host functions, which are rarer and have more to do at the end.
+# Neither may refer to itself: that would be a cycle, and keep the guest until Python's collector comes by.
 _EXPORT = """\
 def bind(space, gate, raw, name, keep, get_ident, fix, NULL):
-    hold, leave, explain, objects = space.hold, space.leave, space.explain, space.objects
-    {prelude}
-    def {function}({params}):
+    hold, leave, explain = space.hold, space.leave, space.explain
+    objects, flight, status = space.objects, space.flight, space.status
+    def nested({params}):
+        while True:
+            space.depth += 1
+            mark = len(flight)
+            try:
+                {body}
+            except BaseException as error:
+                again = explain(error, name, functype, ({args}))
+                if again is None:
+                    raise
+            finally:
+                space.depth -= 1
+                if len(flight) > mark:
+                    space.release_since(mark)
+            [{args}] = again
+    def call({params}):
         if get_ident() != gate.owner:
             gate.refuse()
-        space.depth += 1
-        mark = len(space.flight)
-        try:
-            {convert}
-            {call}
-        except BaseException as error:
-            explain(error, name, functype, ({args}))
-            raise
-        finally:
-            space.depth -= 1
-            {leave}
-    return {function}
+        if space.depth:
+            return nested({args})
+        while True:
+            space.depth = 1
+            try:
+                {body}
+            except BaseException as error:
+                again = explain(error, name, functype, ({args}))
+                if again is None:
+                    raise
+            finally:
+                space.depth = 0
+                {leave}
+            [{args}] = again
+    return call
 """
 
 _HOST = """\
 def bind(space_ref, index, name, fix, NULL, gone, forged):
-    def {function}({params}):
+    def host({params}):
         space = space_ref()
         if space is None:
             raise gone(name)
@@ -52,7 +72,7 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
         except BaseException as error:
             space.raised = error
             raise
-    return {function}
+    return host
 """
 
 
@@ -82,7 +102,7 @@ class Style:
 
     Attributes:
         to_object: an expression that turns one, put in at ``{0}``, into its object.
-        leave: statements at the end of a call, when ``depth`` has been counted down.
+        leave: a statement at the end of a call from outside.
     """
 
     def __init__(self, to_object: str, leave: str) -> None:
@@ -90,44 +110,35 @@ class Style:
         self.leave = leave
 
 
-LOWERED = Style(
-    "objects[{0}] if {0} else NULL",
-    "if space.depth:\n"
-    "                if len(space.flight) > mark:\n"
-    "                    space.release_since(mark)\n"
-    "            elif space.flight or space.words[space.head] != 1 or space.pending:\n"
-    "                leave()",
-)
-TOKENS = Style(
-    "objects[{0}.id] if {0} is not None else NULL",
-    "if not space.depth:\n                leave()",
-)
+LOWERED = Style("objects[{0}] if {0} else NULL", "if flight or status[0] != 1: leave()")
+TOKENS = Style("objects[{0}.id] if {0} is not None else NULL", "leave()")
 
 
 @functools.lru_cache(maxsize=1024)
-def _export_code(functype: FuncType, style: Style) -> Any:
+def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool) -> Any:
     params = [f"a{i}" for i in range(len(functype.params))]
-    convert = [_check(a, code, f'f"argument {i + 1} of {{name}}()"') for i, (a, code) in
-               enumerate(zip(params, functype.params))]
+    body = []
+    for i, (a, code) in enumerate(zip(params, functype.params)):
+        if not (engine_checks_integers and code in _INTEGER_RANGES):
+            body.append(_check(a, code, f'f"argument {i + 1} of {{name}}()"'))
     given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
     call = f"raw({', '.join(given)})"
+    # Results are bound to the same names again, so that no token lives on in the frame when the call is left.
     if functype.results == bytes((EXTERNREF,)):
-        body = [f"r = {call}", "return " + style.to_object.format("r")]
+        body += [f"r = {call}", "r = " + style.to_object.format("r"), "return r"]
     elif len(functype.results) > 1 and EXTERNREF in functype.results:
         results = [f"r{i}" for i in range(len(functype.results))]
-        values = [style.to_object.format(r) if code == EXTERNREF else r for r, code in zip(results, functype.results)]
-        body = [f"{', '.join(results)} = {call}", f"return ({', '.join(f'({v})' for v in values)})"]
+        body.append(f"{', '.join(results)} = {call}")
+        body += [f"{r} = {style.to_object.format(r)}" for r, code in zip(results, functype.results) if code == EXTERNREF]
+        body.append(f"return ({', '.join(results)})")
     elif len(functype.results) > 1:
-        body = [f"return tuple({call})"]
+        body += [f"return tuple({call})"]
     else:
-        body = [f"return {call}"]
+        body += [f"return {call}"]
     source = _EXPORT.format(
-        function="call",
-        prelude="functype = FuncType",
         params=", ".join(params + ["/"] if params else []),
         args="".join(f"{a}, " for a in params),
-        convert=_lines(convert, 12),
-        call=_lines(body, 12),
+        body=_lines(body, 16),
         leave=style.leave,
     )
     return compile(source, "<hiwire_py export>", "exec")
@@ -146,8 +157,8 @@ def bind_export(
         name: for errors.
         keep: kept alive as long as the function: what the instance needs.
     """
-    names: dict[str, Any] = {"FuncType": functype}
-    exec(_export_code(functype, space.style), names)
+    names: dict[str, Any] = {"functype": functype}
+    exec(_export_code(functype, space.style, space.engine.checks_integers), names)
     function: Callable[..., Any] = names["bind"](space, gate, raw, name, keep, get_ident, check_value, NULL)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The guest's export {name}{functype}."
@@ -182,7 +193,6 @@ def _host_code(functype: FuncType, style: Style) -> Any:
         held = [f"space.hold({r})" if code == EXTERNREF else r for r, code in zip(values, functype.results)]
         result.append(f"return ({', '.join(held)})")
     source = _HOST.format(
-        function="host",
         params=", ".join(params),
         args=", ".join(params),
         convert=_lines(convert, 12),

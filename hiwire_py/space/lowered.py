@@ -57,7 +57,7 @@ class _Owned:
         space = self.space()
         if space is not None and not space.closing and (self.tables or self.pins or self.globals):
             space.orphans.append(_Remains(self.tables, self.pins, self.globals))
-            space.pending = True
+            space.request_leave()
             if not space.depth and get_ident() == space.thread:
                 space.leave()
 
@@ -85,8 +85,10 @@ class LoweredSpace(Space):
             for e in prepared.module.exports
             if e.kind == 0
         }
-        self.head = self._raw["state"]() // 4
+        self._base = self._address()
+        state = self._raw["state"]() // 4
         self._reserve(_FIRST_RESERVE)
+        self.status = self.words[state : state + 2]  # head of the zombie list; why the last trap happened
 
     # ---- ids
 
@@ -96,10 +98,14 @@ class LoweredSpace(Space):
             raise MemoryError(f"no memory for {count} externref ids")
         self._capacity = count
         self.records = (address & 0xFFFFFFFF) // 4
-        memory = self._companion["memory"]
-        size = self.store.memory_size(memory)
-        buffer = (ctypes.c_char * size).from_address(self.store.memory_address(memory))
-        self.words = memoryview(buffer).cast("B").cast("i")
+        if self._address() != self._base:
+            self.close()  # views of the memory are in use everywhere, and would now read what is not theirs
+            raise MemoryError("the engine moved a memory when it grew; engines must reserve its address space")
+        size = self.store.memory_size(self._companion["memory"])
+        self.words = memoryview((ctypes.c_char * size).from_address(self._base)).cast("B").cast("i")
+
+    def _address(self) -> int:
+        return self.store.memory_address(self._companion["memory"])
 
     def _more_ids(self) -> None:
         first = self._made
@@ -126,58 +132,56 @@ class LoweredSpace(Space):
         self.flight.append(id_)
         return id_
 
-    def _release(self, id_: int) -> Any:
-        """Take the id out of service; the object, for the caller to drop when all is in order."""
-        value = self.objects.pop(id_)
-        self.words[self.records + (id_ & _INDEX) * _RECORD_WORDS] = 0
-        next_ = id_ + _GENERATION
-        self.free.append(next_ - (1 << 32) if next_ >= 1 << 31 else next_)
-        return value
-
     def leave(self) -> None:
-        words, records = self.words, self.records
-        dead = []
         if self.pending:
             self.pending = False
             self._bury()
             if self.closing:
                 self._drop_everything()
                 return
-        flight = self.flight
-        if flight:
-            self.flight = []
-            for id_ in flight:
-                if not words[records + (id_ & _INDEX) * _RECORD_WORDS + 1]:
-                    dead.append(self._release(id_))
-        link = words[self.head]
+        dead = self._take_unheld(self.flight) if self.flight else []
+        link = self.status[0]
         if link != _END:
-            words[self.head] = _END
+            self.status[0] = _END
+            words, records = self.words, self.records
+            zombies = []
             while link != _END:
                 at = records + (link >> 1) * _RECORD_WORDS
-                id_, holders, link = words[at], words[at + 1], words[at + 2]
+                zombies.append(words[at])
+                link = words[at + 2]
                 words[at + 2] = 0
-                if not holders and id_:  # 0: it was in flight too, and is released
-                    dead.append(self._release(id_))
-        if dead:
-            # A finalizer may call the guest, or come here again through another object's death.
-            dead.clear()
+            dead += self._take_unheld(zombies)
+        # Here, and not before, a finalizer may call the guest, or come here again through another object's death.
+        dead.clear()
 
     def release_since(self, mark: int) -> None:
         # All calls further out stood still meanwhile, so what was made since cannot be in their locals.
-        words, records = self.words, self.records
         made = self.flight[mark:]
         del self.flight[mark:]
+        if self.pending:
+            self.flight.append(0)
+        self._take_unheld(made).clear()
+
+    def _take_unheld(self, ids: list[int]) -> list[Any]:
+        """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to drop."""
+        words, records, objects, free = self.words, self.records, self.objects, self.free
         dead = []
-        for id_ in made:
-            if not words[records + (id_ & _INDEX) * _RECORD_WORDS + 1]:
-                dead.append(self._release(id_))
-        dead.clear()
+        while ids:
+            id_ = ids.pop()
+            at = records + (id_ & _INDEX) * _RECORD_WORDS
+            # An id can be both in flight and a zombie: the second time its record is empty, or another id's.
+            if not words[at + 1] and id_ in objects:
+                words[at] = 0
+                dead.append(objects.pop(id_))
+                id_ += _GENERATION
+                free.append(id_ if id_ < 1 << 31 else id_ - (1 << 32))
+        return dead
 
     def fault(self) -> BaseException | str | None:
-        why = self.words[self.head + 1]
+        why = self.status[1]
         if not why:
             return None
-        self.words[self.head + 1] = 0
+        self.status[1] = 0
         if why == _FAULT_FORGED:
             return ForgedRefError("the guest stored an externref that it was not given: it forged an id")
         return "out of bounds table access"

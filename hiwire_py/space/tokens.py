@@ -11,6 +11,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 from .calls import TOKENS
@@ -27,16 +28,16 @@ _WAITING = 1024
 class _Token:
     """What the engine holds for an object."""
 
-    __slots__ = ("id", "released")
+    __slots__ = ("id", "space")
 
-    def __init__(self, id_: int, released: weakref.ref[deque[int]]) -> None:
+    def __init__(self, id_: int, space: weakref.ref[TokenSpace]) -> None:
         self.id = id_
-        self.released = released
+        self.space = space
 
     def __del__(self) -> None:
-        released = self.released()
-        if released is not None:
-            released.append(self.id)
+        space = self.space()
+        if space is not None:
+            space.released(self.id)
 
 
 class TokenSpace(Space):
@@ -45,8 +46,8 @@ class TokenSpace(Space):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._next = 1
-        self._released: deque[int] = deque()  # numbers of tokens that the engine dropped
-        self._released_ref = weakref.ref(self._released)
+        self._released: deque[int] = deque()  # numbers of tokens that are gone
+        self._collecting = False
 
     def hold(self, value: Any) -> _Token | None:
         if value is NULL:
@@ -56,14 +57,22 @@ class TokenSpace(Space):
         id_ = self._next
         self._next = id_ + 1
         self.objects[id_] = value
-        return _Token(id_, self._released_ref)
+        return _Token(id_, self._ref)  # type: ignore[arg-type]
 
     def leave(self) -> None:
         if self.closing:
             self._drop_everything()
             return
+        self._collecting = True
         self.store.collect()
+        self._collecting = False
         if self._released:
+            self._drop_released()
+
+    def released(self, id_: int) -> None:
+        """A token is gone. This may be said on any thread, and from within the engine, where no finalizer may run."""
+        self._released.append(id_)
+        if not self.depth and not self._collecting and get_ident() == self.thread:
             self._drop_released()
 
     def release_since(self, mark: int) -> None:

@@ -1,8 +1,8 @@
 """The image that a container build starts from, also where no registry can be reached.
 
-Debian's own archive holds everything that its official image does: ``mmdebstrap`` makes a root file system of it, from
-the mirror that this machine's apt uses. The compiler, which is pinned, decides the bytes of the modules; that the rest
-of such a root may be younger or older than the official image changes nothing.
+Debian's own archive holds everything that its official image does: ``mmdebstrap`` makes a root file system of
+it, from the mirror that this machine's apt uses. The compiler, which is pinned, decides the bytes of the
+modules; that the rest of such a root may be younger or older than the official image changes nothing.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def debian_mirror() -> str:
     with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
         lists = Path(scratch, "lists")
         (lists / "partial").mkdir(parents=True)
-        # Who publishes a source is known from its index. Machines without indexes get them into a scratch directory.
+        # Who publishes a source is known from its index; where indexes are missing, get them for this once.
         for options in ([], ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={scratch}"]):
             if options:
                 ask(["apt-get", *options, "-q", "update"], timeout=180.0)

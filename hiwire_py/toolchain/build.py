@@ -1,7 +1,7 @@
 """``build()``: makes the WebAssembly modules with the best toolchain that this machine has.
 
-A container engine comes first, because the container pins the compiler, so that the bytes are those of the package. A
-compiler of the machine makes modules that do the same in slightly different bytes.
+A container engine comes first, because the container pins the compiler, so that the bytes are those of the
+package. A compiler of the machine makes modules that do the same in slightly different bytes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,21 @@ from pathlib import Path
 
 from hiwire_py.errors import ToolchainError
 from hiwire_py.toolchain.base import ensure_base
+from hiwire_py.toolchain.compilers import Compiler
 from hiwire_py.toolchain.containers import ENGINES, Engine, engine
 from hiwire_py.toolchain.local import local_compiler, make
 from hiwire_py.toolchain.process import Log, Unusable, silent
 
-__all__ = ["CONTAINERS", "SUMS", "TOOLCHAINS", "BuildReport", "BuiltFile", "build", "check_sources", "format_sums"]
+__all__ = [
+    "CONTAINERS",
+    "SUMS",
+    "TOOLCHAINS",
+    "BuildReport",
+    "BuiltFile",
+    "build",
+    "check_sources",
+    "format_sums",
+]
 
 CONTAINERS = ENGINES
 TOOLCHAINS = (*CONTAINERS, "clang", "zig")
@@ -93,7 +103,7 @@ def build(
         ValueError: ``static_pages`` is out of range.
     """
     if not 1 <= static_pages <= _MOST_PAGES:
-        raise ValueError(f"static_pages is {static_pages}; a table has from 1 to {_MOST_PAGES} pages of 1024 slots")
+        raise ValueError(f"static_pages is {static_pages}; a table has from 1 to {_MOST_PAGES} pages")
     root = _source(source)
     names = _names(toolchain, TOOLCHAINS)
     rejected: list[tuple[str, str]] = []
@@ -146,9 +156,7 @@ def format_sums(files: Sequence[BuiltFile]) -> str:
 _Work = Callable[[Path, int], None]
 
 
-def _choose(
-    names: Sequence[str], root: Path, log: Log, rejected: list[tuple[str, str]]
-) -> tuple[str, _Work]:
+def _choose(names: Sequence[str], root: Path, log: Log, rejected: list[tuple[str, str]]) -> tuple[str, _Work]:
     """The first toolchain that can be used: its version, and a function that builds into a directory."""
     for name in names:
         try:
@@ -161,14 +169,7 @@ def _choose(
             log(f"not {name}: {error}")
             continue
 
-        def work(out: Path, static_pages: int) -> None:
-            objects = out.parent / "work"
-            make(compiler, root, objects, static_pages=static_pages, log=log)
-            for path in objects.iterdir():
-                if path.is_file():
-                    shutil.copy(path, out)
-
-        return f"(clang {'.'.join(map(str, compiler.version))})", work
+        return f"(clang {'.'.join(map(str, compiler.version))})", _with_compiler(compiler, root, log)
     raise _none(rejected)
 
 
@@ -182,6 +183,17 @@ def _in_container(taken: Engine, base: str, root: Path, log: Log) -> _Work:
     def work(out: Path, static_pages: int) -> None:
         arguments = {"BASE": base, "STATIC_PAGES": str(static_pages)}
         taken.build(root, _DOCKERFILE, arguments, target=None, out=out, log=log)
+
+    return work
+
+
+def _with_compiler(compiler: Compiler, root: Path, log: Log) -> _Work:
+    def work(out: Path, static_pages: int) -> None:
+        objects = out.parent / "work"
+        make(compiler, root, objects, static_pages=static_pages, log=log)
+        for path in objects.iterdir():
+            if path.is_file():
+                shutil.copyfile(path, out / path.name)
 
     return work
 

@@ -1,8 +1,8 @@
 """Finds a C compiler that can make WebAssembly, and calls it.
 
-Two will do: clang 17 or newer with its wasm-ld, and the clang inside Zig, which ``pip install ziglang`` brings to any
-platform. Both are called the same way here: one object file per source, then wasm-ld. Only for WASI does the compiler
-driver link, since it alone knows where its C library is.
+Two will do: clang 17 or newer with its wasm-ld, and the clang inside Zig, which ``pip install ziglang``
+brings to any platform. Both are called the same way here: one object file per source, then wasm-ld. Only for
+WASI does the compiler driver link, since it alone knows where its C library is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _LANGUAGES = {".c": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++"}
 _STANDARDS = {"c": "-std=c11", "c++": "-std=c++17"}
 _ADVICE = (
     "Ways to get a compiler: `pip install ziglang` (any platform, no root); on Debian 13 or Ubuntu 24.04 "
-    "`apt-get install clang-17 lld-17`; elsewhere LLVM 17 or newer with lld. HIWIRE_CLANG=PATH forces a clang."
+    "`apt-get install clang-17 lld-17`; elsewhere LLVM 17 or newer with lld. "
+    "HIWIRE_CLANG=PATH forces a clang."
 )
 
 
@@ -45,8 +46,8 @@ _ADVICE = (
 class Compiler:
     """A C compiler with a WebAssembly linker.
 
-    ``name`` is "clang" or "zig"; ``command`` and ``linker`` start the compiler driver and wasm-ld; ``version`` is that of
-    the clang, also inside Zig.
+    ``name`` is "clang" or "zig"; ``command`` and ``linker`` start its driver and wasm-ld; ``version`` is that
+    of the clang, also inside Zig.
     """
 
     name: str
@@ -87,10 +88,25 @@ class Compiler:
         for number, source in enumerate(map(Path, sources)):
             spoken = language or _LANGUAGES.get(source.suffix)
             if spoken not in _STANDARDS:
-                raise ToolchainError(f"{source}: not a C or C++ source file (suffixes: {', '.join(_LANGUAGES)})")
-            output = folder / f"{number:02}-{source.stem}.o"  # numbered: two folders may hold files of one name
+                raise ToolchainError(
+                    f"{source}: not a C or C++ source file (suffixes: {', '.join(_LANGUAGES)})"
+                )
+            output = (
+                folder / f"{number:02}-{source.stem}.o"
+            )  # numbered: two folders may hold files of one name
             self._run(
-                [*self.command, *self._target(target), "-x", spoken, _STANDARDS[spoken], *options, "-c", source, "-o", output],
+                [
+                    *self.command,
+                    *self._target(target),
+                    "-x",
+                    spoken,
+                    _STANDARDS[spoken],
+                    *options,
+                    "-c",
+                    source,
+                    "-o",
+                    output,
+                ],
                 f"cannot compile {source.name}",
             )
             made.append(output)
@@ -104,7 +120,7 @@ class Compiler:
         target: str = FREESTANDING,
         options: Sequence[str] = (),
     ) -> Path:
-        """Links object files and archives to a reactor: a module without a main program, set up by ``_initialize``.
+        """Links object files and archives to a reactor: a module with no main program, only ``_initialize``.
 
         Args:
             objects: object files and archives.
@@ -124,7 +140,15 @@ class Compiler:
         if target == WASI:
             # The driver's own start file has an entry already, so --no-entry would contradict it.
             wrapped = [part for flag in flags if flag != "--no-entry" for part in ("-Xlinker", flag)]
-            command = [*self.command, *self._target(target), "-mexec-model=reactor", *objects, *wrapped, "-o", path]
+            command = [
+                *self.command,
+                *self._target(target),
+                "-mexec-model=reactor",
+                *objects,
+                *wrapped,
+                "-o",
+                path,
+            ]
         else:
             entry = [] if "--no-entry" in flags else ["--no-entry"]
             command = [*self.linker, *entry, "--export-if-defined=_initialize", *flags, *objects, "-o", path]
@@ -155,14 +179,20 @@ class Compiler:
 
     def missing(self, target: str) -> str | None:
         """Why this compiler cannot build for a target, found by trying; None if it can."""
-        source = "#include <stdio.h>\nint f(void) { return puts(\"\"); }\n" if target == WASI else "int f(void) { return 0; }\n"
+        source = (
+            '#include <stdio.h>\nint f(void) { return puts(""); }\n'
+            if target == WASI
+            else "int f(void) { return 0; }\n"
+        )
         with tempfile.TemporaryDirectory(prefix="hiwire-") as folder:
             trial = Path(folder, "trial.c")
             trial.write_text(source)
             try:
                 self.compile([trial], Path(folder, "trial.wasm"), target=target, link_options=["--export=f"])
             except ToolchainError as error:
-                remedy = " On Debian `apt-get install wasi-libc libclang-rt-NN-dev-wasm32` adds what WASI needs."
+                remedy = (
+                    " On Debian `apt-get install wasi-libc libclang-rt-NN-dev-wasm32` adds what WASI needs."
+                )
                 return f"{self} cannot build for {target}: {error}{remedy if target == WASI else ''}"
         return None
 
@@ -210,7 +240,9 @@ def find_compiler(prefer: str | None = None) -> Compiler:
         if isinstance(found, Compiler):
             return found
         reasons.append(found)
-    raise ToolchainError("no C compiler for WebAssembly:\n" + "".join(f"  {reason}\n" for reason in reasons) + _ADVICE)
+    raise ToolchainError(
+        "no C compiler for WebAssembly:\n" + "".join(f"  {reason}\n" for reason in reasons) + _ADVICE
+    )
 
 
 def _clang_candidates() -> list[str]:
@@ -223,7 +255,9 @@ def _clang_candidates() -> list[str]:
             names = os.listdir(folder or ".")
         except OSError:
             continue
-        numbers |= {int(match[1]) for name in names if (match := re.fullmatch(r"clang-(\d+)(?:\.exe)?", name))}
+        numbers |= {
+            int(match[1]) for name in names if (match := re.fullmatch(r"clang-(\d+)(?:\.exe)?", name))
+        }
     order = sorted(numbers, key=lambda number: (number == PREFERRED_CLANG, number), reverse=True)
     names = [*(f"clang-{number}" for number in order), "clang"]
     return [path for name in names if (path := shutil.which(name)) is not None]
@@ -271,17 +305,23 @@ def _version(command: tuple[str, ...]) -> tuple[int, int, int]:
     match = re.search(r"clang version (\d+)\.(\d+)\.(\d+)", text)
     if match is None:
         first = text.strip().splitlines()[:1]
-        raise ToolchainError(f"{command[0]}: not a clang: --version says {first[0] if first else 'nothing'!r}")
+        raise ToolchainError(
+            f"{command[0]}: not a clang: --version says {first[0] if first else 'nothing'!r}"
+        )
     return int(match[1]), int(match[2]), int(match[3])
 
 
 def _output(command: tuple[str, ...]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=60)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=60
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainError(f"{command[0]}: cannot be started: {error}") from error
     if done.returncode != 0:
-        raise ToolchainError(f"{shlex.join(command)} exited with status {done.returncode}: {done.stderr.strip()}")
+        raise ToolchainError(
+            f"{shlex.join(command)} exited with status {done.returncode}: {done.stderr.strip()}"
+        )
     return done.stdout
 
 

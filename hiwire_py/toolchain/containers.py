@@ -1,13 +1,14 @@
 """Container engines: docker, podman and buildah, each behind the same few operations.
 
-A client on PATH says nothing: an engine counts as working when it answers and when it can run a program in the base
-image. The operations are those that every version of the three has; in particular, results are copied out of a
-container that never runs, because ``build --output`` needs BuildKit.
+A client on PATH says nothing: an engine works when it answers and can run a program in the base image. The
+operations are those that every version of the three has; in particular, docker's and podman's results are
+copied out of a container that never runs, because ``build --output`` needs BuildKit.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -63,7 +64,13 @@ class Engine(ABC):
 
     @abstractmethod
     def build(
-        self, context: Path, dockerfile: str, arguments: Mapping[str, str], *, target: str | None, out: Path | None,
+        self,
+        context: Path,
+        dockerfile: str,
+        arguments: Mapping[str, str],
+        *,
+        target: str | None,
+        out: Path | None,
         log: Log,
     ) -> None:
         """Builds one target of a Dockerfile.
@@ -78,7 +85,12 @@ class Engine(ABC):
         """A command line of the engine's client."""
 
     def _build_command(
-        self, context: Path, dockerfile: str, arguments: Mapping[str, str], target: str | None, image_id: Path,
+        self,
+        context: Path,
+        dockerfile: str,
+        arguments: Mapping[str, str],
+        target: str | None,
+        image_id: Path,
         *options: str,
     ) -> list[str]:
         command = self._client("build", *options, "-f", str(context / dockerfile), "--iidfile", str(image_id))
@@ -122,7 +134,13 @@ class Docker(Engine):
         ask(self._client("run", "--rm", image, "true"), timeout=_PULL_SECONDS)
 
     def build(
-        self, context: Path, dockerfile: str, arguments: Mapping[str, str], *, target: str | None, out: Path | None,
+        self,
+        context: Path,
+        dockerfile: str,
+        arguments: Mapping[str, str],
+        *,
+        target: str | None,
+        out: Path | None,
         log: Log,
     ) -> None:
         with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
@@ -134,16 +152,21 @@ class Docker(Engine):
             # The image has no program; `create` wants the name of one all the same.
             container = ask(self._client("create", image_id.read_text().strip(), "none")).strip()
             try:
-                run(self._client("cp", f"{container}:/.", str(out)), log=log, what="copying out of the container")
+                run(
+                    self._client("cp", f"{container}:/.", str(out)),
+                    log=log,
+                    what="copying out of the container",
+                )
             finally:
                 ask(self._client("rm", container))
-        # What a container has besides the image's files.
-        for extra in ("dev", "etc", "proc", "sys", ".dockerenv"):
-            _remove(out / extra)
+        # What docker puts into every container besides the files of the image.
+        (out / ".dockerenv").unlink(missing_ok=True)
+        for mount_point in ("dev", "etc", "proc", "sys"):
+            shutil.rmtree(out / mount_point, ignore_errors=True)
 
 
 class Buildah(Engine):
-    """buildah, which needs no engine running: with chroot isolation also in a sandbox without user namespaces.
+    """buildah, which needs no running engine, and with chroot isolation as root no user namespaces either.
 
     Its images live in the cache directory, apart from the user's own.
     """
@@ -173,7 +196,11 @@ class Buildah(Engine):
                 reasons.append(str(error))
                 continue
             try:
-                ask(self._client("mount", container) if os.getuid() == 0 else self._client("inspect", container))
+                ask(
+                    self._client("mount", container)
+                    if os.getuid() == 0
+                    else self._client("inspect", container)
+                )
                 return
             except Unusable as error:
                 reasons.append(str(error))
@@ -207,13 +234,19 @@ class Buildah(Engine):
             ask(self._client("rm", container))
 
     def build(
-        self, context: Path, dockerfile: str, arguments: Mapping[str, str], *, target: str | None, out: Path | None,
+        self,
+        context: Path,
+        dockerfile: str,
+        arguments: Mapping[str, str],
+        *,
+        target: str | None,
+        out: Path | None,
         log: Log,
     ) -> None:
         with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
             image_id = Path(scratch, "image")
-            options = ["--isolation", "chroot", "--network", "host"]
-            # Each layer kept makes the next build quicker. vfs would keep a gigabyte for every one, so there none is.
+            options = ["--isolation", "chroot", "--network", "host", "--force-rm"]
+            # Each layer kept makes the next build quicker; but vfs would keep a gigabyte for each.
             options.append("--layers" if self._driver == "overlay" else "--layers=false")
             if out is not None:
                 options += ["--output", str(out)]
@@ -224,12 +257,3 @@ class Buildah(Engine):
 def engine(name: str) -> Engine:
     """The engine of that name, one of ``ENGINES``."""
     return Buildah() if name == "buildah" else Docker(name)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        for child in path.iterdir():
-            _remove(child)
-        path.rmdir()
-    else:
-        path.unlink(missing_ok=True)

@@ -57,15 +57,17 @@ def make(compiler: Compiler, source: Path, out: Path, *, static_pages: int, log:
     """
     variables = {**make_variables(compiler), "OUT": str(out), "STATIC_PAGES": str(static_pages)}
     # Called from another make, this one must not take over its options and variables.
-    inherited = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    own = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    inherited = {key: value for key, value in os.environ.items() if key not in own}
     command = ["make", f"-j{os.cpu_count() or 1}", *(f"{key}={value}" for key, value in variables.items())]
     run(command, cwd=source / "c", env=inherited, log=log, what=f"the build with {compiler.name}")
 
 
 def _beside(compiler: Compiler, program: str) -> str:
-    """A program of the same LLVM. A clang asked for one that it does not have beside it repeats the bare name."""
+    """A program of the same LLVM. Asked for one that it does not have, clang repeats the bare name."""
     path = shutil.which(ask([*compiler.command, f"-print-prog-name={program}"]).strip())
     if path is None:
         major = compiler.version[0]
-        raise Unusable(f"clang {major} is here, but its {program} is not; on Debian `apt-get install llvm-{major}`")
+        remedy = f"on Debian `apt-get install llvm-{major}`"
+        raise Unusable(f"clang {major} is here, but its {program} is not; {remedy}")
     return path

@@ -34,7 +34,12 @@ def ask(command: Sequence[str], *, timeout: float = _PROBE_SECONDS) -> str:
     """
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
         )
     except FileNotFoundError:
         raise Unusable(f"no {command[0]} on PATH") from None

@@ -24,7 +24,7 @@ TEST(a_full_count_pins)
     }
     CHECK(num_failures == 0 && hiwire_refcount(ref) == FULL - 1);
     hiwire_incref(ref);
-    CHECK(num_failures == 1 && last_type == HIWIRE_FAIL_OVERFLOW && last_ref == ref);
+    CHECK(num_failures == 1 && last_type == 4 && HIWIRE_FAIL_OVERFLOW == 4 && last_ref == ref);
     CHECK(_hiwire_slot_info(1) == used_slot(FULL, 1));
     for (int i = 0; i < 10; i++) {
         hiwire_incref(ref);

@@ -1,0 +1,125 @@
+"""What of hiwire_py works on this machine, what does not, and how to get it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import resources
+from typing import Any
+
+from . import __version__
+from .engines import engines, get_engine
+from .errors import EngineUnavailableError
+
+__all__ = ["Finding", "Report", "examine"]
+
+_SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked for.
+
+    Attributes:
+        name: of the thing.
+        ok: whether it works.
+        detail: its version or size; where it does not work, why, and how to get it.
+        note: what one should know about it all the same.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is here. ``default_engine`` is what ``engine=None`` means, or "" when that is an error."""
+
+    package: str
+    python: str
+    default_engine: str
+    engines: tuple[Finding, ...]
+    modules: tuple[Finding, ...]
+    toolchains: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether guests can run: an engine works, and no shipped module is damaged or missing."""
+        return any(finding.ok for finding in self.engines) and all(finding.ok for finding in self.modules)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as `json` writes it."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def examine() -> Report:
+    """Look at everything. Takes a second or two: the toolchains are asked for their versions."""
+    system = f"{platform.system()} {platform.machine()}"
+    return Report(
+        package=__version__,
+        python=f"{platform.python_implementation()} {platform.python_version()} on {system}, {sys.executable}",
+        default_engine=_default_engine(),
+        engines=tuple(Finding(i.name, i.available, i.version if i.available else i.reason, i.note) for i in engines()),
+        modules=tuple(_modules()),
+        toolchains=tuple(_toolchains()),
+    )
+
+
+def _default_engine() -> str:
+    try:
+        return get_engine().name
+    except EngineUnavailableError:
+        return ""
+
+
+def _modules() -> Iterator[Finding]:
+    """The modules of the package, compared with their SHA-256 sums."""
+    folder = resources.files(__package__).joinpath("wasm")
+    sums = folder.joinpath(_SUMS)
+    remedy = "install the package again, or run: hiwire build"
+    if not sums.is_file():
+        yield Finding(_SUMS, False, f"missing, so no module can be checked; {remedy}")
+        return
+    for line in sums.read_text(encoding="ascii").splitlines():
+        wanted, _, name = line.partition("  ")
+        file = folder.joinpath(name)
+        if not file.is_file():
+            yield Finding(name, False, f"missing; {remedy}")
+            continue
+        data = file.read_bytes()
+        if hashlib.sha256(data).hexdigest() == wanted:
+            yield Finding(name, True, f"{len(data):,} bytes, SHA-256 as in {_SUMS}")
+        else:
+            yield Finding(name, False, f"its SHA-256 is not the one in {_SUMS}; {remedy}")
+
+
+def _toolchains() -> Iterator[Finding]:
+    """What `hiwire build` could use. None is needed to run guests."""
+    from .toolchain import CONTAINERS, TOOLCHAINS
+    from .toolchain.containers import engine
+    from .toolchain.local import local_compiler
+    from .toolchain.process import Unusable
+
+    remedies = {
+        "docker": "see docs.docker.com/engine/install",
+        "podman": "on Debian: apt-get install podman",
+        "buildah": "on Debian, as root: apt-get install buildah mmdebstrap",
+        "clang": "on Debian: apt-get install clang-19 lld-19 llvm-19 make",
+        "zig": "python -m pip install ziglang (and make)",
+    }
+    for name in TOOLCHAINS:
+        try:
+            if name in CONTAINERS:
+                container = engine(name)
+                container.probe()
+                yield Finding(name, True, container.version)
+            else:
+                compiler = local_compiler(name)
+                yield Finding(name, True, "clang {}.{}.{}".format(*compiler.version))
+        except Unusable as reason:
+            yield Finding(name, False, f"{reason}; {remedies[name]}")

@@ -1,0 +1,74 @@
+"""What the package is, what it needs, and why."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+# wasmer 1.1.0 is the last release. It has wheels for CPython 3.7 to 3.10 on these machines; elsewhere its name gets a
+# stand-in that cannot be imported.
+WASMER_HERE = (
+    'python_version < "3.11" and platform_python_implementation == "CPython" and ('
+    'sys_platform == "linux" and platform_machine == "x86_64" or '
+    'sys_platform == "darwin" and platform_machine == "x86_64" or '
+    'sys_platform == "win32" and platform_machine == "AMD64")'
+)
+
+REQUIRES = [
+    f"wasmer==1.1.0; {WASMER_HERE}",  # the engine this package is made for
+    f"wasmer-compiler-cranelift==1.1.0; {WASMER_HERE}",  # its compiler; wasmer alone runs nothing
+    "wasmtime>=35",  # the maintained engine, for every Python; older releases fail to make externrefs when many are held
+]
+
+CLI = [
+    "click>=8.1",  # the command `hiwire`
+    "rich>=13",  # its tables and progress bar
+]
+BUILD = [
+    "ziglang>=0.13",  # a C compiler for WebAssembly where no container engine and no clang is, without root
+]
+TEST = [
+    *CLI,
+    *BUILD,  # guests in README and tests are compiled
+    "hypothesis>=6.100",  # random operations against a plain dict
+    "pytest>=8",  # runs the tests
+]
+DEV = [
+    *TEST,
+    # Pinned, because another release formats or judges differently.
+    "clang-format==19.1.7",  # the layout of C
+    "mypy==2.4.1",  # types
+    "ruff==0.17.5",  # the layout of Python, and mistakes in it
+]
+
+version = re.search(r'^__version__ = "(.+)"$', (HERE / "hiwire_py" / "__init__.py").read_text("utf-8"), re.MULTILINE)
+assert version is not None
+
+setup(
+    name="hiwire_py",
+    version=version[1],
+    description="C code compiled to WebAssembly holds Python objects through small integer handles",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Programming Language :: C",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Software Development :: Interpreters",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.10",
+    install_requires=REQUIRES,
+    extras_require={"cli": CLI, "build": BUILD, "test": TEST, "dev": DEV},
+    packages=find_packages(include=["hiwire_py", "hiwire_py.*"]),
+    package_data={"hiwire_py": ["py.typed", "wasm/*.wasm", "wasm/SHA256SUMS"]},
+    entry_points={"console_scripts": ["hiwire = hiwire_py.__main__:main"]},
+    zip_safe=False,
+)

@@ -1,0 +1,44 @@
+"""Engines and variants as parameters: every test that takes `engine` runs on each engine that can be here."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from hiwire_py import engines
+from hiwire_py.sources import VARIANTS
+
+_AVAILABLE = {info.name: info for info in engines()}
+# HIWIRE_REQUIRE_ENGINES names engines whose absence is a failure: CI sets it for each lane.
+_REQUIRED = [name for name in os.environ.get("HIWIRE_REQUIRE_ENGINES", "").split(",") if name]
+
+
+@pytest.fixture(params=["wasmer", "wasmtime", "wasmtime-lowered"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """The name of an engine; skipped by name and reason where it is not installed."""
+    name: str = request.param
+    info = _AVAILABLE[name.removesuffix("-lowered")]
+    if not info.available:
+        if info.name in _REQUIRED:
+            pytest.fail(f"{info.name} must be here, but: {info.reason}")
+        pytest.skip(f"{info.name}: {info.reason}")
+    return name
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> str:
+    """The name of a shipped variant of hiwire."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def no_gc() -> Iterator[None]:
+    """Python's cycle collector is off, so that what dies does so by its counts."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

@@ -1,0 +1,31 @@
+"""What several tests use: small guests in text form, and objects whose death can be seen."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import wasmtime
+
+GUESTS = Path(__file__).with_name("guests")
+
+
+@functools.lru_cache(maxsize=None)
+def wat(text: str) -> bytes:
+    """A module in the binary format."""
+    return bytes(wasmtime.wat2wasm(text))
+
+
+def guest_file(name: str) -> bytes:
+    """The module ``tests/guests/NAME.wat``."""
+    return wat((GUESTS / f"{name}.wat").read_text())
+
+
+class Thing:
+    """An object that weak references can watch."""
+
+    def __init__(self, name: object = None) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Thing({self.name!r})"
