@@ -7,8 +7,8 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 
-# wasmer 1.1.0 is the last release. It has wheels for CPython 3.7 to 3.10 on these machines; elsewhere its name gets a
-# stand-in that cannot be imported.
+# wasmer 1.1.0 is the last release. It has wheels for CPython 3.7 to 3.10 on these machines; elsewhere its
+# name gets a stand-in that cannot be imported.
 WASMER_HERE = (
     'python_version < "3.11" and platform_python_implementation == "CPython" and ('
     'sys_platform == "linux" and platform_machine == "x86_64" or '
@@ -19,7 +19,7 @@ WASMER_HERE = (
 REQUIRES = [
     f"wasmer==1.1.0; {WASMER_HERE}",  # the engine this package is made for
     f"wasmer-compiler-cranelift==1.1.0; {WASMER_HERE}",  # its compiler; wasmer alone runs nothing
-    "wasmtime>=35",  # the maintained engine, for every Python; older releases fail to make externrefs when many are held
+    "wasmtime>=35",  # the maintained engine; before 35, making an externref can fail when many are held
 ]
 
 CLI = [
@@ -43,7 +43,9 @@ DEV = [
     "ruff==0.17.5",  # the layout of Python, and mistakes in it
 ]
 
-version = re.search(r'^__version__ = "(.+)"$', (HERE / "hiwire_py" / "__init__.py").read_text("utf-8"), re.MULTILINE)
+version = re.search(
+    r'^__version__ = "(.+)"$', (HERE / "hiwire_py" / "__init__.py").read_text("utf-8"), re.MULTILINE
+)
 assert version is not None
 
 setup(

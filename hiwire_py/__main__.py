@@ -16,7 +16,9 @@ def main() -> int:
         if package not in ("click", "rich"):
             raise
         remedy = "python -m pip install 'hiwire_py[cli]'"
-        print(f"hiwire: error: the command needs the package {package}; get it with: {remedy}", file=sys.stderr)
+        print(
+            f"hiwire: error: the command needs the package {package}; get it with: {remedy}", file=sys.stderr
+        )
         return 1
     return run()
 

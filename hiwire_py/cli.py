@@ -1,7 +1,7 @@
 """The command `hiwire`: see ``hiwire --help``.
 
-Each command returns its exit code. What goes wrong comes to `run` as an exception and leaves it as one line on the
-standard error.
+Each command returns its exit code. What goes wrong comes to `run` as an exception and leaves it as one line
+on the standard error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ __all__ = ["command", "run"]
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _EXISTING = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
-_engine = click.option("--engine", type=click.Choice(ENGINE_NAMES), help="Run on this engine, not on the default one.")
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_engine = click.option(
+    "--engine", type=click.Choice(ENGINE_NAMES), help="Run on this engine, not on the default one."
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -42,7 +45,8 @@ def run(args: Sequence[str] | None = None) -> int:
         args: its words; None: those of this process.
 
     Returns:
-        The exit code: 0 when all went well, 1 when what was asked could not be done, 2 when it was asked wrongly, 130
+        The exit code: 0 when all went well, 1 when what was asked could not be done, 2 when it was asked
+            wrongly, 130
         after Ctrl-C.
     """
     try:
@@ -102,8 +106,8 @@ def command(context: click.Context) -> None:
 def doctor_command(as_json: bool) -> int:
     """Show what is here, what is missing, and how to get it.
 
-    The exit code is 0 if at least one engine works and the modules of the package are whole, else 1. Toolchains may be
-    missing: only hiwire build needs one.
+    The exit code is 0 if at least one engine works and the modules of the package are whole, else 1.
+    Toolchains may be missing: only hiwire build needs one.
 
     \b
     Examples:
@@ -123,7 +127,9 @@ def doctor_command(as_json: bool) -> int:
 @_engine
 @click.option("--variant", type=click.Choice(VARIANTS), default="extern_realloc", show_default=True,
               help="The variant of hiwire; static_pages has room for 65,535 handles.")  # fmt: skip
-@click.option("--top", type=click.IntRange(min=0), default=20, show_default=True, help="Show this many words.")
+@click.option(
+    "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Show this many words."
+)
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
               help="Without FILE: take as much text as that lasts, if there is so much.")  # fmt: skip
 @_json
@@ -132,8 +138,9 @@ def demo_command(
 ) -> int:
     """Count the words of text files in C; the words are Python strings.
 
-    Without FILE it reads the sources of the running Python's standard library. Files are taken for UTF-8; what is not
-    becomes U+FFFD. The counts are compared with collections.Counter: on any difference the exit code is 1.
+    Without FILE it reads the sources of the running Python's standard library. Files are taken for UTF-8;
+    what is not becomes U+FFFD. The counts are compared with collections.Counter: on any difference the exit
+    code is 1.
 
     \b
     Examples:
@@ -153,19 +160,23 @@ def demo_command(
 
 
 @command.command("build")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("build/wasm"), show_default=True,
-              help="Where the files go.")  # fmt: skip
+@click.option(
+    "--out", type=_FOLDER, default=Path("build/wasm"), show_default=True, help="Where the files go."
+)
 @click.option("--toolchain", type=click.Choice(TOOLCHAINS), help="Use this one or none.")
 @click.option("--static-pages", type=click.IntRange(1, 32768), default=64, show_default=True,
               help="Room of the variant static_pages, in pages of 1,024 handles.")  # fmt: skip
 @click.option("--source", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="The checkout with the C sources; default: the one this package is in.")  # fmt: skip
 @click.option("--verbose", "-v", is_flag=True, help="Show what the toolchain writes.")
-def build_command(out: Path, toolchain: str | None, static_pages: int, source: Path | None, verbose: bool) -> int:
+def build_command(
+    out: Path, toolchain: str | None, static_pages: int, source: Path | None, verbose: bool
+) -> int:
     """Build the WebAssembly modules from their C sources.
 
-    It takes the first toolchain that works: docker, podman, buildah, clang, zig; and says why not those before it. A
-    container gives the bytes that the package brings; a compiler of this machine gives modules that do the same.
+    It takes the first toolchain that works: docker, podman, buildah, clang, zig; and says why not those
+    before it. A container gives the bytes that the package brings; a compiler of this machine gives modules
+    that do the same.
 
     \b
     Examples:
@@ -198,8 +209,9 @@ def build_command(out: Path, toolchain: str | None, static_pages: int, source: P
 def run_command(module: Path, export: str, args: tuple[str, ...], engine: str | None, variant: str) -> int:
     """Call one exported function of MODULE and print its results.
 
-    Each ARG is read as its parameter's type says: an integer, a number, or for externref a Python literal. Text that is
-    no literal stands for itself; null is the null externref. Results are printed one a line in the same form.
+    Each ARG is read as its parameter's type says: an integer, a number, or for externref a Python literal.
+    Text that is no literal stands for itself; null is the null externref. Results are printed one a line in
+    the same form.
 
     \b
     Examples:
@@ -238,8 +250,8 @@ def inspect_command(module: Path, as_json: bool) -> int:
 def lower_command(source: Path, target: Path, in_place: bool) -> int:
     """Write the lowered form of the module IN to OUT: externrefs become 32-bit ids.
 
-    Guests are lowered by themselves where an engine needs it; this shows what the engine gets. A module that does not
-    need it is copied.
+    Guests are lowered by themselves where an engine needs it; this shows what the engine gets. A module that
+    does not need it is copied.
 
     \b
     Examples:

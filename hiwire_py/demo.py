@@ -1,7 +1,8 @@
-"""The main job: C code counts the words of real text; the words are Python strings that it holds through handles.
+"""The main job: C code counts the words of real text; the words are Python strings that it holds through
+handles.
 
-The guest is c/guests/wordcount.c. Here is its host's side: what the words are, where text comes from, how much of it,
-and the check of the result against `collections.Counter`. How it looks is up to `hiwire_py.cli`.
+The guest is c/guests/wordcount.c. Here is its host's side: what the words are, where text comes from, how
+much of it, and the check of the result against `collections.Counter`. How it looks is up to `hiwire_py.cli`.
 """
 
 from __future__ import annotations
@@ -43,12 +44,13 @@ class DemoResult:
         files: how many files were counted.
         words: how many words there were.
         distinct: how many different ones.
-        seconds: the time spent in the guest, host functions and all; reading and splitting the text is outside.
+        seconds: the time spent in the guest, host functions and all; reading and splitting the text is
+            outside.
         check_seconds: the time that `collections.Counter` takes for the same words.
         engine: the engine's name.
         variant: the variant of hiwire.
-        refs_before, refs_peak, refs_after: live handles before the first word, with all words counted, and when the
-            guest has released them.
+        refs_before, refs_peak, refs_after: live handles before the first word, with all words counted, and
+            when the guest has released them.
         difference: where the guest and `collections.Counter` disagree; "" when they agree about every word.
     """
 
@@ -106,7 +108,8 @@ class WordCounter:
         self.variant = variant
         self._words: Sequence[str] = ()
         self._reported: list[tuple[str, int]] = []
-        # Both host functions are builtin methods: what they do for each word takes no Python bytecode of their own.
+        # Both host functions are builtin methods: what they do for each word takes no Python bytecode of
+        # their own.
         imports = {"env": {"next_word": self._feed().__next__, "report": self._report}}
         self._guest = Guest(shipped("guest-wordcount"), imports, hiwire=self.table)
 
@@ -170,7 +173,8 @@ class WordCounter:
 def words_of(path: str | os.PathLike[str]) -> list[str]:
     """The words of a text file: runs of letters, digits and ``_`` that do not start with a digit.
 
-    The file is taken for UTF-8; bytes that are not become U+FFFD and part words, so that any file can be counted.
+    The file is taken for UTF-8; bytes that are not become U+FFFD and part words, so that any file can be
+    counted.
 
     Raises:
         OSError: the file cannot be read.
@@ -178,7 +182,9 @@ def words_of(path: str | os.PathLike[str]) -> list[str]:
     return _WORDS.findall(Path(path).read_text(encoding="utf-8", errors="replace"))
 
 
-def choose_sources(seconds: float, *, engine: str | None = None, variant: str = "extern_realloc") -> list[Path]:
+def choose_sources(
+    seconds: float, *, engine: str | None = None, variant: str = "extern_realloc"
+) -> list[Path]:
     """Sources of this Python's standard library: as many as take about ``seconds`` to count here.
 
     How much that is comes from counting some for a quarter of a second.
@@ -188,7 +194,9 @@ def choose_sources(seconds: float, *, engine: str | None = None, variant: str = 
     """
     found = _standard_library()
     if not found:
-        raise FileNotFoundError("this Python has no sources of its standard library; name text files to count instead")
+        raise FileNotFoundError(
+            "this Python has no sources of its standard library; name text files to count instead"
+        )
     took, size = 0.0, 0
     with closing(WordCounter(engine, variant)) as counter:
         for path in found:
@@ -200,7 +208,7 @@ def choose_sources(seconds: float, *, engine: str | None = None, variant: str = 
             if took > min(_WARM_UP_SECONDS, seconds):
                 break
     wanted = size * seconds / took
-    chosen = []
+    chosen: list[Path] = []
     for path in found:
         if chosen and wanted <= 0:
             break
@@ -273,11 +281,14 @@ def _difference(counted: dict[str, int], expected: Counter[str]) -> str:
         return ""
     wrong = [word for word in sorted({*counted, *expected}) if counted.get(word, 0) != expected[word]]
     word = wrong[0]
-    return f"{len(wrong)} words differ, first {word!r}: counted {counted.get(word, 0)}, expected {expected[word]}"
+    what = "1 word differs" if len(wrong) == 1 else f"{len(wrong)} words differ"
+    return f"{what}, first {word!r}: counted {counted.get(word, 0)}, expected {expected[word]}"
 
 
 def _order(best: list[tuple[str, int]], expected: list[tuple[str, int]]) -> str:
     for place, (found, right) in enumerate(zip(best, expected), 1):
         if found != right:
-            return f"place {place} differs: {found[0]!r} with {found[1]}, expected {right[0]!r} with {right[1]}"
+            return (
+                f"place {place} differs: {found[0]!r} with {found[1]}, expected {right[0]!r} with {right[1]}"
+            )
     return "" if len(best) == len(expected) else f"{len(best)} words were reported, expected {len(expected)}"

@@ -17,7 +17,8 @@ _CUSTOM, _DATA_COUNT = 0, 12
 
 @dataclass(frozen=True)
 class Item:
-    """An import or export: ``kind`` is function, table, memory or global, ``type`` is in the words of the text format."""
+    """An import or export: ``kind`` is function, table, memory or global, ``type`` is in the words of the
+    text format."""
 
     name: str
     kind: str
@@ -30,10 +31,11 @@ class Description:
 
     Attributes:
         size: in bytes.
-        needs_lowering: whether an externref crosses its boundary, so that engines without externref run it lowered.
-        features: WebAssembly features beyond the first release that its declarations use. What only its code uses is
-            not seen.
-        imports, exports, tables, memories: in the order of the module; imported tables and memories come first.
+        needs_lowering: whether engines without externref run it lowered.
+        features: WebAssembly features beyond the first release that its declarations use. What only its code
+            uses is not seen.
+        imports, exports, tables, memories: in the order of the module; imported tables and memories come
+            first.
         custom_sections: their names.
     """
 
@@ -63,10 +65,14 @@ def describe(wasm: bytes) -> Description:
         needs_lowering=module_needs_lowering(module),
         features=tuple(_features(module)),
         imports=tuple(Item(str(i), KINDS[i.kind], type_text(i.type)) for i in module.imports),
-        exports=tuple(Item(e.name, KINDS[e.kind], _export_type(module, e.kind, e.index)) for e in module.exports),
+        exports=tuple(
+            Item(e.name, KINDS[e.kind], _export_type(module, e.kind, e.index)) for e in module.exports
+        ),
         tables=tuple(type_text(table) for table in module.tables),
         memories=tuple(type_text(memory) for memory in module.memories),
-        custom_sections=tuple(Reader(wasm, s.start, s.end).name() for s in module.sections if s.kind == _CUSTOM),
+        custom_sections=tuple(
+            Reader(wasm, s.start, s.end).name() for s in module.sections if s.kind == _CUSTOM
+        ),
     )
 
 

@@ -33,7 +33,8 @@ def console() -> Console:
 
 @contextmanager
 def counting(what: str) -> Iterator[Report | None]:
-    """A progress bar while text is counted, which vanishes at the end; None where the output is no terminal."""
+    """A progress bar while text is counted, which vanishes at the end; None where the output is no
+    terminal."""
     screen = console()
     if not screen.is_terminal:
         yield None
@@ -60,7 +61,9 @@ def show_demo(result: DemoResult) -> None:
     files = "1 file" if result.files == 1 else f"{result.files:,} files"
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 1))
     facts.add_row("words", f"{result.words:,}, of them distinct {result.distinct:,}, in {files}")
-    facts.add_row("speed", f"{result.words_per_second:,.0f} words per second ({result.seconds:.2f} s in the guest)")
+    facts.add_row(
+        "speed", f"{result.words_per_second:,.0f} words per second ({result.seconds:.2f} s in the guest)"
+    )
     facts.add_row("engine", result.engine)
     facts.add_row("variant", result.variant)
     refs = f"{result.refs_before:,} before, {result.refs_peak:,} at the peak, {result.refs_after:,} after"
@@ -104,7 +107,7 @@ def show_description(name: str, found: Description) -> None:
     screen = console()
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     facts.add_row("size", f"{found.size:,} bytes")
-    lowering = "yes: externref crosses its boundary" if found.needs_lowering else "no"
+    lowering = "yes, on engines without externref" if found.needs_lowering else "no"
     facts.add_row("needs lowering", lowering)
     facts.add_row("features", ", ".join(found.features) or "none beyond the first release of WebAssembly")
     facts.add_row("memory", "; ".join(found.memories) or "none")

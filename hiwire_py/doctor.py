@@ -59,12 +59,14 @@ class Report:
 
 def examine() -> Report:
     """Look at everything. Takes a second or two: the toolchains are asked for their versions."""
-    system = f"{platform.system()} {platform.machine()}"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
     return Report(
         package=__version__,
-        python=f"{platform.python_implementation()} {platform.python_version()} on {system}, {sys.executable}",
+        python=f"{python} on {platform.system()} {platform.machine()}, {sys.executable}",
         default_engine=_default_engine(),
-        engines=tuple(Finding(i.name, i.available, i.version if i.available else i.reason, i.note) for i in engines()),
+        engines=tuple(
+            Finding(i.name, i.available, i.version if i.available else i.reason, i.note) for i in engines()
+        ),
         modules=tuple(_modules()),
         toolchains=tuple(_toolchains()),
     )

@@ -31,8 +31,8 @@ def run_export(
 ) -> list[Any]:
     """Instantiate a module, call one export, and close it again.
 
-    A module that imports hiwire functions gets a table, which takes equal objects for the same. Other imports cannot be
-    provided here.
+    A module that imports hiwire functions gets a table, which takes equal objects for the same. Other imports
+    cannot be provided here.
 
     Args:
         wasm: the module.
@@ -100,8 +100,8 @@ def parse_arguments(functype: FuncType, export: str, arguments: Sequence[str]) -
 
 
 def parse_argument(text: str, code: int, what: str) -> Any:
-    """One argument: a Python integer (``0x10`` too) or float; for externref a Python literal (``null`` is the null
-    externref), and text that is no literal stands for itself.
+    """One argument: a Python integer (``0x10`` too) or float; for externref a Python literal (``null`` is the
+    null externref), and text that is no literal stands for itself.
 
     Raises:
         ArgumentError: the text is no value of that type; ``what`` names it in the message.

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""What `make` calls: finds the Pythons of this machine, sets up an environment for each one used, and runs a task in it.
+"""What `make` calls: finds the Pythons of this machine, sets up an environment for
+each one used, and runs a task in it.
 
-    scripts/dev.py demo [OPTION...]    `hiwire demo`, on CPython 3.10 (wasmer) if it is here, else on the newest
-    scripts/dev.py test [OPTION...]    pytest, on CPython 3.10 (wasmer) and on the newest; OPTIONs go to pytest
+    scripts/dev.py demo [OPTION...]    `hiwire demo`, on CPython 3.10 (wasmer) if it is here, else the newest
+    scripts/dev.py test [OPTION...]    pytest, on CPython 3.10 (wasmer) and the newest; OPTIONs go to pytest
     scripts/dev.py lint                ruff, mypy and clang-format, which change nothing
     scripts/dev.py format              ruff and clang-format, which do
     scripts/dev.py wasm [OPTION...]    `hiwire build`
@@ -95,7 +96,8 @@ def find_pythons() -> Found:
             continue
         if words[5] != "-":
             found.rejected.append(
-                f"{path} ({'.'.join(words[:3])}): it lacks {words[5]}; on Debian: apt-get install python3-venv"
+                f"{path} ({'.'.join(words[:3])}): it lacks {words[5]}; "
+                "on Debian: apt-get install python3-venv"
             )
             continue
         known = best.get(version[:2])
@@ -106,11 +108,14 @@ def find_pythons() -> Found:
 
 
 def environment(python: Python, extra: str) -> Path:
-    """The interpreter of `.venv-X.Y`, which has this package in place, and the packages of one of its extras."""
+    """The interpreter of `.venv-X.Y`, which has this package in place, and the packages of one of its
+    extras."""
     folder = ROOT / f".venv-{python.short}"
     inner = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / f"installed-{extra}"
-    wanted = hashlib.sha256((ROOT / "setup.py").read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    wanted = hashlib.sha256(
+        (ROOT / "setup.py").read_bytes() + (ROOT / "pyproject.toml").read_bytes()
+    ).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted and works(inner):
         return inner
     if not works(inner):
@@ -124,7 +129,10 @@ def environment(python: Python, extra: str) -> Path:
 
 
 def works(python: Path) -> bool:
-    return python.exists() and subprocess.run([str(python), "-c", "import pip"], capture_output=True).returncode == 0
+    return (
+        python.exists()
+        and subprocess.run([str(python), "-c", "import pip"], capture_output=True).returncode == 0
+    )
 
 
 def call(command: Sequence[str], *, quiet_root: bool = False) -> None:
@@ -143,7 +151,9 @@ def choose(found: Found, *, newest: bool = False) -> Python:
     """The interpreter for a task that needs one."""
     if not found.pythons:
         reasons = "".join(f"\n    {reason}" for reason in found.rejected)
-        sys.exit(f"make: no Python 3.10 or newer can be used here; install one, with its venv module{reasons}")
+        sys.exit(
+            f"make: no Python 3.10 or newer can be used here; install one, with its venv module{reasons}"
+        )
     on_wasmer = [python for python in found.pythons if python.version[:2] == WASMER]
     return found.pythons[-1] if newest or not on_wasmer else on_wasmer[0]
 
@@ -153,7 +163,8 @@ def run_in(python: Path, *words: str) -> int:
 
 
 def test(found: Found, options: Sequence[str]) -> int:
-    """Run pytest on each interpreter that stands for an engine; a table of what ran and what did not is the end."""
+    """Run pytest on each interpreter that stands for an engine; a table of what ran and what did not is the
+    end."""
     first, last = choose(found), choose(found, newest=True)
     needed = set(filter(None, os.environ.get("HIWIRE_REQUIRE", "").split(",")))
     status = 0
@@ -161,7 +172,9 @@ def test(found: Found, options: Sequence[str]) -> int:
     for python in dict.fromkeys((first, last)):
         inner = environment(python, "test")
         listing = "import hiwire_py; print(*(i.name for i in hiwire_py.engines() if i.available))"
-        engines = subprocess.run([str(inner), "-c", listing], cwd=ROOT, capture_output=True, text=True).stdout.split()
+        engines = subprocess.run(
+            [str(inner), "-c", listing], cwd=ROOT, capture_output=True, text=True
+        ).stdout.split()
         say(f"\n=== {python}, engines: {', '.join(engines) or 'none'}")
         # The tests fail, rather than skip, where an engine is missing that this interpreter must have.
         required = needed if python.version[:2] == WASMER else needed - {"wasmer"}
@@ -204,7 +217,11 @@ def pytest(python: Path, options: Sequence[str], variables: Mapping[str, str]) -
 def check(found: Found, *, rewrite: bool) -> int:
     """Run the tools that judge layout, mistakes and types."""
     inner = environment(choose(found, newest=True), "dev")
-    sources = [str(path.relative_to(ROOT)) for folder in ("c", "tests") for path in sorted((ROOT / folder).rglob("*.[ch]"))]
+    sources = [
+        str(path.relative_to(ROOT))
+        for folder in ("c", "tests")
+        for path in sorted((ROOT / folder).rglob("*.[ch]"))
+    ]
     sources += [str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").rglob("*.cpp"))]
     clang_format = str(inner.with_name("clang-format"))
     if rewrite:
@@ -222,7 +239,13 @@ def check(found: Found, *, rewrite: bool) -> int:
         ]
     failed = []
     for step in steps:
-        name = " ".join([Path(word).name if word == step[0] else word for word in step[:5] if word not in ("-m", *sources)])
+        name = " ".join(
+            [
+                Path(word).name if word == step[0] else word
+                for word in step[:5]
+                if word not in ("-m", *sources)
+            ]
+        )
         say(f"--- {name}")
         if subprocess.run(step, cwd=ROOT).returncode != 0:
             failed.append(name)

@@ -6,15 +6,13 @@ import doctest
 import re
 from pathlib import Path
 
+import click
 import pytest
+from c_support import compiler
 
 import hiwire_py
-from c_support import compiler
 from hiwire_py import errors
-
-click = pytest.importorskip("click", reason="the extra cli is not installed")
-
-from hiwire_py.cli import command  # noqa: E402
+from hiwire_py.cli import command
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,7 +85,9 @@ def test_make_targets() -> None:
     """README names targets that the Makefile has."""
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony is not None
-    named = set(re.findall(r"\bmake ([a-z-]+)(?= |`|$)", "\n".join([*blocks("sh"), *re.findall("`[^`\n]+`", README)])))
+    named = set(
+        re.findall(r"\bmake ([a-z-]+)(?= |`|$)", "\n".join([*blocks("sh"), *re.findall("`[^`\n]+`", README)]))
+    )
     assert {"demo", "test"} <= named <= set(phony[1].split())
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ..lowering import Lowered, Module, lower_module, module_needs_lowering
+from ..lowering import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ..values import FuncType
 
 __all__ = ["Engine", "Imports", "Prepared", "RawExtern", "Store"]
@@ -124,6 +124,7 @@ class Engine(abc.ABC):
 
     def _prepare(self, wasm: bytes) -> Prepared:
         module = Module.parse(wasm)
+        refuse_lowered(module)
         if self.externref or not module_needs_lowering(module):
             return Prepared(module, self.compile(wasm), None)
         self.validate(wasm)

@@ -107,8 +107,7 @@ class WasmtimeStore(Store):
         def get(index: int) -> Any:
             if index & 0xFFFFFFFF >= table.size(store):
                 raise IndexError(index)
-            found = table.get(store, index & 0xFFFFFFFF)
-            return found.value if isinstance(found, wasmtime.Val) else found
+            return _unwrap(table.get(store, index & 0xFFFFFFFF))
 
         def grow(ref: Any, count: int) -> int:
             try:
@@ -120,7 +119,7 @@ class WasmtimeStore(Store):
         return {"get": get, "set": set_, "size": lambda: table.size(store), "grow": grow}
 
     def global_get(self, global_: RawExtern) -> Any:
-        return global_.value(self._store)
+        return _unwrap(global_.value(self._store))
 
     def global_set(self, global_: RawExtern, value: Any) -> None:
         global_.set_value(self._store, value)
@@ -173,6 +172,11 @@ class WasmtimeEngine(Engine):
 
     def is_link_error(self, error: BaseException) -> bool:
         return isinstance(error, wasmtime.WasmtimeError)
+
+
+def _unwrap(value: Any) -> Any:
+    """The package gives null references as a Val around None here, and other values bare."""
+    return value.value if isinstance(value, wasmtime.Val) else value
 
 
 def _one_line(error: Exception) -> str:

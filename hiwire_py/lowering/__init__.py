@@ -8,9 +8,19 @@ from __future__ import annotations
 from ..values import EXTERNREF
 from .indirect import ends_in_funcref
 from .module import Global, Module, TableType
-from .rewrite import COMPANION_MODULE, Handle, Lowered, lower_module
+from .rewrite import COMPANION_MODULE, Handle, Lowered, lower_module, refuse_lowered
 
-__all__ = ["COMPANION_MODULE", "Handle", "Lowered", "Module", "lower", "lower_module", "module_needs_lowering", "needs_lowering"]
+__all__ = [
+    "COMPANION_MODULE",
+    "Handle",
+    "Lowered",
+    "Module",
+    "lower",
+    "lower_module",
+    "module_needs_lowering",
+    "needs_lowering",
+    "refuse_lowered",
+]
 
 
 def lower(wasm: bytes) -> bytes:

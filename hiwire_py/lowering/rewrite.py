@@ -19,7 +19,7 @@ from .indirect import IndirectCalls
 from .module import FUNCTION, GLOBAL, TABLE, Limits, Module, TableType
 from .names import rewrite_names
 
-__all__ = ["COMPANION_MODULE", "Handle", "Lowered", "lower_module"]
+__all__ = ["COMPANION_MODULE", "Handle", "Lowered", "lower_module", "refuse_lowered"]
 
 COMPANION_MODULE = "externref"
 
@@ -88,12 +88,7 @@ class _Lowering:
         return tuple(found)
 
     def check(self) -> None:
-        for i in self.module.imports:
-            if i.module == COMPANION_MODULE:
-                raise UnsupportedModuleError(
-                    f"the module imports {i}: the module name {COMPANION_MODULE!r} is reserved for lowered modules;"
-                    " pass the original module, it is lowered when it is loaded"
-                )
+        refuse_lowered(self.module)
         for functype in self.module.types:
             if V128 in functype.params or V128 in functype.results:
                 raise UnsupportedModuleError("the module uses SIMD (v128), which lowering does not handle")
@@ -306,6 +301,16 @@ def _limits(limits: Limits) -> bytes:
 
 def _signature(functype: FuncType) -> list[list[str]]:
     return [[type_name(code) for code in side] for side in functype]
+
+
+def refuse_lowered(module: Module) -> None:
+    """Raise UnsupportedModuleError if the module was lowered: its imports would give it the companion's insides."""
+    for i in module.imports:
+        if i.module == COMPANION_MODULE:
+            raise UnsupportedModuleError(
+                f"the module imports {i}: the module name {COMPANION_MODULE!r} is reserved for lowered modules;"
+                " pass the original module, it is lowered when it is loaded"
+            )
 
 
 def lower_module(module: Module) -> Lowered:

@@ -152,7 +152,7 @@ class Space(abc.ABC):
     def explain(
         self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
     ) -> tuple[Any, ...] | None:
-        """Raise the exception of this package that ``error``, out of a call of ``name``, stands for.
+        """Raise the exception of this package that ``error``, out of a call of ``name``, as in ``f()``, stands for.
 
         Returns:
             None when ``error`` should go on as it is: a host function raised it. Or arguments to call again with, when
@@ -164,13 +164,13 @@ class Space(abc.ABC):
             return None
         if isinstance(error, KeyError):
             value = error.args[0]
-            raise ForgedRefError(f"{name}() gave the externref {value:#x}, but no such object was given to the guest") from None
+            raise ForgedRefError(f"{name} gave the externref {value:#x}, but the guest was given no such object") from None
         if not isinstance(error, Exception):
             return None
         kind = self.engine.trap_kind(error)
         if kind is None:
             types = enumerate(zip(args, functype.params))
-            checked = tuple(check_value(value, code, f"argument {i + 1} of {name}()") for i, (value, code) in types)
+            checked = tuple(check_value(value, code, f"argument {i + 1} of {name}") for i, (value, code) in types)
             changed = any(type(a) is not type(b) for a, b in zip(args, checked))
             return checked if changed and isinstance(error, TypeError) else None
         fault = self.fault()
@@ -178,7 +178,7 @@ class Space(abc.ABC):
             raise fault from error
         kind = fault or kind
         advice = " (infinite recursion?)" if kind == "call stack exhausted" else ""
-        raise GuestTrap(f"{name}() trapped: {kind}{advice}", kind) from error
+        raise GuestTrap(f"{name} trapped: {kind}{advice}", kind) from error
 
     def close(self) -> None:
         """Let no one in any more, and drop all objects: now, or when the running call returns."""
@@ -223,6 +223,8 @@ class Space(abc.ABC):
         Raises:
             UnsupportedModuleError: imports are missing or do not fit.
         """
+        if self.closing:
+            raise ClosedError(f"{what} cannot be added: the table or guest it shares is closed")
         instance = Instance(self, prepared, gate)
         self._gates.add(gate)
         missing: list[str] = []

@@ -21,7 +21,7 @@ _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63)
 # `call` serves calls from outside, `nested` those from host functions, which are rarer and have more to do at the end.
 # Neither may refer to itself: that would be a cycle, and keep the guest until Python's collector comes by.
 _EXPORT = """\
-def bind(space, gate, raw, name, keep, get_ident, fix, NULL):
+def bind(space, gate, raw, shown, keep, get_ident, fix, NULL):
     hold, leave, explain = space.hold, space.leave, space.explain
     objects, flight, status = space.objects, space.flight, space.status
     def nested({params}):
@@ -31,7 +31,7 @@ def bind(space, gate, raw, name, keep, get_ident, fix, NULL):
             try:
                 {body}
             except BaseException as error:
-                again = explain(error, name, functype, ({args}))
+                again = explain(error, shown, functype, ({args}))
                 if again is None:
                     raise
             finally:
@@ -49,7 +49,7 @@ def bind(space, gate, raw, name, keep, get_ident, fix, NULL):
             try:
                 {body}
             except BaseException as error:
-                again = explain(error, name, functype, ({args}))
+                again = explain(error, shown, functype, ({args}))
                 if again is None:
                     raise
             finally:
@@ -120,7 +120,7 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
     body = []
     for i, (a, code) in enumerate(zip(params, functype.params)):
         if not (engine_checks_integers and code in _INTEGER_RANGES):
-            body.append(_check(a, code, f'f"argument {i + 1} of {{name}}()"'))
+            body.append(_check(a, code, f'f"argument {i + 1} of {{shown}}"'))
     given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
     call = f"raw({', '.join(given)})"
     # Results are bound to the same names again, so that no token lives on in the frame when the call is left.
@@ -159,7 +159,7 @@ def bind_export(
     """
     names: dict[str, Any] = {"functype": functype}
     exec(_export_code(functype, space.style, space.engine.checks_integers), names)
-    function: Callable[..., Any] = names["bind"](space, gate, raw, name, keep, get_ident, check_value, NULL)
+    function: Callable[..., Any] = names["bind"](space, gate, raw, f"{name}()", keep, get_ident, check_value, NULL)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The guest's export {name}{functype}."
     function.__keep__ = keep  # type: ignore[attr-defined]

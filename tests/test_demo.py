@@ -1,0 +1,127 @@
+"""The main job, without its command line."""
+
+from __future__ import annotations
+
+import sysconfig
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from hiwire_py import TableFullError, demo
+from hiwire_py.demo import WordCounter, choose_sources, count_words, words_of
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> list[Path]:
+    """Two files: ties, words of other scripts, numbers, names with digits."""
+    paths = [tmp_path / "one.txt", tmp_path / "two.txt"]
+    paths[0].write_text("to be, or not to be: that is 2 questions\nβ x1 x1 _y", encoding="utf-8")
+    paths[1].write_text("be β naïve", encoding="utf-8")
+    return paths
+
+
+def test_result(engine: str, variant: str, texts: list[Path]) -> None:
+    """Counts, order, handles and names, on each engine and variant."""
+    seen: list[tuple[int, int]] = []
+    result = count_words(
+        texts, engine=engine, variant=variant, top=3, progress=lambda *sizes: seen.append(sizes)
+    )
+    assert result.top == [("be", 3), ("to", 2), ("β", 2)]
+    assert (result.files, result.words, result.distinct) == (2, 16, 11)
+    assert (result.refs_before, result.refs_peak, result.refs_after) == (0, 12, 0)
+    assert (result.engine, result.variant, result.difference) == (engine, variant, "")
+    assert result.ok
+    sizes = [path.stat().st_size for path in texts]
+    assert seen == [(sizes[0], sum(sizes)), (sum(sizes), sum(sizes))]
+
+
+@pytest.mark.parametrize("top", [0, 1, 100])
+def test_top(engine: str, texts: list[Path], top: int) -> None:
+    """As many words as asked for, or as there are."""
+    result = count_words(texts, engine=engine, top=top)
+    assert result.ok
+    assert len(result.top) == min(top, 11)
+
+
+def test_no_words(engine: str, tmp_path: Path) -> None:
+    """Nothing at all, and a file without words."""
+    assert count_words([], engine=engine).ok
+    (tmp_path / "empty").write_text("1 2 3 !")
+    result = count_words([tmp_path / "empty"], engine=engine)
+    assert result.ok
+    assert (result.words, result.top, result.words_per_second) == (0, [], 0)
+
+
+def test_not_utf_8(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 part words, and do not end the demo."""
+    (tmp_path / "latin1").write_bytes("caf\xe9s".encode("latin-1"))
+    assert words_of(tmp_path / "latin1") == ["caf", "s"]
+
+
+def test_wrong_counts_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest that counts wrong, forgets a word, or sorts wrong is found out, and the word is named."""
+    right_all, right_top = WordCounter.all, WordCounter.top
+
+    def off_by_one(counter: WordCounter) -> dict[str, int]:
+        return {**right_all(counter), "be": 4}
+
+    monkeypatch.setattr(WordCounter, "all", off_by_one)
+    assert count_words(texts).difference == "1 word differs, first 'be': counted 4, expected 3"
+    monkeypatch.setattr(WordCounter, "all", lambda counter: {})
+    assert count_words(texts).difference.startswith("11 word differs, first '_y': counted 0, expected 1")
+    monkeypatch.setattr(WordCounter, "all", right_all)
+    monkeypatch.setattr(WordCounter, "top", lambda counter, n: right_top(counter, n)[::-1])
+    result = count_words(texts, top=2)
+    assert result.difference == "place 1 differs: 'to' with 2, expected 'be' with 3"
+    assert not result.ok
+    monkeypatch.setattr(WordCounter, "top", lambda counter, n: right_top(counter, n)[:-1])
+    assert count_words(texts, top=2).difference == "1 words were reported, expected 2"
+
+
+def test_leaks_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handles that are left at the end make the result wrong."""
+    monkeypatch.setattr(WordCounter, "release", lambda counter: None)
+    result = count_words(texts)
+    assert result.difference == ""
+    assert result.refs_after == 12
+    assert not result.ok
+
+
+def test_full_table(engine: str, tmp_path: Path) -> None:
+    """static_pages has room for 65,535 handles; one word more is refused with the remedy."""
+    if engine == "wasmtime-lowered":
+        engine = "wasmtime"
+    fits, too_many = tmp_path / "fits", tmp_path / "too_many"
+    fits.write_text(" ".join(f"w{i}" for i in range(65_534)))
+    too_many.write_text("one_more")
+    assert count_words([fits], engine=engine, variant="static_pages").refs_peak == 65_535
+    with pytest.raises(
+        TableFullError, match=r"variant static_pages has handles \(65,535\); take --variant extern_realloc"
+    ):
+        count_words([fits, too_many], engine=engine, variant="static_pages")
+    assert count_words([fits, too_many], engine=engine).ok
+
+
+def test_default_text(engine: str) -> None:
+    """Sources of this Python's library, more for more time, in a fixed order."""
+    little, more = choose_sources(0.02, engine=engine), choose_sources(2, engine=engine)
+    assert 0 < len(little) < len(more)
+    assert more[: len(little)] == little
+    library = Path(sysconfig.get_path("stdlib"))
+    assert all(path.suffix == ".py" and library in path.parents for path in more)
+    assert not any("site-packages" in path.parts for path in more)
+
+
+def test_no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A Python without sources says what to do."""
+    monkeypatch.setattr(demo.sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="name text files"):
+        choose_sources(1)
+
+
+def test_words() -> None:
+    """What a word is."""
+    assert Counter(demo._WORDS.findall("a a1 1a _b é-f 12 3_")) == Counter(
+        ["a", "a", "a1", "_b", "é", "f", "_"]
+    )
