@@ -138,9 +138,14 @@ static void unlist(Address block)
     *word(block + size) &= ~(uint32_t)AFTER_FREE;
 }
 
-/* A free block of at least size bytes, found by the bitmap; 0 if that finds none. */
+/* A free block of at least size bytes: the last one freed of nearly this size, since requests repeat, or the
+ * first that the bitmap finds; 0 if there is neither. */
 static Address find(uint32_t size)
 {
+    Address recent = bins[bin_of(size / GRANULE)];
+    if (recent != 0 && size_of(recent) >= size) {
+        return recent;
+    }
     unsigned bin = safe_bin(size / GRANULE);
     uint32_t wanted = ~(uint32_t)0 << bin % 32;
     for (unsigned i = bin / 32; i < BITMAP; i++, wanted = ~(uint32_t)0) {
