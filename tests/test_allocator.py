@@ -1,4 +1,5 @@
-"""The allocator of c/sidetable/: random use against a shadow heap, its layout, hostile sizes, memory that others grow."""
+"""The allocator of c/sidetable/: random use against a shadow heap, its layout, hostile sizes, memory that
+others grow."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def _module() -> wasmtime.Module:
 
 
 class Heap:
-    """An allocator in memory of its own. What it gives is filled with a pattern of its own, in a shadow of the heap."""
+    """An allocator in memory of its own. What it gives is filled with a pattern of its own, in a shadow of
+    the heap."""
 
     def __init__(self, pages: int, first_pages: int = 1) -> None:
         self.store = wasmtime.Store(_engine())
@@ -63,7 +65,8 @@ class Heap:
     # ---- with the shadow
 
     def malloc(self, size: int, pattern: int) -> int:
-        """Allocates and fills; checks that no other block is touched. 0: checks that no free block would have done."""
+        """Allocates and fills; checks that no other block is touched. 0: checks that no free block would have
+        done."""
         at = self.call("malloc", size)
         if at == 0:
             needed = (size + HEADER + GRANULE - 1) // GRANULE * GRANULE
@@ -114,7 +117,8 @@ class Heap:
             at, after_free = at + size, free
 
     def check(self) -> None:
-        """The row of blocks is sound, what is in use holds what was written to it, and nothing else is in use."""
+        """The row of blocks is sound, what is in use holds what was written to it, and nothing else is in
+        use."""
         used = {at + HEADER: size for at, size, free in self.blocks() if not free}
         assert used.keys() == self.shadow.keys()
         for at, data in self.shadow.items():
@@ -136,9 +140,12 @@ def size(generator: random.Random) -> int:
 
 @pytest.mark.parametrize("case", range(CASES))
 def test_random_use_against_a_shadow_heap(case: int) -> None:
-    """malloc, realloc and free at random, in little memory: no byte of any block is lost, the layout holds after every
-    step that is looked at, NULL comes only where no free block would do, and freeing everything joins everything."""
-    print(f"seed {SEED + case}: HIWIRE_SEED={SEED + case} repeats it as the first case; HIWIRE_HEAP_CASES=N runs more")
+    """malloc, realloc and free at random, in little memory: no byte of any block is lost, the layout holds
+    after every step that is looked at, NULL comes only where no free block would do, and freeing everything
+    joins everything."""
+    print(
+        f"seed {SEED + case}: HIWIRE_SEED={SEED + case} repeats it as case 0; HIWIRE_HEAP_CASES=N runs more"
+    )
     generator = random.Random(SEED + case)
     heap = Heap(generator.choice([1, 2, 10, 40]))
     refused = 0
@@ -162,7 +169,8 @@ def test_random_use_against_a_shadow_heap(case: int) -> None:
 
 
 def test_every_block_can_be_used_up() -> None:
-    """Ten pages give as many of the smallest blocks as fit: 12 bytes in 16. Freed in any order, they are one again."""
+    """Ten pages give as many of the smallest blocks as fit: 12 bytes in 16. Freed in any order, they are one
+    again."""
     heap = Heap(10)
     blocks = []
     while at := heap.call("malloc", 12):
@@ -176,7 +184,9 @@ def test_every_block_can_be_used_up() -> None:
     assert heap.call("malloc", whole - HEADER) == heap.start + HEADER
 
 
-@pytest.mark.parametrize("hostile", [10 * PAGE, 1 << 28, (1 << 31) - 1, 1 << 31, (1 << 32) - PAGE, (1 << 32) - 20, (1 << 32) - 1])
+@pytest.mark.parametrize(
+    "hostile", [10 * PAGE, 1 << 28, (1 << 31) - 1, 1 << 31, (1 << 32) - PAGE, (1 << 32) - 20, (1 << 32) - 1]
+)
 def test_hostile_sizes_give_null_and_change_nothing(hostile: int) -> None:
     """No sum wraps, at any size; not a byte changes, and the memory does not grow."""
     heap = Heap(10)
@@ -206,7 +216,8 @@ def test_sizes_around_every_bin() -> None:
 
 
 def test_the_best_it_can_do_is_found() -> None:
-    """A block that a request fits exactly is found even where the bitmap cannot promise it, before giving up."""
+    """A block that a request fits exactly is found even where the bitmap cannot promise it, before giving
+    up."""
     heap = Heap(1)
     rest = heap.call("malloc", 5 * 16 * 13 - HEADER)  # not the first size of its bin
     assert rest
@@ -218,7 +229,8 @@ def test_the_best_it_can_do_is_found() -> None:
 
 
 def test_realloc_grows_in_place_where_it_can() -> None:
-    """At the end of the heap, also through a growth of the memory, and into a free neighbour; else it moves."""
+    """At the end of the heap, also through a growth of the memory, and into a free neighbour; else it
+    moves."""
     heap = Heap(40)
     at = heap.realloc(0, 100, 1)
     for count in range(200, 30 * PAGE, 50_000):
@@ -257,7 +269,8 @@ def test_memory_grown_by_others_is_theirs() -> None:
 
 
 def test_a_memory_of_four_gibibytes() -> None:
-    """The last page, where addresses end: growth stops without wrapping. (Only touched pages take room on the host.)"""
+    """The last page, where addresses end: growth stops without wrapping. (Only touched pages take room on the
+    host.)"""
     heap = Heap(65536, 65534)
     large = heap.call("malloc", 65533 * PAGE)
     assert large
@@ -280,9 +293,19 @@ def test_freeing_what_is_no_block_traps() -> None:
     blocks = [heap.malloc(100, i) for i in range(4)]
     heap.free(blocks[1])
     heap.free(blocks[2])  # joined to the one before: its own header is not one any more
-    for wrong in (blocks[1], blocks[2], blocks[0] + 4, blocks[0] + 8, 16, 2 * PAGE, (1 << 32) - 16, 64 * PAGE):
-        for call in (lambda: heap.call("free", wrong), lambda: heap.call("realloc", wrong, 50)):
-            with pytest.raises(wasmtime.Trap):
-                call()
+    for wrong in (
+        blocks[1],
+        blocks[2],
+        blocks[0] + 4,
+        blocks[0] + 8,
+        16,
+        2 * PAGE,
+        (1 << 32) - 16,
+        64 * PAGE,
+    ):
+        with pytest.raises(wasmtime.Trap):
+            heap.call("free", wrong)
+        with pytest.raises(wasmtime.Trap):
+            heap.call("realloc", wrong, 50)
     heap.call("free", 0)
     heap.check()

@@ -7,6 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from sidetable_support import FORMS, PAGE, form_module, limit_table
@@ -110,7 +111,8 @@ def test_an_object_without_a_callback_says_so(table: SideTable) -> None:
 
 @pytest.mark.usefixtures("no_gc")
 def test_callbacks_die_with_their_objects(table: SideTable) -> None:
-    """A replaced callback is let go at once, that of a dead wrapper when the table is used next; without the collector."""
+    """A replaced callback is let go at once, that of a dead wrapper when the table is used next; without the
+    collector."""
     made = WasmObject(table)
     first, second = Callback(), Callback()
     watch_first, watch_second = weakref.ref(first), weakref.ref(second)
@@ -130,8 +132,8 @@ def test_callbacks_die_with_their_objects(table: SideTable) -> None:
 
 @pytest.mark.usefixtures("no_gc")
 def test_rounds_of_objects_stay_bounded(table: SideTable, form: str) -> None:
-    """100 rounds of 1,000 objects in 10 pages of memory never need more than one. (30 rounds, which are already more
-    than fit at once, for the other two forms.)"""
+    """100 rounds of 1,000 objects in 10 pages of memory never need more than one. (30 rounds, which are
+    already more than fit at once, for the other two forms.)"""
     rounds = 100 if form == "c" else 30
     calls = 0
 
@@ -152,12 +154,13 @@ def test_rounds_of_objects_stay_bounded(table: SideTable, form: str) -> None:
 
 
 def test_a_full_table_is_an_exception_and_recovers(form: str, engine: str) -> None:
-    """Out of memory is TableFullError, which is a MemoryError; nothing is lost, and freed room can be used again."""
+    """Out of memory is TableFullError, which is a MemoryError; nothing is lost, and freed room can be used
+    again."""
     table = SideTable(form_module(form), engine=engine, memory_limit=3 * PAGE - 1)
     objects, callbacks = fill(table)
     assert table.memory.size == 2 * PAGE
     assert 4000 < len(objects) < 2 * PAGE // 16
-    with pytest.raises(MemoryError, match="2 pages.*memory_limit") as caught:
+    with pytest.raises(MemoryError, match=r"2 pages.*memory_limit") as caught:
         [WasmObject(table) for _ in range(2 * PAGE // 16)]
     assert isinstance(caught.value, TableFullError)
     assert isinstance(caught.value, HiwireError)
@@ -200,7 +203,9 @@ def test_a_failed_attach_leaves_the_object_as_it_was(form: str, engine: str) -> 
 
 def test_a_table_that_cannot_grow_is_full_too(form: str, engine: str) -> None:
     """table.grow fails at its maximum: the same exception, whatever was allocated for it is given back."""
-    table = SideTable(limit_table(form_module(form), 12), engine=engine, on_full=None)  # sizes 0, 1, 2, 4, 7, 11
+    table = SideTable(
+        limit_table(form_module(form), 12), engine=engine, on_full=None
+    )  # sizes 0, 1, 2, 4, 7, 11
     objects = [WasmObject(table) for _ in range(12)]
     callback = Callback()
     for made in objects[:11]:
@@ -238,8 +243,8 @@ def test_before_giving_up_the_table_looks_for_dead_wrappers(form: str, engine: s
 
 
 def test_callbacks_may_use_the_table(table: SideTable) -> None:
-    """A callback makes objects, attaches, invokes, and drops the object it was called through: that one is freed only
-    when the guest has returned."""
+    """A callback makes objects, attaches, invokes, and drops the object it was called through: that one is
+    freed only when the guest has returned."""
     made: list[WasmObject] = [WasmObject(table)]
     inner = Callback()
 
@@ -261,7 +266,8 @@ def test_callbacks_may_use_the_table(table: SideTable) -> None:
 
 
 def test_a_callback_may_find_the_table_full(form: str, engine: str) -> None:
-    """While the guest runs nothing can be freed, so the exception comes at once, and out of the outer call."""
+    """While the guest runs nothing can be freed, so the exception comes at once, and out of the outer
+    call."""
     table = SideTable(form_module(form), engine=engine, memory_limit=PAGE)
     first = WasmObject(table)
     objects: list[WasmObject] = []
@@ -282,7 +288,8 @@ def test_a_callback_may_find_the_table_full(form: str, engine: str) -> None:
 
 
 def test_a_wrapper_kept_by_a_finalizer_keeps_its_object(table: SideTable) -> None:
-    """Another object's __del__ brings the wrapper back to life: it works, and is freed when it dies for good."""
+    """Another object's __del__ brings the wrapper back to life: it works, and is freed when it dies for
+    good."""
     kept: list[WasmObject] = []
 
     class Keeper:
@@ -337,15 +344,21 @@ def test_a_table_ends_when_it_is_closed(table: SideTable) -> None:
     with table:
         made.invoke_callback()
     assert watch() is None
-    for use in (made.invoke_callback, lambda: made.attach_callback(print), lambda: WasmObject(table), table.collect):
+    for use in (
+        made.invoke_callback,
+        partial(made.attach_callback, print),
+        lambda: WasmObject(table),
+        table.collect,
+    ):
         with pytest.raises(ClosedError):
             use()
-    del made
+    del made, use
     table.close()
 
 
 def test_a_dropped_table_goes_even_with_cycles_through_it(form: str, engine: str) -> None:
-    """A callback that holds its own wrapper keeps it alive, but not longer than the table, which holds both."""
+    """A callback that holds its own wrapper keeps it alive, but not longer than the table, which holds
+    both."""
     table = SideTable(form_module(form), engine=engine)
     thing = Thing()
     watch, watch_table = weakref.ref(thing), weakref.ref(table)
@@ -374,8 +387,12 @@ def test_a_table_without_cycles_dies_by_its_counts(form: str, engine: str) -> No
 
 def test_bad_arguments(engine: str) -> None:
     """A module that is no side table, and limits that no module has, are refused by name."""
-    stub = wat('(module (import "env" "memory" (memory 1)) (func (export "make_obj") (result i32) (i32.const 0)))')
-    with pytest.raises(UnsupportedModuleError, match="does not export free_obj, attach_callback, invoke_callback"):
+    stub = wat(
+        '(module (import "env" "memory" (memory 1)) (func (export "make_obj") (result i32) (i32.const 0)))'
+    )
+    with pytest.raises(
+        UnsupportedModuleError, match="does not export free_obj, attach_callback, invoke_callback"
+    ):
         SideTable(stub, engine=engine)
     for limit in (0, PAGE - 1, MOST_MEMORY + 1):
         with pytest.raises(ValueError, match=f"not {limit}"):

@@ -1,4 +1,5 @@
-"""The three forms as objects and modules: they link, with nothing but what they may import and a bounded memory."""
+"""The three forms as objects and modules: they link, with nothing but what they may import and a bounded
+memory."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ EXPORTS = {"make_obj", "free_obj", "attach_callback", "invoke_callback"}
 @pytest.mark.parametrize("toolchain", ["clang", "zig"])
 @pytest.mark.parametrize("form", FORMS)
 def test_it_links(form: str, toolchain: str) -> None:
-    """What once failed with "Invalid table element type": an object with an externref table, linked with the allocator.
-    The memory is imported and bounded, and nothing but the two host functions is left undefined."""
+    """What once failed with "Invalid table element type": an object with an externref table, linked with the
+    allocator. The memory is imported and bounded, and nothing but the two host functions is left
+    undefined."""
     wasm = build(form, compiler(toolchain)).read_bytes()
     module = wasmtime.Module(wasmtime.Engine(), wasm)
     assert {(wanted.module, wanted.name) for wanted in module.imports} == IMPORTS
@@ -56,7 +58,9 @@ def test_the_failure_once_published_was_the_linkers() -> None:
     """wasm-ld 11 and older refuse the same objects with just that message. (Run where one is at hand.)"""
     linkers = _old_linkers()
     if not linkers:
-        pytest.skip("no wasm-ld of LLVM 11 or older: HIWIRE_OLD_WASM_LD=PATH names one (Debian 11: `apt-get install lld-11`)")
+        pytest.skip(
+            "no wasm-ld of LLVM 11 or older: HIWIRE_OLD_WASM_LD=PATH names one (Debian 11 has lld-11)"
+        )
     folder = build("c", compiler()).parent
     for linker in linkers:
         for form in FORMS:
@@ -75,7 +79,11 @@ def test_nothing_else_may_stay_undefined() -> None:
     folder = build("c", toolchain).parent
     command = [*toolchain.linker, "@sidetable/link.txt", str(folder / "obj" / "sidetable-c.o")]
     done = subprocess.run(
-        [*command, "-o", str(scratch() / "never.wasm")], cwd=ROOT / "c", capture_output=True, text=True, check=False
+        [*command, "-o", str(scratch() / "never.wasm")],
+        cwd=ROOT / "c",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode != 0
     assert "undefined symbol: malloc" in done.stderr
@@ -96,7 +104,8 @@ def test_functions_without_names_collide_in_an_object(tmp_path: Path) -> None:
 
 
 def test_realloc_serves_the_library(tmp_path: Path, engine: str) -> None:
-    """The allocator linked to a hiwire library, as its hiwire_realloc and as its realloc: the table grows on it."""
+    """The allocator linked to a hiwire library, as its hiwire_realloc and as its realloc: the table grows on
+    it."""
     from c_support import CFLAGS, FREESTANDING, MODULE_LINK, library
 
     from hiwire_py import Hiwire

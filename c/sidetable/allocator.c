@@ -174,8 +174,8 @@ static void release(Address block)
 {
     uint32_t size = size_of(block);
     bool after_free = *word(block) & AFTER_FREE;
-    *word(block) |=
-        FREE; /* stays behind when the block is joined to another: free() finds it the second time */
+    /* Stays behind when the block is joined to the one before: free() finds it the second time. */
+    *word(block) |= FREE;
     if (*word(block + size) & FREE) {
         Address next = block + size;
         size += size_of(next);
@@ -220,7 +220,7 @@ static uint32_t page_count(void)
 
 static bool grow(uint32_t pages)
 {
-    return pages <= MOST_PAGES - page_count() && __builtin_wasm_memory_grow(0, pages) != (size_t)-1;
+    return __builtin_wasm_memory_grow(0, pages) != (size_t)-1;
 }
 
 /* Makes the first block of a row: all from block up to the last word of the memory. */
