@@ -4,6 +4,7 @@ memory."""
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ import wasmtime
 from c_support import ROOT, compiler, scratch
 from sidetable_support import FORMS, PAGE, Raw, build, wat2wasm
 
-from hiwire_py.sidetable import MOST_MEMORY
+from hiwire_py.sidetable import MOST_MEMORY, SideTable
 
 IMPORTS = {("env", "memory"), ("rt", "invoke"), ("rt", "out_of_memory")}
 EXPORTS = {"make_obj", "free_obj", "attach_callback", "invoke_callback"}
@@ -126,3 +127,20 @@ def test_a_larger_memory_than_it_was_linked_for_is_refused() -> None:
     """The check of addresses counts on at most 256 MiB, and the module's import says so."""
     with pytest.raises(Exception, match="memory"):
         Raw(build("c", compiler()).read_bytes(), "wasmtime", MOST_MEMORY // PAGE + 1)
+
+
+def test_the_session_in_the_docs(
+    engine: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What docs/sidetable.md shows runs as it stands there, and does what it says."""
+    text = (ROOT / "docs" / "sidetable.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    path = '"build/sidetable/sidetable-c.wasm"'
+    assert path in snippet
+    monkeypatch.setenv("HIWIRE_ENGINE", engine)
+    names: dict[str, object] = {}
+    exec(snippet.replace(path, repr(str(build("c", compiler())))), names)
+    assert capsys.readouterr().out == "called from WebAssembly\n"
+    table = names["table"]
+    assert isinstance(table, SideTable)
+    assert (table.collect(), len(table)) == (1, 0)

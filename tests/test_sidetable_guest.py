@@ -99,6 +99,16 @@ def test_memory_has_only_objects_where_objects_are(raw: Raw, seed: int) -> None:
     assert {i * 4 - 4 for i, word in enumerate(words) if word ^ mark == i * 4 - 4} == set(live)
 
 
+def test_the_mark_goes_with_the_object(raw: Raw) -> None:
+    """Also where nothing overwrites it: freed memory that is joined to the free memory before it keeps its
+    bytes."""
+    before, pointer, _ = raw.make(), raw.make(), raw.make()
+    raw.free(before)
+    raw.free(pointer)
+    refuses(raw, pointer)
+    assert (raw.make(), raw.make()) == (before, pointer)
+
+
 def test_a_mark_at_a_place_where_no_object_can_be_is_no_mark(raw: Raw) -> None:
     """Objects start at multiples of 16; elsewhere the bytes of two words could look like a mark by
     accident."""
@@ -124,6 +134,19 @@ def test_when_out_of_memory_returns(raw: Raw) -> None:
     raw.attach(objects[2], thing := Thing())
     assert raw.held(objects[2]) is thing
     assert raw.failures == 4
+
+
+def test_nodes_that_are_not_enough_are_given_back(raw: Raw) -> None:
+    """Growing from 26 needs 13 nodes. With room for three it fails, each time, and the room stays."""
+    for pointer in [raw.make() for _ in range(26)]:
+        raw.attach(pointer, Thing())
+    objects = fill(raw.make)
+    for pointer in objects[:3]:
+        raw.free(pointer)
+    for _ in range(5):
+        raw.attach(objects[9], Thing())
+    assert raw.failures == 6
+    assert len(fill(raw.make)) == 3
 
 
 def test_when_the_table_cannot_grow(form: str, engine: str) -> None:
