@@ -160,9 +160,7 @@ def demo_command(
 
 
 @command.command("build")
-@click.option(
-    "--out", type=_FOLDER, default=Path("build/wasm"), show_default=True, help="Where the files go."
-)
+@click.option("--out", type=_FOLDER, default=Path("build/wasm"), show_default=True, help="Where files go.")
 @click.option("--toolchain", type=click.Choice(TOOLCHAINS), help="Use this one or none.")
 @click.option("--static-pages", type=click.IntRange(1, 32768), default=64, show_default=True,
               help="Room of the variant static_pages, in pages of 1,024 handles.")  # fmt: skip

@@ -264,7 +264,7 @@ def test_doctor_finds_damage(
     """A changed module, a missing one, missing sums: named with the remedy, exit code 1."""
     folder = tmp_path / "wasm"
     folder.mkdir()
-    monkeypatch.setattr(doctor.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr("hiwire_py.doctor.resources.files", lambda package: tmp_path)
     assert cli.run(["doctor"]) == 1
     assert "SHA256SUMS" in capsys.readouterr().out
     (folder / "SHA256SUMS").write_text(f"{'0' * 64}  hiwire-a.wasm\n{'0' * 64}  hiwire-b.wasm\n")
@@ -272,7 +272,7 @@ def test_doctor_finds_damage(
     assert cli.run(["doctor", "--json"]) == 1
     details = [module["detail"] for module in json.loads(capsys.readouterr().out)["modules"]]
     assert details[0].startswith("its SHA-256 is not the one") and details[1].startswith("missing;")
-    assert all("hiwire build" in detail for detail in details)
+    assert all("install the package again" in detail for detail in details)
 
 
 def test_doctor_without_engines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

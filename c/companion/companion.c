@@ -19,9 +19,9 @@
 
 #define EXPORT(name) __attribute__((export_name(name)))
 
-enum { INDEX_BITS = 26, PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28 };
+enum { INDEX_BITS = 26, PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28, FRAME_BYTES = 1 << 20 };
 
-enum Fault { FAULT_NONE, FAULT_BOUNDS, FAULT_FORGED };
+enum Fault { FAULT_NONE, FAULT_BOUNDS, FAULT_FORGED, FAULT_FRAMES };
 
 typedef struct {
     uint32_t id, holders, link, unused;
@@ -34,11 +34,16 @@ typedef struct {
 
 _Static_assert(sizeof(Record) == 16, "the host reads records as four words");
 
-/* What the host reads and writes directly: the head of the zombie list, and why the last trap happened. */
+/* Frames of the functions that run: the ids they hold in locals and operands (hiwire_py/lowering/frames.py). */
+static uint32_t frames[FRAME_BYTES / 4];
+
+/* What the host reads and writes directly: the zombie list and its length, why the last trap happened, and where the
+ * frames begin and end. */
 static struct {
-    uint32_t zombies;
+    uint32_t zombies, zombie_count;
     uint32_t fault;
-} state = {.zombies = 1};
+    uint32_t *frames, *frames_end;
+} state = {.zombies = 1, .frames = frames, .frames_end = frames};
 
 static Record *records;
 static uint32_t record_count;
@@ -124,6 +129,7 @@ static inline void let_go(uint32_t id) {
     if (--record->holders == 0 && record->link == 0) {
         record->link = state.zombies;
         state.zombies = (id & ((1u << INDEX_BITS) - 1)) * 2 + 1;
+        state.zombie_count++;
     }
 }
 
@@ -268,4 +274,27 @@ EXPORT("move") uint32_t companion_move(uint32_t id, uint32_t old) {
     hold(id, 1);
     let_go(old);
     return id;
+}
+
+/* ---- frames: their addresses and offsets come from lowered instructions, not from values that a guest computes */
+
+EXPORT("enter") uint32_t *companion_enter(uint32_t bytes) {
+    uint32_t *frame = state.frames_end;
+    if (bytes > (uintptr_t)(frames + FRAME_BYTES / 4) - (uintptr_t)frame) {
+        fault(FAULT_FRAMES);
+    }
+    state.frames_end = frame + bytes / 4;
+    for (uint32_t *word = frame; word < state.frames_end; word++) {
+        *word = 0;
+    }
+    return frame;
+}
+
+EXPORT("keep") uint32_t companion_keep(uint32_t id, uint32_t *frame, uint32_t offset) {
+    frame[offset / 4] = id;
+    return id;
+}
+
+EXPORT("leave") void companion_leave(uint32_t *frame) {
+    state.frames_end = frame;
 }

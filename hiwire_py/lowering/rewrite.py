@@ -74,7 +74,7 @@ class _Lowering:
                 self.hidden_globals[index] = export
         self.added_types: dict[tuple[bytes, bytes], int] = {}
         self.indirect = IndirectCalls(module.types, module.functions, self._add_type, self.to.function)
-        self.code = CodeRewriter(module, self.to, self.indirect)
+        self.code = CodeRewriter(module, self.to, self.indirect, self._add_type)
 
     def _add_type(self, params: bytes, results: bytes) -> int:
         return self.added_types.setdefault((params, results), len(self.module.types) + len(self.added_types))

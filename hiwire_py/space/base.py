@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from threading import get_ident
 from typing import Any, Union
 
@@ -114,7 +114,8 @@ class Space(abc.ABC):
         self.functions: list[Callable[..., Any]] = []  # host functions; the engine holds only their positions
         self.objects: dict[Any, Any] = {}
         self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
-        self.status: Sequence[int] = (1, 0)
+        self.floor = self.limit = 0
+        self.status: Any = [0] * 5
         self.depth = 0  # calls from Python into guests of this space that have not returned
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = get_ident()

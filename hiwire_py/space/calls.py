@@ -27,15 +27,19 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL):
     def nested({params}):
         while True:
             space.depth += 1
-            mark = len(flight)
+            mark, frames = len(flight), status[4]
+            floor, limit = space.floor, space.limit
+            space.floor = mark
             try:
                 {body}
             except BaseException as error:
+                status[4] = frames
                 again = explain(error, shown, functype, ({args}))
                 if again is None:
                     raise
             finally:
                 space.depth -= 1
+                space.floor, space.limit = floor, limit
                 if len(flight) > mark:
                     space.release_since(mark)
             [{args}] = again
@@ -49,6 +53,7 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL):
             try:
                 {body}
             except BaseException as error:
+                status[4] = status[3]
                 again = explain(error, shown, functype, ({args}))
                 if again is None:
                     raise
@@ -103,15 +108,33 @@ class Style:
     Attributes:
         to_object: an expression that turns one, put in at ``{0}``, into its object.
         leave: a statement at the end of a call from outside.
+        called: a statement between the arguments' conversion and the call, where there are externrefs among them.
+        tidy: a statement in host functions that are given externrefs.
+        returned: a statement before the results of a host function become externrefs.
     """
 
-    def __init__(self, to_object: str, leave: str) -> None:
+    def __init__(self, to_object: str, leave: str, called: str, tidy: str, returned: str) -> None:
         self.to_object = to_object
         self.leave = leave
+        self.called = called
+        self.tidy = tidy
+        self.returned = returned
 
 
-LOWERED = Style("objects[{0}] if {0} else NULL", "if flight or status[0] != 1: leave()")
-TOKENS = Style("objects[{0}.id] if {0} is not None else NULL", "leave()")
+LOWERED = Style(
+    to_object="objects[{0}] if {0} else NULL",
+    leave="if flight or status[0] != 1: leave()",
+    called="space.floor = len(flight)",
+    tidy="if space.status[1] > space.patience: space.sweep()",
+    returned="if len(space.flight) > space.limit: space.sweep()",
+)
+TOKENS = Style(
+    to_object="objects[{0}.id] if {0} is not None else NULL",
+    leave="leave()",
+    called="",
+    tidy="",
+    returned="",
+)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -122,6 +145,10 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
         if not (engine_checks_integers and code in _INTEGER_RANGES):
             body.append(_check(a, code, f'f"argument {i + 1} of {{shown}}"'))
     given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
+    if style.called and EXTERNREF in functype.params:
+        given = [f"h{i}" if code == EXTERNREF else a for i, (a, code) in enumerate(zip(params, functype.params))]
+        body += [f"h{i} = hold({a})" for i, (a, code) in enumerate(zip(params, functype.params)) if code == EXTERNREF]
+        body.append(style.called)
     call = f"raw({', '.join(given)})"
     # Results are bound to the same names again, so that no token lives on in the frame when the call is left.
     if functype.results == bytes((EXTERNREF,)):
@@ -175,6 +202,8 @@ def _host_code(functype: FuncType, style: Style) -> Any:
     for a, code in zip(params, functype.params):
         if code == EXTERNREF:
             convert += [f"try: {a} = {style.to_object.format(a)}", f"except KeyError: raise forged({a}, name) from None"]
+    if style.tidy and EXTERNREF in functype.params:
+        convert.append(style.tidy)
     what = 'f"the result of host function {name}"'
     if not functype.results:
         result = ["return None"]
@@ -192,6 +221,8 @@ def _host_code(functype: FuncType, style: Style) -> Any:
                    enumerate(zip(values, functype.results))]
         held = [f"space.hold({r})" if code == EXTERNREF else r for r, code in zip(values, functype.results)]
         result.append(f"return ({', '.join(held)})")
+    if style.returned and EXTERNREF in functype.results:
+        result.insert(-1, style.returned)
     source = _HOST.format(
         params=", ".join(params),
         args=", ".join(params),
