@@ -187,7 +187,7 @@ class LoweredSpace(Space):
         if self.waiting or self.pending:
             self.pending = True
             flight.append(0)
-        self.limit = len(flight) + self.patience
+        self.limit = 2 * len(flight) + self.patience  # so that sweeps of deep stacks cost no more than the calls
         self._take_unheld([id_ for id_ in {**new, **cleared} if id_ not in in_frames and id_ not in earlier]).clear()
 
     def _take_zombies(self) -> list[int]:
