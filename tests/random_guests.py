@@ -1,6 +1,8 @@
-"""Guests made at random: three functions that juggle externrefs in locals, operands, blocks, tables and globals.
+"""Guests made at random: three functions that juggle externrefs in locals, operands, blocks, tables and
+globals.
 
-Every value they get hold of is sooner or later shown to the host, so a reference that was released too early is seen.
+Every value they get hold of is sooner or later shown to the host, so a reference that was released too early
+is seen.
 """
 
 from __future__ import annotations
@@ -35,8 +37,13 @@ class _Writer:
         r = self.r
         if depth <= 0:
             return r.choice(
-                [f"(local.get {self.local()})", f"(call $make {self.number()})", "(global.get $g)",
-                 f"(table.get $t (i32.const {r.randrange(4)}))", "(ref.null extern)"]
+                [
+                    f"(local.get {self.local()})",
+                    f"(call $make {self.number()})",
+                    "(global.get $g)",
+                    f"(table.get $t (i32.const {r.randrange(4)}))",
+                    "(ref.null extern)",
+                ]
             )
         kind = r.randrange(9)
         if kind == 0:
@@ -68,7 +75,9 @@ class _Writer:
             )
         if kind == 7 and self.index:
             callee = r.randrange(self.index)
-            return f"(call_indirect $f (type $again) {self.ref(depth - 1)} {self.number()} (i32.const {callee}))"
+            return (
+                f"(call_indirect $f (type $again) {self.ref(depth - 1)} {self.number()} (i32.const {callee}))"
+            )
         return self.ref(depth - 1)
 
     def statement(self, depth: int) -> str:
@@ -90,7 +99,9 @@ class _Writer:
             return text
         if kind == 6 and depth > 0:
             self.labels.append(False)
-            text = f"(if {self.number()} (then {self.statement(depth - 1)}) (else {self.statement(depth - 1)}))"
+            text = (
+                f"(if {self.number()} (then {self.statement(depth - 1)}) (else {self.statement(depth - 1)}))"
+            )
             self.labels.pop()
             return text
         if kind == 7 and depth > 0:
@@ -107,16 +118,23 @@ class _Writer:
             return f"(drop {self.ref(depth - 1)})"
         if kind >= 11:  # uses of locals that are no calls
             return r.choice(
-                [f"(table.set $t (i32.const {r.randrange(4)}) (local.get {self.local()}))",
-                 f"(global.set $g (local.get {self.local()}))"]
+                [
+                    f"(table.set $t (i32.const {r.randrange(4)}) (local.get {self.local()}))",
+                    f"(global.set $g (local.get {self.local()}))",
+                ]
             )
         return f"(call $see {self.ref(depth - 1)} {self.number()})"
 
     def function(self) -> str:
         body = "\n    ".join(self.statement(3) for _ in range(self.r.randrange(2, 6)))
         shown = " ".join(
-            self.r.choice([f"(call $see (local.get $r{i}) (i32.const {100 + i}))",
-                           f"(table.set $t (i32.const {i}) (local.get $r{i}))", ""])
+            self.r.choice(
+                [
+                    f"(call $see (local.get $r{i}) (i32.const {100 + i}))",
+                    f"(table.set $t (i32.const {i}) (local.get $r{i}))",
+                    "",
+                ]
+            )
             for i in range(REFS)
         )
         refs = " ".join(f"(local $r{i} externref)" for i in range(1, REFS))
@@ -129,6 +147,8 @@ class _Writer:
 def random_guest(seed: int) -> str:
     """The text of a module that exports ``f0``, ``f1`` and ``f2``: (externref, i32) -> (externref)."""
     r = random.Random(seed)
-    return HEAD + "".join(_Writer(r, index).function() for index in range(3)) + (
-        '  (func (export "stored") (param i32) (result externref) (table.get $t (local.get 0))))'
+    return (
+        HEAD
+        + "".join(_Writer(r, index).function() for index in range(3))
+        + ('  (func (export "stored") (param i32) (result externref) (table.get $t (local.get 0))))')
     )

@@ -1,4 +1,5 @@
-"""The same random calls on every engine, lowered or not: what differs from true externref on wasmtime is a bug.
+"""The same random calls on every engine, lowered or not: what differs from true externref on wasmtime is a
+bug.
 
 ``HIWIRE_FUZZ_CALLS`` sets how many calls are made (2,000 by default), ``HIWIRE_FUZZ_SEED`` where they begin.
 """
@@ -10,13 +11,13 @@ import random
 from typing import Any
 
 import pytest
+from random_guests import random_guest
+from support import Thing, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
 from hiwire_py.lowering import Module
 from hiwire_py.space.lowered import LoweredSpace
 from hiwire_py.values import EXTERNREF, F32, F64
-from random_guests import random_guest
-from support import Thing, guest_file, wat
 
 CALLS = int(os.environ.get("HIWIRE_FUZZ_CALLS", "2000"))
 SEED = int(os.environ.get("HIWIRE_FUZZ_SEED", "1"))
@@ -93,7 +94,9 @@ def _arguments(name: str, r: random.Random, pool: list[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("patience", [1024, 0])
 @pytest.mark.parametrize("seed", range(SEED, SEED + max(1, CALLS // STEPS)))
-def test_same_as_true_externref(engine: str, seed: int, patience: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_same_as_true_externref(
+    engine: str, seed: int, patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Results, logs, traps and what is alive afterwards agree with wasmtime's own externrefs.
 
     With no patience, each host function releases all that seems to be unused.
@@ -134,7 +137,8 @@ def test_every_export_was_tried() -> None:
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + max(1, CALLS // 100)))
 def test_random_guests(engine: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Functions made at random, that keep externrefs in locals and operands over calls, loops and branches."""
+    """Functions made at random, that keep externrefs in locals and operands over calls, loops and
+    branches."""
     if engine == "wasmtime":
         pytest.skip("wasmtime's true externrefs are what the others are compared with")
     monkeypatch.setattr(LoweredSpace, "patience", 0)

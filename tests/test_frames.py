@@ -1,18 +1,18 @@
 """Lifetimes inside one long call: what a guest drops is released meanwhile, and what it holds is not.
 
-Each guest here holds an object in one particular way while host functions run, with lowered spaces out of patience:
-every host function releases whatever seems to be unused.
+Each guest here holds an object in one particular way while host functions run, with lowered spaces out of
+patience: every host function releases whatever seems to be unused.
 """
 
 from __future__ import annotations
 
 import pytest
+from support import Thing, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
 from hiwire_py.lowering import Module, lower
 from hiwire_py.sources import VARIANTS, shipped
 from hiwire_py.space.lowered import LoweredSpace
-from support import Thing, wat
 
 HEAD = """(module
   (import "env" "make" (func $make (result externref)))
@@ -81,7 +81,7 @@ def test_held_in_a_frame(engine: str, how: str, monkeypatch: pytest.MonkeyPatch)
     """The object is there when the guest shows it, however long ago it got it."""
     monkeypatch.setattr(LoweredSpace, "patience", 0)
     made: list[int] = []
-    seen: list[object] = []
+    seen: list[Thing] = []
 
     def make() -> Thing:
         made.append(len(made))
@@ -103,13 +103,17 @@ def test_held_in_a_frame(engine: str, how: str, monkeypatch: pytest.MonkeyPatch)
         ("in a local", "(local.set $x (call $make))"),
         ("shown", "(local.set $x (call $make)) (call $see (local.get $x))"),
         ("stored and overwritten", "(table.set $t (i32.const 0) (call $make))"),
-        ("stored, taken out and shown", """(table.set $t (i32.const 0) (call $make)) (local.set $x (table.get $t (i32.const 0)))
-          (table.set $t (i32.const 0) (ref.null extern)) (call $see (local.get $x))"""),
+        (
+            "stored, taken out and shown",
+            """(table.set $t (i32.const 0) (call $make)) (local.set $x (table.get $t (i32.const 0)))
+          (table.set $t (i32.const 0) (ref.null extern)) (call $see (local.get $x))""",
+        ),
         ("passed on", "(call $later (call $make))"),
     ],
 )
 def test_a_long_call_does_not_pile_up(engine: str, name: str, body: str) -> None:
-    """However many objects pass through one call, no more than 4,096 that it did not store are alive at any time."""
+    """However many objects pass through one call, no more than 4,096 that it did not store are alive at any
+    time."""
     alive = peak = 0
 
     class Counted:
@@ -124,9 +128,12 @@ def test_a_long_call_does_not_pile_up(engine: str, name: str, body: str) -> None
 
     count = 1_000_000 if engine == "wasmer" and name == "dropped" else 20_000
     guest = Guest(
-        wat(HEAD + f"""(func (export "go") (param i32) (local $x externref)
+        wat(
+            HEAD
+            + f"""(func (export "go") (param i32) (local $x externref)
           (loop $more {body} (br_if $more (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
-          (func (export "clear") (table.set $t (i32.const 0) (ref.null extern))))"""),
+          (func (export "clear") (table.set $t (i32.const 0) (ref.null extern))))"""
+        ),
         {"env": {"make": Counted, "see": lambda thing: None, "two": lambda: (NULL, NULL)}},
         engine=engine,
     )
@@ -138,9 +145,12 @@ def test_a_long_call_does_not_pile_up(engine: str, name: str, body: str) -> None
 def test_frames_end_with_a_trap(engine: str) -> None:
     """A trap leaves no frames behind: what they held is released, and deep recursion is a trap of its own."""
     guest = Guest(
-        wat(HEAD + """(func $deep (export "deep") (param i32) (local $x externref)
+        wat(
+            HEAD
+            + """(func $deep (export "deep") (param i32) (local $x externref)
           (local.set $x (call $make)) (call $deep (i32.add (local.get 0) (i32.const 1))) (call $see (local.get $x)))
-          (func (export "trap") (local $x externref) (local.set $x (call $make)) (call $later (local.get $x)) unreachable))"""),
+          (func (export "trap") (local $x externref) (local.set $x (call $make)) (call $later (local.get $x)) unreachable))"""
+        ),
         {"env": {"make": Thing, "see": lambda thing: None, "two": lambda: (NULL, NULL)}},
         engine=engine,
     )

@@ -3,7 +3,8 @@
 Two questions are answered here (core specification, appendix "Validation Algorithm", for the walk itself):
 
 * Which reference type does each ``ref.is_null`` test? The instruction does not say.
-* Which externrefs are in this function's hands while it calls another? They must be found there when a host function
+* Which externrefs are in this function's hands while it calls another? They must be found there when a host
+function
   releases what no one holds: see `frames`.
 
 An externref on the stack is known by its *origins*: the positions of the instructions it may come from.
@@ -23,7 +24,15 @@ from .module import Module
 __all__ = ["Analysis", "analyse"]
 
 _UNARY = frozenset(
-    (0x45, 0x50, *range(0x67, 0x6A), *range(0x79, 0x7C), *range(0x8B, 0x92), *range(0x99, 0xA0), *range(0xA7, 0xC5))
+    (
+        0x45,
+        0x50,
+        *range(0x67, 0x6A),
+        *range(0x79, 0x7C),
+        *range(0x8B, 0x92),
+        *range(0x99, 0xA0),
+        *range(0xA7, 0xC5),
+    )
 )
 # The instructions 0xfc n that give no reference: operands, results, immediates. 0..7 are conversions.
 _PREFIXED = {
@@ -41,7 +50,8 @@ _PREFIXED = {
 }
 
 _Entry = Union[int, "frozenset[int]", None]
-"""On the operand stack: a type (all numbers are I32), the origins of an externref, or None: open, in dead code."""
+"""On the operand stack: a type (all numbers are I32), the origins of an externref, or None: open, in dead
+code."""
 
 
 class Analysis(NamedTuple):
@@ -49,11 +59,13 @@ class Analysis(NamedTuple):
 
     Attributes:
         tests: position of a ``ref.is_null`` -> the type it tests; None in dead code.
-        made: positions behind instructions whose result, an externref, is in the function's hands during a call.
+        made: positions behind instructions whose result, an externref, is in the function's hands during a
+            call.
         locals: externref locals that are.
         assigned: for these locals the positions of ``local.set`` and ``local.tee``, with the local's index.
         returns: positions of ``return``.
-        opaque: externrefs go ways that are not followed here (parameters of loops, several results of a call).
+        opaque: externrefs go ways that are not followed here (parameters of loops, several results of a
+            call).
     """
 
     tests: dict[int, int | None]
@@ -65,7 +77,8 @@ class Analysis(NamedTuple):
 
 
 class _Frame:
-    """A block being read: its types, the stack's height at its start, and whether the rest of it is dead code."""
+    """A block being read: its types, the stack's height at its start, and whether the rest of it is dead
+    code."""
 
     __slots__ = ("dead", "given", "height", "loop", "one_arm", "results")
 
@@ -90,7 +103,9 @@ class _Walk:
         self.got: dict[int, int] = {}  # position of a local.get of an externref -> the local
         self.ends: dict[int, int] = {}  # position of an instruction that gives an externref -> its end
         self.held: set[int] = set()  # origins that are on the stack during a call
-        self.overtaken: set[int] = set()  # reads of a local whose value is on the stack while the local is set
+        self.overtaken: set[int] = (
+            set()
+        )  # reads of a local whose value is on the stack while the local is set
         self.assigned: list[tuple[int, int]] = []
         self.returns: list[int] = []
         self.events: list[Event] = []
@@ -361,5 +376,10 @@ def analyse(module: Module, code: Reader, function: int, groups: Sequence[tuple[
     locals_ = live_at_calls(walk.events) | {walk.got[o] for o in walk.held if o in walk.got}
     made = {walk.ends[o] for o in walk.held if o not in walk.got or o in walk.overtaken}
     return Analysis(
-        walk.tests, made, locals_ & changing, [a for a in walk.assigned if a[1] in locals_], walk.returns, walk.opaque
+        walk.tests,
+        made,
+        locals_ & changing,
+        [a for a in walk.assigned if a[1] in locals_],
+        walk.returns,
+        walk.opaque,
     )

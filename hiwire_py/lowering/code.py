@@ -15,9 +15,9 @@ from .module import FUNCTION, GLOBAL, Module
 
 __all__ = ["HELPERS", "CodeRewriter", "IndexMap", "lower_types"]
 
-# The companion's functions that lowered code calls: name -> count of i32 parameters and results. The last parameters
-# are handles of tables. `copy` also does table.init, since a segment of externrefs is a hidden table. The last three
-# are about frames.
+# The companion's functions that lowered code calls: name -> count of i32 parameters and results. The last
+# parameters are handles of tables. `copy` also does table.init, since a segment of externrefs is a hidden
+# table. The last three are about frames.
 HELPERS = {
     "get": (2, 1),
     "set": (3, 0),
@@ -33,16 +33,23 @@ HELPERS = {
 }
 
 _LEB = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
-# A run of instructions that lowering leaves as they are. This is the decoder, and nearly all of its work is done here,
-# in the regular expression engine's C code: instructions are prefix-free and the empty run matches, so it never
-# backtracks. The repetition is bounded because the engine's memory grows with it.
+# A run of instructions that lowering leaves as they are. This is the decoder, and nearly all of its work is
+# done here, in the regular expression engine's C code: instructions are prefix-free and the empty run
+# matches, so it never backtracks. The repetition is bounded because the engine's memory grows with it.
 _UNCHANGED = re.compile(
     rb"(?:[\x00\x01\x05\x0b\x0f\x1a\x1b\x45-\xc4]+"  # no immediates
-    rb"|[\x0c\x0d\x20-\x22\x41\x42]" + _LEB +  # br, br_if, local.*, i32.const, i64.const
-    rb"|[\x02-\x04](?!\x6f)" + _LEB +  # block, loop, if; but not with the result externref
-    rb"|[\x28-\x3e][\x00-\x3f]" + _LEB +  # loads and stores; bit 6 would say multi-memory
-    rb"|[\x3f\x40]\x00|\x43.{4}|\x44.{8}"  # memory.size, memory.grow, f32.const, f64.const
-    rb"|\xfc(?:[\x00-\x07]|\x08" + _LEB + rb"\x00|\x09" + _LEB + rb"|\x0a\x00\x00|\x0b\x00)"  # conversions, bulk memory
+    rb"|[\x0c\x0d\x20-\x22\x41\x42]"
+    + _LEB  # br, br_if, local.*, i32.const, i64.const
+    + rb"|[\x02-\x04](?!\x6f)"
+    + _LEB  # block, loop, if; but not with the result externref
+    + rb"|[\x28-\x3e][\x00-\x3f]"
+    + _LEB  # loads and stores; bit 6 would say multi-memory
+    + rb"|[\x3f\x40]\x00|\x43.{4}|\x44.{8}"  # memory.size, memory.grow, f32.const, f64.const
+    rb"|\xfc(?:[\x00-\x07]|\x08"
+    + _LEB
+    + rb"\x00|\x09"
+    + _LEB
+    + rb"|\x0a\x00\x00|\x0b\x00)"  # conversions, bulk memory
     rb"){0,1000}",
     re.DOTALL,
 ).match
@@ -69,8 +76,9 @@ _FEATURES = {
 class IndexMap:
     """Where everything of a module goes in its lowered form.
 
-    The companion's functions and one i32 global per externref table or segment are imported after the module's own
-    imports, so indexes of what the module defines move up; externref tables and segments leave, so others move down.
+    The companion's functions and one i32 global per externref table or segment are imported after the
+    module's own imports, so indexes of what the module defines move up; externref tables and segments leave,
+    so others move down.
     """
 
     def __init__(self, module: Module) -> None:
@@ -147,7 +155,7 @@ class CodeRewriter:
         return leb(len(out)) + out
 
     def _with_insertions(self, body: Reader, start: int, inserted: Insertions) -> bytes:
-        out = []
+        out: list[bytes] = []
         for at, code in inserted:
             out += (self.expression(body.at(start, at)), code)
             start = at
@@ -175,7 +183,11 @@ class CodeRewriter:
         if op == 0x10 or op == 0x12:  # call, return_call
             index = r.u32()
             self._note_call(self.module.functions[index])
-            return data[pos : r.pos] if index < to.first_function else data[pos : pos + 1] + leb(to.function(index))
+            return (
+                data[pos : r.pos]
+                if index < to.first_function
+                else data[pos : pos + 1] + leb(to.function(index))
+            )
         if op == 0xD2:  # ref.func
             return b"\xd2" + leb(self.indirect.address(r.u32()))
         if op == 0x23 or op == 0x24:  # global.get, global.set
@@ -240,7 +252,9 @@ class CodeRewriter:
         first = r.u32()
         if sub in (0x08, 0x0A):  # memory.init, memory.copy with indexes written at length
             if r.u32() or (sub == 0x0A and first):
-                raise UnsupportedModuleError("the code uses multiple memories, which lowering does not handle")
+                raise UnsupportedModuleError(
+                    "the code uses multiple memories, which lowering does not handle"
+                )
             return r.data[pos : r.pos]
         if sub == 0x09 or (sub == 0x0B and not first):  # data.drop, memory.fill
             return r.data[pos : r.pos]

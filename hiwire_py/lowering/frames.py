@@ -1,13 +1,14 @@
 """Frames: what the functions on the guest's stack hold is on record, so that the rest can be released.
 
-An object that a guest gets from a host function, and neither stores nor keeps in its hands, should go before the
-outermost call returns: such calls may run for hours. So a function that holds externrefs while it calls others writes
-them to a frame on a stack of the companion; a host function may then release every object that no table slot, no
-global and no frame holds.
+An object that a guest gets from a host function, and neither stores nor keeps in its hands, should go before
+the outermost call returns: such calls may run for hours. So a function that holds externrefs while it calls
+others writes them to a frame on a stack of the companion; a host function may then release every object that
+no table slot, no global and no frame holds.
 
-Only what must be there is written. A caller holds its arguments for the callee, so parameters are not written. A value
-that is used up before the next call is not written either, so functions like ``hiwire_get`` need no frame. Of the rest,
-each local has a word in the frame, and each instruction whose result is still on the operand stack during a call.
+Only what must be there is written. A caller holds its arguments for the callee, so parameters are not
+written. A value that is used up before the next call is not written either, so functions like ``hiwire_get``
+need no frame. Of the rest, each local has a word in the frame, and each instruction whose result is still on
+the operand stack during a call.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def frame_code(
     leave = b"\x20" + local + call["leave"]
     inserted += [(at, leave) for at in analysis.returns]
     # Branches to the function's own label arrive at the end of a block, where the frame is given up.
-    enter = b"\x41" + signed_leb(4 * len(words)) + call["enter"] + b"\x21" + local + opaque + b"\x02" + block_type
+    enter = (
+        b"\x41" + signed_leb(4 * len(words)) + call["enter"] + b"\x21" + local + opaque + b"\x02" + block_type
+    )
     inserted += [(start, enter), (end, b"\x0b" + leave)]
     # At one position, what belongs behind the instruction before it comes first.
     return sorted(inserted, key=lambda item: (item[0], item[1][-len(leave) :] == leave))

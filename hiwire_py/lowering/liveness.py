@@ -1,8 +1,9 @@
 """Which locals will still be read after a call: a backward walk over the events of a function.
 
-Events are made by `analysis`: ``open``, ``else``, ``end`` of blocks, branches, reads and writes of externref locals,
-calls. Going backward, what is live before an event follows from what is live after it; at a branch, from what is live at
-its label. A loop's label is its start, which comes last on this way, so the walk is repeated until nothing changes.
+Events are made by `analysis`: ``open``, ``else``, ``end`` of blocks, branches, reads and writes of externref
+locals, calls. Going backward, what is live before an event follows from what is live after it; at a branch,
+from what is live at its label. A loop's label is its start, which comes last on this way, so the walk is
+repeated until nothing changes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ SET: Final = "set"
 _LOOP, _IF = 0x03, 0x04
 
 Event = tuple[str, int]
-"""A name and a number: the local read or written, the opcode that opens a block, the depth a branch goes to."""
+"""A name and a number: the local read or written, the opcode that opens a block, the depth a branch goes
+to."""
 
 
 class _Block:

@@ -1,8 +1,8 @@
 """Spaces: which Python objects guests hold, since when and how long, and how instances link.
 
-Instances that share a handle table, or import from each other, live in one space; others do not meet. A space keeps
-the objects its guests hold in a Python dict, where Python's cycle collector sees them; the engine gets only ids
-(`lowered`) or tokens (`tokens`).
+Instances that share a handle table, or import from each other, live in one space; others do not meet. A space
+keeps the objects its guests hold in a Python dict, where Python's cycle collector sees them; the engine gets
+only ids (`lowered`) or tokens (`tokens`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from threading import get_ident
 from typing import Any, Union
 
-from .calls import Style, bind_export, bind_host
 from ..engines import Engine, Prepared, RawExtern
 from ..errors import ClosedError, ForgedRefError, GuestTrap, UnsupportedModuleError, WrongThreadError
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
 from ..values import EXTERNREF, FuncType, check_value, type_name
+from .calls import Style, bind_export, bind_host
 
 __all__ = ["Extern", "Gate", "Instance", "Space"]
 
@@ -41,7 +41,8 @@ class Gate:
         if self.owner is None:
             raise ClosedError(f"this {self.what} is closed")
         raise WrongThreadError(
-            f"this {self.what} belongs to the thread {self.owner} that made it, and was used by thread {get_ident()};"
+            f"this {self.what} belongs to the thread {self.owner} that made it, and was used by"
+            f" thread {get_ident()};"
             " make one for each thread"
         )
 
@@ -128,7 +129,8 @@ class Space(abc.ABC):
 
     @abc.abstractmethod
     def hold(self, value: Any) -> Any:
-        """The engine's form of an externref for ``value``, which lives at least until the outermost call returns."""
+        """The engine's form of an externref for ``value``, which lives at least until the outermost call
+        returns."""
 
     @abc.abstractmethod
     def leave(self) -> None:
@@ -136,11 +138,13 @@ class Space(abc.ABC):
 
     @abc.abstractmethod
     def release_since(self, mark: int) -> None:
-        """A nested call has returned: release what was made since ``flight`` had ``mark`` entries, if not stored."""
+        """A nested call has returned: release what was made since ``flight`` had ``mark`` entries, if not
+        stored."""
 
     @abc.abstractmethod
     def fault(self) -> BaseException | str | None:
-        """Why the engine's last trap happened, where it was on our account: an exception, or the trap's real kind."""
+        """Why the engine's last trap happened, where it was on our account: an exception, or the trap's real
+        kind."""
 
     @abc.abstractmethod
     def global_object(self, raw: Any) -> Any:
@@ -153,11 +157,12 @@ class Space(abc.ABC):
     def explain(
         self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
     ) -> tuple[Any, ...] | None:
-        """Raise the exception of this package that ``error``, out of a call of ``name``, as in ``f()``, stands for.
+        """Raise the exception of this package that ``error``, out of a call of ``name``, as in ``f()``,
+        stands for.
 
         Returns:
-            None when ``error`` should go on as it is: a host function raised it. Or arguments to call again with, when
-            the engine did not take one that is an integer to Python, but not an int.
+            None when ``error`` should go on as it is: a host function raised it. Or arguments to call again
+            with, when the engine did not take one that is an integer to Python, but not an int.
         """
         self._clear_frames(error)
         raised, self.raised = self.raised, None
@@ -165,13 +170,17 @@ class Space(abc.ABC):
             return None
         if isinstance(error, KeyError):
             value = error.args[0]
-            raise ForgedRefError(f"{name} gave the externref {value:#x}, but the guest was given no such object") from None
+            raise ForgedRefError(
+                f"{name} gave the externref {value:#x}, but the guest was given no such object"
+            ) from None
         if not isinstance(error, Exception):
             return None
         kind = self.engine.trap_kind(error)
         if kind is None:
             types = enumerate(zip(args, functype.params))
-            checked = tuple(check_value(value, code, f"argument {i + 1} of {name}") for i, (value, code) in types)
+            checked = tuple(
+                check_value(value, code, f"argument {i + 1} of {name}") for i, (value, code) in types
+            )
             changed = any(type(a) is not type(b) for a, b in zip(args, checked))
             return checked if changed and isinstance(error, TypeError) else None
         fault = self.fault()
@@ -201,8 +210,8 @@ class Space(abc.ABC):
         self.objects.clear()
 
     def _clear_frames(self, error: BaseException) -> None:
-        """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them raised
-        itself: the arguments would live until Python's collector comes by."""
+        """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them
+        raised itself: the arguments would live until Python's collector comes by."""
         traceback = error.__traceback__
         while traceback is not None:
             if traceback.tb_frame.f_globals.get("__name__", "").startswith(self.engine.binding):
@@ -211,13 +220,15 @@ class Space(abc.ABC):
 
     # ---- instances
 
-    def instantiate(self, prepared: Prepared, imports: Callable[[Import], Any], gate: Gate, what: str) -> Instance:
+    def instantiate(
+        self, prepared: Prepared, imports: Callable[[Import], Any], gate: Gate, what: str
+    ) -> Instance:
         """Make an instance.
 
         Args:
             prepared: the module, of this space's engine.
-            imports: for each import what to give: a Python callable, an `Extern`, a number for an immutable global.
-                LookupError says that there is none.
+            imports: for each import what to give: a Python callable, an `Extern`, a number for an immutable
+                global. LookupError says that there is none.
             gate: for the instance's functions.
             what: names the module in errors.
 
@@ -234,7 +245,9 @@ class Space(abc.ABC):
             try:
                 given.append(imports(wanted))
             except LookupError:
-                missing.append(f"{KINDS[wanted.kind]} {wanted}{wanted.type if wanted.kind == FUNCTION else ''}")
+                missing.append(
+                    f"{KINDS[wanted.kind]} {wanted}{wanted.type if wanted.kind == FUNCTION else ''}"
+                )
         if missing:
             raise UnsupportedModuleError(f"{what} imports what it was not given: {', '.join(missing)}")
         raw = {}
@@ -251,7 +264,9 @@ class Space(abc.ABC):
         except Exception as error:
             self.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
             if self.engine.is_link_error(error):
-                raise UnsupportedModuleError(f"{what} cannot be linked: {' '.join(str(error).split())}") from error
+                raise UnsupportedModuleError(
+                    f"{what} cannot be linked: {' '.join(str(error).split())}"
+                ) from error
             raise
         finally:
             self.depth -= 1
@@ -265,7 +280,11 @@ class Space(abc.ABC):
         if isinstance(extern, Extern) and extern.kind == wanted.kind and extern.space is self:
             _check_fit(wanted, extern)
             instance.keep.append(extern.owner)
-            if wanted.kind == TABLE and isinstance(extern.type, TableType) and extern.type.element == EXTERNREF:
+            if (
+                wanted.kind == TABLE
+                and isinstance(extern.type, TableType)
+                and extern.type.element == EXTERNREF
+            ):
                 return self._import_table(instance, extern)
             return extern.raw
         if wanted.kind == FUNCTION:
@@ -281,9 +300,15 @@ class Space(abc.ABC):
                 return self._import_reference(instance, number)
             return self.store.constant(wanted.type.type, number)
         if isinstance(extern, Extern):
-            where = "another engine, table or guest" if extern.kind == wanted.kind else f"a {KINDS[extern.kind]}"
-            raise TypeError(f"import {wanted} must be a {KINDS[wanted.kind]} of the same space, not of {where}")
-        raise TypeError(f"import {wanted} must be a {KINDS[wanted.kind]} of another guest, not {type(value).__name__}")
+            where = (
+                "another engine, table or guest" if extern.kind == wanted.kind else f"a {KINDS[extern.kind]}"
+            )
+            raise TypeError(
+                f"import {wanted} must be a {KINDS[wanted.kind]} of the same space, not of {where}"
+            )
+        raise TypeError(
+            f"import {wanted} must be a {KINDS[wanted.kind]} of another guest, not {type(value).__name__}"
+        )
 
     def host_function(self, function: Callable[..., Any], functype: FuncType, name: str) -> RawExtern:
         """A Python callable as the engine imports it."""
@@ -300,20 +325,25 @@ class Space(abc.ABC):
         """An immutable externref global that holds ``value``."""
 
     @abc.abstractmethod
-    def _add_imports(self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]) -> None:
+    def _add_imports(
+        self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]
+    ) -> None:
         """Add what lowering made the module import."""
 
     def _own(self, instance: Instance, prepared: Prepared) -> None:
-        """Arrange for the release of what the instance's tables and globals hold, when the instance is gone."""
+        """Arrange for the release of what the instance's tables and globals hold, when the instance is
+        gone."""
         return None
 
     def disown(self, instance: Instance) -> None:
-        """The instance is closed: release now what its tables and globals hold, or when the running call returns."""
+        """The instance is closed: release now what its tables and globals hold, or when the running call
+        returns."""
         return None
 
     @abc.abstractmethod
     def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
-        """get(index), set(index, ref), size() and grow(ref, count) of an externref table, in the engine's terms."""
+        """get(index), set(index, ref), size() and grow(ref, count) of an externref table, in the engine's
+        terms."""
 
 
 def _check_fit(wanted: Import, extern: Extern) -> None:

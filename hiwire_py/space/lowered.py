@@ -1,13 +1,13 @@
 """The space of lowered modules: ids in place of externrefs, counted by the companion.
 
-An id lives from the moment Python passes an object to a guest. It is *in flight* until the outermost call from Python
-returns; by then either a table slot or a global holds it, or it is released. Ids whose last slot was cleared are
-*zombies* and are released at the same moment. So an object dies right after the call in which its last reference went,
-whatever Python's or the engine's garbage collector does. In a long call, host functions release now and then what the
-frames of the running functions do not hold (`sweep`).
+An id lives from the moment Python passes an object to a guest. It is *in flight* until the outermost call
+from Python returns; by then either a table slot or a global holds it, or it is released. Ids whose last slot
+was cleared are *zombies* and are released at the same moment. So an object dies right after the call in which
+its last reference went, whatever Python's or the engine's garbage collector does. In a long call, host
+functions release now and then what the frames of the running functions do not hold (`sweep`).
 
-Nothing that can run foreign code (a finalizer, say) happens before the bookkeeping is in order: dead objects are
-collected in a list, and dropped last.
+Nothing that can run foreign code (a finalizer, say) happens before the bookkeeping is in order: dead objects
+are collected in a list, and dropped last.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from importlib import resources
 from threading import get_ident
 from typing import Any, NamedTuple
 
-from .calls import LOWERED
 from ..engines import Engine, Prepared, RawExtern
 from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
 from ..lowering.frames import OPAQUE
 from ..lowering.rewrite import COMPANION_MODULE
-from .base import Extern, Instance, Space
 from ..values import I32, NULL
+from .base import Extern, Instance, Space
+from .calls import LOWERED
 
 __all__ = ["LoweredSpace"]
 
@@ -110,7 +110,9 @@ class LoweredSpace(Space):
         self.records = (address & 0xFFFFFFFF) // 4
         if self._address() != self._base:
             self.close()  # views of the memory are in use everywhere, and would now read what is not theirs
-            raise MemoryError("the engine moved a memory when it grew; engines must reserve its address space")
+            raise MemoryError(
+                "the engine moved a memory when it grew; engines must reserve its address space"
+            )
         size = self.store.memory_size(self._companion["memory"])
         self.words = memoryview((ctypes.c_char * size).from_address(self._base)).cast("B").cast("i")
 
@@ -156,7 +158,8 @@ class LoweredSpace(Space):
             dead += self._take_unheld(self.waiting)
         self.floor = 0
         self.limit = self.patience
-        # Here, and not before, a finalizer may call the guest, or come here again through another object's death.
+        # Here, and not before, a finalizer may call the guest, or come here again through another object's
+        # death.
         dead.clear()
 
     def release_since(self, mark: int) -> None:
@@ -187,8 +190,12 @@ class LoweredSpace(Space):
         if self.waiting or self.pending:
             self.pending = True
             flight.append(0)
-        self.limit = 2 * len(flight) + self.patience  # so that sweeps of deep stacks cost no more than the calls
-        self._take_unheld([id_ for id_ in {**new, **cleared} if id_ not in in_frames and id_ not in earlier]).clear()
+        self.limit = (
+            2 * len(flight) + self.patience
+        )  # so that sweeps of deep stacks cost no more than the calls
+        self._take_unheld(
+            [id_ for id_ in {**new, **cleared} if id_ not in in_frames and id_ not in earlier]
+        ).clear()
 
     def _take_zombies(self) -> list[int]:
         words, records, status = self.words, self.records, self.status
@@ -202,7 +209,8 @@ class LoweredSpace(Space):
         return zombies
 
     def _take_unheld(self, ids: list[int]) -> list[Any]:
-        """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to drop."""
+        """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to
+        drop."""
         words, records, objects, free = self.words, self.records, self.objects, self.free
         dead = []
         while ids:
@@ -255,7 +263,9 @@ class LoweredSpace(Space):
         owned: _Owned = instance.owned
         return owned
 
-    def _add_imports(self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]) -> None:
+    def _add_imports(
+        self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]
+    ) -> None:
         if prepared.lowered is None:
             return
         for helper in HELPERS:
@@ -280,7 +290,8 @@ class LoweredSpace(Space):
             self._owned(instance).globals.extend(globals_)
 
     def disown(self, instance: Instance) -> None:
-        # Other instances may still call into this one: its tables are emptied here, and freed with the instance.
+        # Other instances may still call into this one: its tables are emptied here, and freed with the
+        # instance.
         owned: _Owned | None = instance.owned
         if owned is not None:
             for handle in owned.tables:
