@@ -77,12 +77,14 @@ class Instance:
     def __init__(self, space: Space, prepared: Prepared, gate: Gate) -> None:
         self.space = space
         self.module = prepared.module
+        self.lowered = prepared.lowered is not None
         self.gate = gate
         self.keep: list[object] = []  # the externs imported and, through them, the instances they come from
         self.raw: Mapping[str, RawExtern] = {}
         self.tables: dict[int, RawExtern] = {}  # lowered externref tables: index -> handle
         self.owned: Any = None  # what the space releases when the instance goes
         self.imported_tables = 0
+        self.linked = False  # whether it imports from other instances
         self.index: dict[str, tuple[int, int]] = {e.name: (e.kind, e.index) for e in self.module.exports}
 
     def extern(self, name: str) -> Extern:
@@ -100,8 +102,8 @@ class Instance:
         """The Python function that calls the export ``name``."""
         extern = self.extern(name)
         raw = self.space.store.caller(extern.raw, extern.type)
-        function = bind_export(self.space, self.gate, raw, extern.type, name, extern)
-        return function
+        style = self.space.style_of(self)
+        return bind_export(self.space, self.gate, raw, extern.type, name, extern, style)
 
 
 class Space(abc.ABC):
@@ -124,6 +126,10 @@ class Space(abc.ABC):
         self.closing = False
         self._gates: weakref.WeakSet[Gate] = weakref.WeakSet()
         self._ref = weakref.ref(self)
+
+    def style_of(self, instance: Instance) -> Style:
+        """How the exports of an instance are called."""
+        return self.style
 
     # ---- objects: what the boundary functions of calls.py use
 
@@ -279,6 +285,7 @@ class Space(abc.ABC):
         extern = getattr(value, "__keep__", value)
         if isinstance(extern, Extern) and extern.kind == wanted.kind and extern.space is self:
             _check_fit(wanted, extern)
+            instance.linked = True
             instance.keep.append(extern.owner)
             if (
                 wanted.kind == TABLE

@@ -51,6 +51,7 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
                 space.floor, space.limit = floor, limit
                 if len(flight) > mark:
                     space.release_since(mark)
+                {nested_leave}
             [{args}] = again
     def call({params}):
         if get_ident() != gate.owner:
@@ -118,15 +119,26 @@ class Style:
     Attributes:
         to_object: an expression that turns one, put in at ``{0}``, into its object.
         leave: a statement at the end of a call from outside.
+        nested_leave: a statement at the end of a nested call.
         called: a statement between the arguments' conversion and the call, where there are externrefs among
             them.
         tidy: a statement in host functions that are given externrefs.
         returned: a statement before the results of a host function become externrefs.
     """
 
-    def __init__(self, to_object: str, leave: str, called: str, tidy: str, returned: str) -> None:
+    def __init__(
+        self,
+        *,
+        to_object: str,
+        leave: str,
+        nested_leave: str = "pass",
+        called: str = "",
+        tidy: str = "",
+        returned: str = "",
+    ) -> None:
         self.to_object = to_object
         self.leave = leave
+        self.nested_leave = nested_leave
         self.called = called
         self.tidy = tidy
         self.returned = returned
@@ -135,17 +147,19 @@ class Style:
 LOWERED = Style(
     to_object="objects[{0}] if {0} else NULL",
     leave="if flight or status[0] != 1: leave()",
+    # A null in flight makes the outermost call look at the zombies, also where it is one of PLAIN.
+    nested_leave="if status[0] != 1: flight.append(0)",
     called="space.floor = len(flight)",
     tidy="if space.status[1] > space.patience: space.sweep()",
     returned="if len(space.flight) > space.limit: space.sweep()",
 )
-TOKENS = Style(
-    to_object="objects[{0}.id] if {0} is not None else NULL",
-    leave="leave()",
-    called="",
-    tidy="",
-    returned="",
+# For instances that have nothing to do with externrefs themselves, in a space of lowered modules.
+PLAIN = Style(
+    to_object="",
+    leave="if flight: leave()",
+    nested_leave="if status[0] != 1: flight.append(0)",
 )
+TOKENS = Style(to_object="objects[{0}.id] if {0} is not None else NULL", leave="leave()")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -189,12 +203,19 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
         body=_lines(body, 16),
         deepest=_DEEPEST,
         leave=style.leave,
+        nested_leave=style.nested_leave,
     )
     return compile(source, "<hiwire_py export>", "exec")
 
 
 def bind_export(
-    space: Any, gate: Any, raw: Callable[..., Any], functype: FuncType, name: str, keep: object
+    space: Any,
+    gate: Any,
+    raw: Callable[..., Any],
+    functype: FuncType,
+    name: str,
+    keep: object,
+    style: Style | None = None,
 ) -> Callable[..., Any]:
     """A Python function that calls a guest's export.
 
@@ -205,9 +226,10 @@ def bind_export(
         functype: the type before lowering.
         name: for errors.
         keep: kept alive as long as the function: what the instance needs.
+        style: if not that of the space.
     """
     names: dict[str, Any] = {"functype": functype}
-    exec(_export_code(functype, space.style, space.engine.checks_integers), names)
+    exec(_export_code(functype, style or space.style, space.engine.checks_integers), names)
     function: Callable[..., Any] = names["bind"](
         space, gate, raw, f"{name}()", keep, get_ident, check_value, NULL, _TOO_DEEP
     )

@@ -27,7 +27,7 @@ from ..lowering.frames import OPAQUE
 from ..lowering.rewrite import COMPANION_MODULE
 from ..values import I32, NULL
 from .base import Extern, Instance, Space
-from .calls import LOWERED
+from .calls import LOWERED, PLAIN, Style
 
 __all__ = ["LoweredSpace"]
 
@@ -99,6 +99,9 @@ class LoweredSpace(Space):
         state = self._raw["state"]() // 4
         self._reserve(_FIRST_RESERVE)
         self.status = self.words[state : state + _STATUS_WORDS]
+
+    def style_of(self, instance: Instance) -> Style:
+        return LOWERED if instance.lowered or instance.linked else PLAIN
 
     # ---- ids
 
