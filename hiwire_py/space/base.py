@@ -119,13 +119,22 @@ class Space(abc.ABC):
         self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
         self.floor = self.limit = 0
         self.status: Any = [0] * 5
-        self.depth = 0  # calls from Python into guests of this space that have not returned
+        self.nesting = [0]  # `depth`, in a list, which is what calls.py can read and write quickest
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = get_ident()
         self.pending = False  # something waits for the outermost call to return
         self.closing = False
         self._gates: weakref.WeakSet[Gate] = weakref.WeakSet()
         self._ref = weakref.ref(self)
+
+    @property
+    def depth(self) -> int:
+        """How many calls from Python into guests of this space have not returned."""
+        return self.nesting[0]
+
+    @depth.setter
+    def depth(self, depth: int) -> None:
+        self.nesting[0] = depth
 
     def style_of(self, instance: Instance) -> Style:
         """How the exports of an instance are called."""

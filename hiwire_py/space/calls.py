@@ -30,12 +30,12 @@ _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63)
 _EXPORT = """\
 def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
     hold, leave, explain = space.hold, space.leave, space.explain
-    objects, flight, status = space.objects, space.flight, space.status
+    objects, flight, status, nesting = space.objects, space.flight, space.status, space.nesting
     def nested({params}):
-        if space.depth >= {deepest}:
+        if nesting[0] >= {deepest}:
             raise RecursionError(f"{{shown}}: " + too_deep)
         while True:
-            space.depth += 1
+            nesting[0] += 1
             mark, frames = len(flight), status[4]
             floor, limit = space.floor, space.limit
             space.floor = mark
@@ -47,7 +47,7 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
                 if again is None:
                     raise
             finally:
-                space.depth -= 1
+                nesting[0] -= 1
                 space.floor, space.limit = floor, limit
                 if len(flight) > mark:
                     space.release_since(mark)
@@ -56,10 +56,10 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
     def call({params}):
         if get_ident() != gate.owner:
             gate.refuse()
-        if space.depth:
+        if nesting[0]:
             return nested({args})
         while True:
-            space.depth = 1
+            nesting[0] = 1
             try:
                 {body}
             except BaseException as error:
@@ -68,7 +68,7 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
                 if again is None:
                     raise
             finally:
-                space.depth = 0
+                nesting[0] = 0
                 {leave}
             [{args}] = again
     return call
