@@ -18,8 +18,6 @@ from .values import EXTERNREF, I32, FuncType, check_value
 
 __all__ = ["Exports", "Guest", "GuestGlobal", "GuestMemory", "GuestTable"]
 
-_PAGE = 65536
-
 
 class Guest:
     """An instance of a WebAssembly module whose functions take and give Python objects.

@@ -21,8 +21,6 @@ from .calls import Style, bind_export, bind_host
 
 __all__ = ["Extern", "Gate", "Instance", "Space"]
 
-_PAGE = 65536
-
 
 class Gate:
     """Who may come in: the thread that owns a table or guest, until it is closed."""
@@ -42,8 +40,7 @@ class Gate:
             raise ClosedError(f"this {self.what} is closed")
         raise WrongThreadError(
             f"this {self.what} belongs to the thread {self.owner} that made it, and was used by"
-            f" thread {get_ident()};"
-            " make one for each thread"
+            f" thread {get_ident()}; make one for each thread"
         )
 
 
