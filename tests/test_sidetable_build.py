@@ -98,7 +98,7 @@ def test_functions_without_names_collide_in_an_object(tmp_path: Path) -> None:
     source = tmp_path / "unnamed.wat"
     for name, status in (("", 1), ("$b", 0)):
         source.write_text(f'(module (func (export "a")) (func {name} (export "b")))')
-        command = [tool, "--relocatable", source, "-o", tmp_path / "unnamed.o"]
+        command = [str(tool), "--relocatable", str(source), "-o", str(tmp_path / "unnamed.o")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == status
         assert ("duplicate symbol" in done.stderr) == (status == 1)
@@ -107,9 +107,10 @@ def test_functions_without_names_collide_in_an_object(tmp_path: Path) -> None:
 def test_realloc_serves_the_library(tmp_path: Path, engine: str) -> None:
     """The allocator linked to a hiwire library, as its hiwire_realloc and as its realloc: the table grows on
     it."""
-    from c_support import CFLAGS, FREESTANDING, MODULE_LINK, library
+    from c_support import CFLAGS, MODULE_LINK, library
 
     from hiwire_py import Hiwire
+    from hiwire_py.toolchain.compilers import FREESTANDING
 
     toolchain = compiler()
     (allocator,) = toolchain.objects([ROOT / "c/sidetable/allocator.c"], tmp_path, options=[CFLAGS])
