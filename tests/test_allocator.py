@@ -192,8 +192,8 @@ def test_hostile_sizes_give_null_and_change_nothing(hostile: int) -> None:
     heap = Heap(10)
     at = heap.malloc(100, 7)
     before, pages = heap.read(0, PAGE), heap.pages
-    for call in (lambda: heap.call("malloc", hostile), lambda: heap.call("realloc", at, hostile)):
-        assert call() == 0
+    for name, *args in (("malloc", hostile), ("realloc", at, hostile)):
+        assert heap.call(str(name), *map(int, args)) == 0
         assert (heap.read(0, PAGE), heap.pages) == (before, pages)
     heap.check()
 
