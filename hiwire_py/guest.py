@@ -103,8 +103,7 @@ class Guest:
         This happens by itself whenever a call from outside has returned; there is nothing to call it for in between.
         """
         self._gate.check()
-        if not self._instance.space.depth:
-            self._instance.space.leave()
+        self._instance.space.collect()
 
     def close(self) -> None:
         """Let go of all objects: now, or when the running call returns. Later calls raise ClosedError. Idempotent."""

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
-from .base import Engine, Prepared, RawExtern, Store
+from .base import Engine, Prepared, RawExtern, RefStore, Store
 
-__all__ = ["ENGINE_NAMES", "Engine", "EngineInfo", "Prepared", "RawExtern", "Store", "engines", "get_engine"]
+__all__ = ["ENGINE_NAMES", "Engine", "EngineInfo", "Prepared", "RawExtern", "RefStore", "Store", "engines", "get_engine"]
 
 
 @dataclass(frozen=True)

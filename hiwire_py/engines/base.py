@@ -5,14 +5,14 @@ from __future__ import annotations
 import abc
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..lowering import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ..values import FuncType
 
-__all__ = ["Engine", "Imports", "Prepared", "RawExtern", "Store"]
+__all__ = ["Engine", "Imports", "Prepared", "RawExtern", "RefStore", "Store"]
 
 RawExtern: TypeAlias = Any
 """A function, memory, table or global in the engine's own form."""
@@ -51,8 +51,15 @@ class Store(abc.ABC):
         """A new global of the value type ``code``."""
 
     @abc.abstractmethod
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
-        """The fastest callable for an exported function. A tuple or list comes back for several results."""
+    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
+        """The fastest callable for an exported function. A tuple or list comes back for several results.
+
+        Args:
+            function: the export.
+            functype: its type before lowering.
+            touches: whether an externref may become unreachable by the call, other than its arguments and what host
+                functions return.
+        """
 
     @abc.abstractmethod
     def memory_size(self, memory: RawExtern) -> int:
@@ -86,12 +93,39 @@ class Store(abc.ABC):
         return None
 
 
+class RefStore(Store):
+    """A store whose externrefs are ids: positive integers that its space chooses, and 0 for null.
+
+    Attributes:
+        status: ``status[0]`` is not 0 when `collect_ids` has something to do.
+    """
+
+    status: Sequence[int]
+
+    @abc.abstractmethod
+    def collect_ids(self) -> list[int]:
+        """The ids that the engine has let go of, after a collection if something can have become unreachable."""
+
+    @abc.abstractmethod
+    def count_held(self) -> int:
+        """How many ids the engine holds."""
+
+    @abc.abstractmethod
+    def held_ids(self) -> set[int]:
+        """The ids that the engine holds, or that `collect_ids` would give."""
+
+    @abc.abstractmethod
+    def touched(self) -> None:
+        """Something can have become unreachable: the next `collect_ids` must collect."""
+
+
 class Engine(abc.ABC):
     """An engine as one thread uses it.
 
     Attributes:
         name: as the public functions take it.
         externref: whether its binding passes externrefs; if not, every module is lowered.
+        externref_ids: whether its externrefs are integers that the space chooses, and not Python objects.
         binding: the name of the Python package that drives it.
         checks_integers: whether its calls refuse integer arguments that are no int or do not fit.
         cached_modules: how many compiled modules are kept for modules of the same bytes; None: all.
@@ -100,6 +134,7 @@ class Engine(abc.ABC):
     name: str
     binding: str
     externref: bool
+    externref_ids = False
     checks_integers = False
     cached_modules: int | None = 64
 

@@ -67,7 +67,7 @@ class WasmerStore(Store):
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         return wasmer.Global(self._store, _CONSTANTS[code](value), mutable=mutable)
 
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
         call: Callable[..., Any] = function
         return call
 

@@ -73,7 +73,7 @@ class WasmtimeStore(Store):
             self._store, wasmtime.GlobalType(self._type(code), mutable), _CONSTANTS[code](value)
         )
 
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
         store = self._store
 
         def call(*args: Any) -> Any:
@@ -126,7 +126,11 @@ class WasmtimeStore(Store):
 
 
 class WasmtimeEngine(Engine):
-    """``lowered``: treat it as an engine without externrefs; for tests and comparisons."""
+    """``lowered``: treat it as an engine without externrefs; for tests and comparisons.
+
+    Attributes:
+        mode: the way of calling; see `wasmtime_capi`.
+    """
 
     name = binding = "wasmtime"
     externref = True
@@ -134,23 +138,29 @@ class WasmtimeEngine(Engine):
     _threads = threading.local()
 
     def __init__(self, lowered: bool = False) -> None:
+        from .wasmtime_capi import mode
+
         super().__init__()
+        self.mode = mode()
         self._engine = wasmtime.Engine()
+        self.externref_ids = self.mode.store is not WasmtimeStore
         if lowered:
             self.name = "wasmtime-lowered"
             self.externref = False
 
     @classmethod
     def for_this_thread(cls, lowered: bool = False) -> WasmtimeEngine:
-        name = "lowered" if lowered else "true"
-        engine: WasmtimeEngine | None = getattr(cls._threads, name, None)
+        from .wasmtime_capi import mode
+
+        engines: dict[object, WasmtimeEngine] = cls._threads.__dict__.setdefault("engines", {})
+        key = lowered, mode()
+        engine = engines.get(key)
         if engine is None:
-            engine = cls(lowered)
-            setattr(cls._threads, name, engine)
+            engine = engines[key] = cls(lowered)
         return engine
 
     def store(self) -> Store:
-        return WasmtimeStore(self._engine, not self.externref)
+        return self.mode.store(self._engine, not self.externref)
 
     def compile(self, wasm: bytes) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Python objects and the guests that hold them: see `base` for the idea, `lowered` and `tokens` for the two ways."""
+"""Python objects and the guests that hold them: see `base` for the idea, `lowered`, `refs` and `tokens` for the three ways."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ def new_space(engine: str | None) -> Space:
         EngineUnavailableError: see `get_engine`.
     """
     found = get_engine(engine)
+    if found.externref and found.externref_ids:
+        from .refs import RefSpace
+
+        return RefSpace(found)
     if found.externref:
         from .tokens import TokenSpace
 

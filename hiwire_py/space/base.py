@@ -189,6 +189,11 @@ class Space(abc.ABC):
         if not self.depth:
             self.leave()
 
+    def collect(self) -> None:
+        """Release what no guest holds any more, if no call is on its way."""
+        if not self.depth:
+            self.leave()
+
     def request_leave(self) -> None:
         """See to it that `leave` runs when the outermost call returns, and does what is pending."""
         self.pending = True

@@ -112,6 +112,7 @@ class Style:
 
 LOWERED = Style("objects[{0}] if {0} else NULL", "if flight or status[0] != 1: leave()")
 TOKENS = Style("objects[{0}.id] if {0} is not None else NULL", "leave()")
+REFS = Style("objects[{0}] if {0} else NULL", "if status[0] or flight: leave()")
 
 
 @functools.lru_cache(maxsize=1024)
