@@ -34,6 +34,7 @@ int64_t hw_space_ids(hw_space *space, int64_t *ids, int64_t room);
 int64_t hw_take(hw_space *space);
 int64_t hw_collect(hw_space *space);
 int hw_failure_take(hw_space *space, intptr_t *trap, intptr_t *error);
+int hw_failure_drop(hw_space *space);
 int hw_value_new(hw_space *space, int64_t id, intptr_t value);
 int64_t hw_value_id(hw_space *space, intptr_t value);
 void hw_touched(hw_space *space);

@@ -16,11 +16,11 @@ from typing import Any
 
 import wasmtime
 
-from ..values import EXTERNREF, F32, F64, I32, I64, FuncType
+from ..values import EXTERNREF, F32, F64, I32, I64, FuncType, type_name
 from .base import Imports, Prepared, RawExtern, RefStore
 from .wasmtime import WasmtimeStore
 
-__all__ = ["FIELDS", "MODES", "CapiStore", "Mode", "mode", "set_up"]
+__all__ = ["FIELDS", "MODES", "CapiStore", "Mode", "mode", "refuse", "set_up", "unsupported"]
 
 MODES = {"compiled": "cffi (compiled)", "abi": "cffi (ABI)", "package": "wasmtime package"}
 """What HIWIRE_WASMTIME_MODE may say -> the name of that way of calling."""
@@ -206,10 +206,13 @@ class CapiStore(WasmtimeStore, RefStore):
     def failure(self, trap: int, error: int) -> BaseException:
         """The package's exception for a ``wasm_trap_t *`` or ``wasmtime_error_t *``, which it will delete."""
         bindings = wasmtime._bindings
-        if trap:
-            return wasmtime.Trap._from_ptr(ctypes.cast(trap, ctypes.POINTER(bindings.wasm_trap_t)))
-        if error:
-            return wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(bindings.wasmtime_error_t)))
+        try:
+            if trap:
+                return wasmtime.Trap._from_ptr(ctypes.cast(trap, ctypes.POINTER(bindings.wasm_trap_t)))
+            if error:
+                return wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(bindings.wasmtime_error_t)))
+        except ctypes.ArgumentError as e:  # ctypes' way to say that Python's stack is at its end here
+            return RecursionError(str(e))
         return MemoryError("wasmtime has no room for another externref")
 
     # ---- globals, memories, tables
@@ -290,8 +293,14 @@ class CapiStore(WasmtimeStore, RefStore):
 
 def unsupported(functype: FuncType) -> Iterator[str]:
     """The types in ``functype`` that cannot cross."""
-    from ..values import type_name
+    return (type_name(code) for code in functype.params + functype.results if code not in _KINDS)
 
-    for code in functype.params + functype.results:
-        if code not in FIELDS and code != EXTERNREF:
-            yield type_name(code)
+
+def refuse(functype: FuncType) -> Callable[..., Any]:
+    """What to call in place of a function of such a type."""
+    names = ", ".join(unsupported(functype))
+
+    def refusing(*args: Any) -> Any:
+        raise TypeError(f"a function of type {functype} cannot be called from or in Python: {names} cannot cross")
+
+    return refusing

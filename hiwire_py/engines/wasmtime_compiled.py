@@ -14,7 +14,7 @@ import wasmtime
 
 from ..values import EXTERNREF, I32, I64, FuncType
 from .base import RawExtern
-from .wasmtime_capi import FIELDS, CapiStore, set_up, unsupported
+from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, unsupported
 
 try:
     from ._wasmtime_compiled import ffi, lib
@@ -182,7 +182,7 @@ class CompiledStore(CapiStore):
         names: dict[str, Any] = {}
         exec(source, names)
         number = next(_numbers)
-        _functions[number] = names["bind"](_refuse(codes, function), self._raised, lib.hw_raise)
+        _functions[number] = names["bind"](refuse(codes) if any(unsupported(codes)) else function, self._raised, lib.hw_raise)
         self._hosts.append(number)
         raw = wasmtime._bindings.wasmtime_func_t()
         pointer = ctypes.cast(type_.ptr(), ctypes.c_void_p).value
@@ -197,7 +197,7 @@ class CompiledStore(CapiStore):
     def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
         codes = self._codes(functype)
         if any(unsupported(codes)):
-            return _refuse(codes, None)
+            return refuse(codes)
         source, call = _call_code(codes)
         names: dict[str, Any] = {}
         exec(source, names)
@@ -214,14 +214,14 @@ class CompiledStore(CapiStore):
 
     def fail(self) -> None:
         """Raise what the call that just failed failed with."""
-        trap, error = ffi.new("intptr_t *"), ffi.new("intptr_t *")
-        if not lib.hw_failure_take(self._space, trap, error):
-            raise AssertionError("a call of wasmtime failed for no reason")
         if _strays.errors:
             self._raised.append(_strays.errors.pop())
         if self._raised:
-            self.failure(trap[0], error[0])  # to delete it
+            lib.hw_failure_drop(self._space)
             self._raise()
+        trap, error = ffi.new("intptr_t *"), ffi.new("intptr_t *")
+        if not lib.hw_failure_take(self._space, trap, error):
+            raise AssertionError("a call of wasmtime failed for no reason")
         raise self.failure(trap[0], error[0])
 
     def value_of(self, id_: int) -> Any:
@@ -265,15 +265,3 @@ class CompiledStore(CapiStore):
 def _forget(numbers: list[int]) -> None:
     for number in numbers:
         _functions.pop(number, None)
-
-
-def _refuse(codes: FuncType, function: Callable[..., Any] | None) -> Callable[..., Any]:
-    """``function``, or one that raises TypeError if ``codes`` has types that cannot cross."""
-    names = ", ".join(unsupported(codes))
-    if function is not None and not names:
-        return function
-
-    def refuse(*args: Any) -> Any:
-        raise TypeError(f"a function of type {codes} cannot be called from or in Python: {names} cannot cross")
-
-    return refuse

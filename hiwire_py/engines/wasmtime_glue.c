@@ -200,26 +200,37 @@ static int hw_failure_take(hw_space *space, intptr_t *trap, intptr_t *error)
     if (failure == NULL)
         return 0;
     space->failures = failure->next;
-    if (space->full) {
-        space->full = 0;
-        hw_wasmtime.wasm_trap_delete(failure->trap);
-        failure->trap = NULL;
-    }
     *trap = (intptr_t)failure->trap;
     *error = (intptr_t)failure->error;
     free(failure);
+    if (space->full) {
+        space->full = 0;
+        if (*trap != 0)
+            hw_wasmtime.wasm_trap_delete((wasm_trap_t *)*trap);
+        if (*error != 0)
+            hw_wasmtime.wasmtime_error_delete((wasmtime_error_t *)*error);
+        *trap = *error = 0;
+    }
+    return 1;
+}
+
+/* The same, when a host function raised and its exception says all. */
+static int hw_failure_drop(hw_space *space)
+{
+    intptr_t trap, error;
+    if (!hw_failure_take(space, &trap, &error))
+        return 0;
+    if (trap != 0)
+        hw_wasmtime.wasm_trap_delete((wasm_trap_t *)trap);
+    if (error != 0)
+        hw_wasmtime.wasmtime_error_delete((wasmtime_error_t *)error);
     return 1;
 }
 
 /* Python lets go of the space; wasmtime may still hold slots of it. */
 static void hw_space_drop(hw_space *space)
 {
-    intptr_t trap, error;
-    while (hw_failure_take(space, &trap, &error)) {
-        if (trap != 0)
-            hw_wasmtime.wasm_trap_delete((wasm_trap_t *)trap);
-        if (error != 0)
-            hw_wasmtime.wasmtime_error_delete((wasmtime_error_t *)error);
+    while (hw_failure_drop(space)) {
     }
     hw_space_unuse(space);
 }
