@@ -23,15 +23,16 @@ __all__ = ["AbiStore"]
 
 _SPACE_BITS = 40  # an externref's data: the number of its store above its id
 _ID = (1 << _SPACE_BITS) - 1
+_RELEASED, _TOUCHED = 1, 2  # bits of a store's status
 
 ffi = cffi.FFI()
 ffi.cdef(TYPES)
-_api: Any = ffi.new("hw_api *")[0:1][0]
+_api: Any = ffi.new("hw_api *")
 set_up(ffi, _api)
 
 _numbers = itertools.count(1)
 _functions: dict[int, Callable[..., Any]] = {}  # what wasmtime may call, by the number that it has been given
-_released: dict[int, deque[int]] = {}  # number of a store -> ids that wasmtime has let go of
+_stores: dict[int, tuple[deque[int], list[int]]] = {}  # number of a store -> ids that wasmtime let go of, its status
 
 
 class _Strays(threading.local):
@@ -68,9 +69,11 @@ def _no_longer(env: int) -> None:
 @ffi.callback("void(intptr_t)")
 def _finalize(data: int) -> None:
     """On any thread, perhaps within a collection by wasmtime: nothing but note it."""
-    waiting = _released.get(data >> _SPACE_BITS)
-    if waiting is not None:
+    store = _stores.get(data >> _SPACE_BITS)
+    if store is not None:
+        waiting, status = store
         waiting.append(data & _ID)
+        status[0] |= _RELEASED
 
 
 _CALL = """\
@@ -143,7 +146,7 @@ class AbiStore(CapiStore):
         self._waiting: deque[int] = deque()
         self.status = [0]
         self._hosts: list[int] = []
-        _released[self._number_of_store] = self._waiting
+        _stores[self._number_of_store] = self._waiting, self.status
         weakref.finalize(self, _forget, self._number_of_store, self._hosts).atexit = False
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
@@ -201,7 +204,7 @@ class AbiStore(CapiStore):
 
         def touching(*args: Any) -> Any:
             if held:
-                status[0] = 1
+                status[0] |= _TOUCHED
             return call(*args)
 
         return touching
@@ -223,7 +226,7 @@ class AbiStore(CapiStore):
     def _new_ref(self, id_: int, ref: Any) -> None:
         """Make the externref for an id, in ``ref``."""
         self._held.add(id_)
-        self.status[0] = 1
+        self.status[0] |= _TOUCHED
         data = self._number_of_store << _SPACE_BITS | id_
         if not self.api.wasmtime_externref_new(self._context, data, _finalize, ref):
             raise self.failure(0, 0)
@@ -286,8 +289,8 @@ class AbiStore(CapiStore):
 
     def collect_ids(self) -> list[int]:
         ids: list[int] = []
-        if self.status[0]:
-            self.status[0] = 0
+        status, self.status[0] = self.status[0], 0
+        if status & _TOUCHED:
             error = self.api.wasmtime_context_gc(self._context)
             if error:
                 self.api.wasmtime_error_delete(error)
@@ -304,10 +307,10 @@ class AbiStore(CapiStore):
 
     def touched(self) -> None:
         if self._held:
-            self.status[0] = 1
+            self.status[0] |= _TOUCHED
 
 
 def _forget(number: int, hosts: list[int]) -> None:
-    _released.pop(number, None)
+    _stores.pop(number, None)
     for host in hosts:
         _functions.pop(host, None)
