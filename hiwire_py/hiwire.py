@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Union
 
 from .deduplicate import Identity, deduplicate_functions
+from .engines import Limits
 from .errors import ForgedRefError, HiwireError, NullRefError, StaleRefError, TableFullError, UnsupportedModuleError
 from .lowering.module import FUNCTION, Import
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
@@ -49,6 +50,7 @@ class Hiwire:
             code (``FAIL_GET`` and so on) and the handle, and then as with ``"ignore"``; it may raise.
         memory_limit: of ``extern_realloc``, in bytes of the table's memory: 4 bytes a handle, and a page of 65,536
             bytes for the rest. The default has room for all 2**25 - 1 handles there can be.
+        deadline, fuel: for each call of the table and of the guests that share it; see `Guest`.
 
     Raises:
         EngineUnavailableError: the engine is unknown or not installed.
@@ -64,6 +66,8 @@ class Hiwire:
         identity: Identity = "identity",
         on_invalid: OnInvalid = "raise",
         memory_limit: int = 256 << 20,
+        deadline: float | None = None,
+        fuel: int | None = None,
     ) -> None:
         data, self._variant = _module(variant)
         invalid = _InvalidRefs(on_invalid)
@@ -71,7 +75,7 @@ class Hiwire:
         functions: dict[str, Callable[..., Any]] = deduplicate_functions(identity)
         functions["hiwire_invalid_ref"] = invalid
         functions["hiwire_realloc"] = heap.realloc
-        self._space = new_space(engine)
+        self._space = new_space(engine, Limits(deadline=deadline, fuel=fuel))
         self._gate = Gate("table")
 
         def find(wanted: Import) -> Any:

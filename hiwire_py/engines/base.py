@@ -9,10 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ..errors import EngineUnavailableError
 from ..lowering import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ..values import FuncType
+from .limits import Limits
 
-__all__ = ["Engine", "Imports", "Prepared", "RawExtern", "RefStore", "Store"]
+__all__ = ["NO_LIMITS", "Engine", "Imports", "Prepared", "RawExtern", "RefStore", "Store"]
+
+NO_LIMITS = Limits()
 
 RawExtern: TypeAlias = Any
 """A function, memory, table or global in the engine's own form."""
@@ -31,6 +35,14 @@ class Prepared:
 
 class Store(abc.ABC):
     """Where the instances of one space live. Used by one thread only."""
+
+    def begin(self) -> None:
+        """A call from outside begins: its deadline and its fuel count from now on. Only called where limits are set."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """The call has returned; until the next one nothing counts."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
@@ -128,6 +140,7 @@ class Engine(abc.ABC):
         externref_ids: whether its externrefs are integers that the space chooses, and not Python objects.
         binding: the name of the Python package that drives it.
         checks_integers: whether its calls refuse integer arguments that are no int or do not fit.
+        capabilities: the limits it has, by the names of `Limits`.
         cached_modules: how many compiled modules are kept for modules of the same bytes; None: all.
     """
 
@@ -136,6 +149,7 @@ class Engine(abc.ABC):
     externref: bool
     externref_ids = False
     checks_integers = False
+    capabilities: frozenset[str] = frozenset()
     cached_modules: int | None = 64
 
     def __init__(self) -> None:
@@ -166,9 +180,23 @@ class Engine(abc.ABC):
         lowered = lower_module(module)
         return Prepared(module, self.compile(lowered.wasm), lowered)
 
+    def limited(self, limits: Limits) -> Engine:
+        """The engine to use where ``limits`` are set: itself, or one that compiles differently.
+
+        Raises:
+            EngineUnavailableError: it has no such limits.
+        """
+        missing = [name for name in limits.names if name not in self.capabilities]
+        if missing:
+            raise EngineUnavailableError(
+                f"the engine {self.name!r} has no {', '.join(missing)};"
+                " an engine that has all limits is wasmtime: engine=\"wasmtime\""
+            )
+        return self
+
     @abc.abstractmethod
-    def store(self) -> Store:
-        """A store for a new space."""
+    def store(self, limits: Limits = NO_LIMITS) -> Store:
+        """A store for a new space. ``limits`` are some that `limited` was asked for."""
 
     @abc.abstractmethod
     def compile(self, wasm: bytes) -> Any:

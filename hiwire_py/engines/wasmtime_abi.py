@@ -15,7 +15,8 @@ import cffi
 import wasmtime
 
 from ..values import EXTERNREF, FuncType
-from .base import RawExtern
+from .base import NO_LIMITS, RawExtern
+from .limits import Limits
 from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, unsupported
 from .wasmtime_decls import TYPES
 
@@ -139,8 +140,8 @@ class AbiStore(CapiStore):
     ffi = ffi
     api = _api
 
-    def __init__(self, engine: wasmtime.Engine, lowered: bool) -> None:
-        super().__init__(engine, lowered)
+    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: Limits = NO_LIMITS) -> None:
+        super().__init__(engine, lowered, limits)
         self._number_of_store = next(_numbers)
         self._held: set[int] = set()
         self._waiting: deque[int] = deque()

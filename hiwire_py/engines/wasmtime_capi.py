@@ -17,7 +17,8 @@ from typing import Any
 import wasmtime
 
 from ..values import EXTERNREF, F32, F64, I32, I64, FuncType, type_name
-from .base import Imports, Prepared, RawExtern, RefStore
+from .base import NO_LIMITS, Imports, Prepared, RawExtern, RefStore
+from .limits import Limits
 from .wasmtime import WasmtimeStore
 
 __all__ = ["FIELDS", "MODES", "CapiStore", "Mode", "mode", "refuse", "set_up", "unsupported"]
@@ -146,8 +147,8 @@ class CapiStore(WasmtimeStore, RefStore):
     ffi: Any
     api: Any
 
-    def __init__(self, engine: wasmtime.Engine, lowered: bool) -> None:
-        super().__init__(engine, lowered)
+    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: Limits = NO_LIMITS) -> None:
+        super().__init__(engine, lowered, limits)
         context = ctypes.cast(self._store._context(), ctypes.c_void_p).value
         assert context is not None
         self._address = context

@@ -13,7 +13,8 @@ from typing import Any
 import wasmtime
 
 from ..values import EXTERNREF, I32, I64, FuncType
-from .base import RawExtern
+from .base import NO_LIMITS, RawExtern
+from .limits import Limits
 from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, unsupported
 
 try:
@@ -164,8 +165,8 @@ class CompiledStore(CapiStore):
     ffi = ffi
     api = lib.hw_wasmtime
 
-    def __init__(self, engine: wasmtime.Engine, lowered: bool) -> None:
-        super().__init__(engine, lowered)
+    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: Limits = NO_LIMITS) -> None:
+        super().__init__(engine, lowered, limits)
         space = lib.hw_space_new(self._address)
         if not space:
             raise MemoryError("no memory for the state of a store")

@@ -14,8 +14,18 @@ from threading import get_ident
 from typing import Any, Union
 
 from .calls import Style, bind_export, bind_host
-from ..engines import Engine, Prepared, RawExtern
-from ..errors import ClosedError, ForgedRefError, GuestTrap, UnsupportedModuleError, WrongThreadError
+from ..engines import NO_LIMITS, Engine, Limits, Prepared, RawExtern
+from ..errors import (
+    ClosedError,
+    DeadlineError,
+    ForgedRefError,
+    FuelError,
+    GuestTrap,
+    MemoryLimitError,
+    TableLimitError,
+    UnsupportedModuleError,
+    WrongThreadError,
+)
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
 from ..values import EXTERNREF, FuncType, check_value, type_name
 
@@ -108,9 +118,13 @@ class Space(abc.ABC):
 
     style: Style
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, limits: Limits = NO_LIMITS) -> None:
         self.engine = engine
-        self.store = engine.store()
+        self.limits = limits
+        self.store = engine.store(limits)
+        self.timed = limits.deadline is not None or limits.fuel is not None
+        if self.timed:
+            self.style = self.style.limited
         self.functions: list[Callable[..., Any]] = []  # host functions; the engine holds only their positions
         self.objects: dict[Any, Any] = {}
         self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
@@ -160,7 +174,7 @@ class Space(abc.ABC):
         """
         self._clear_frames(error)
         raised, self.raised = self.raised, None
-        if error is raised:
+        if error is raised and self.engine.trap_kind(error) is None:
             return None
         if isinstance(error, KeyError):
             value = error.args[0]
@@ -177,6 +191,10 @@ class Space(abc.ABC):
         if isinstance(fault, BaseException):
             raise fault from error
         kind = fault or kind
+        if kind == "interrupt" and self.limits.deadline is not None:
+            raise DeadlineError(f"{name} was stopped: it took longer than its deadline of {self.limits.deadline} s") from error
+        if kind == "out of fuel":
+            raise FuelError(f"{name} was stopped: it burnt all its fuel, which was {self.limits.fuel}") from error
         advice = " (infinite recursion?)" if kind == "call stack exhausted" else ""
         raise GuestTrap(f"{name} trapped: {kind}{advice}", kind) from error
 
@@ -249,8 +267,11 @@ class Space(abc.ABC):
             instance.imported_tables += wanted.kind == TABLE
         self._add_imports(instance, prepared, raw)
         instance.keep.append(raw)
+        self._check_sizes(prepared, what)
         self.depth += 1  # the start function may call host functions
         try:
+            if self.timed and self.depth == 1:
+                self.store.begin()
             instance.raw = self.store.instantiate(prepared, raw)
         except Exception as error:
             self.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
@@ -260,9 +281,25 @@ class Space(abc.ABC):
         finally:
             self.depth -= 1
             if not self.depth:
+                if self.timed:
+                    self.store.end()
                 self.leave()
         self._own(instance, prepared)
         return instance
+
+    def _check_sizes(self, prepared: Prepared, what: str) -> None:
+        """What the module asks for at the start is within the limits."""
+        memory_limit, table_limit = self.limits.memory_limit, self.limits.table_limit
+        for memory in prepared.module.memories:
+            if memory_limit is not None and memory.minimum * _PAGE > memory_limit:
+                raise MemoryLimitError(
+                    f"{what} asks for a memory of {memory.minimum * _PAGE} bytes, and memory_limit is {memory_limit}"
+                )
+        for table in prepared.module.tables:
+            if table_limit is not None and table.limits.minimum > table_limit:
+                raise TableLimitError(
+                    f"{what} asks for a table of {table.limits.minimum} elements, and table_limit is {table_limit}"
+                )
 
     def _import(self, instance: Instance, wanted: Import, value: Any) -> RawExtern | None:
         extern = getattr(value, "__keep__", value)

@@ -47,7 +47,7 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL):
         while True:
             space.depth = 1
             try:
-                {body}
+                {outer}
             except BaseException as error:
                 again = explain(error, shown, functype, ({args}))
                 if again is None:
@@ -103,11 +103,19 @@ class Style:
     Attributes:
         to_object: an expression that turns one, put in at ``{0}``, into its object.
         leave: a statement at the end of a call from outside.
+        enter: one at its beginning, or "".
     """
 
-    def __init__(self, to_object: str, leave: str) -> None:
+    def __init__(self, to_object: str, leave: str, enter: str = "") -> None:
         self.to_object = to_object
         self.leave = leave
+        self.enter = enter
+
+    @functools.cached_property
+    def limited(self) -> Style:
+        """The same for a space whose calls have a deadline or fuel."""
+        leave = _lines(["space.store.end()", self.leave], 16)
+        return Style(self.to_object, leave, "space.store.begin()")
 
 
 LOWERED = Style("objects[{0}] if {0} else NULL", "if flight or status[0] != 1: leave()")
@@ -140,6 +148,7 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
         params=", ".join(params + ["/"] if params else []),
         args="".join(f"{a}, " for a in params),
         body=_lines(body, 16),
+        outer=_lines([style.enter, *body], 16),
         leave=style.leave,
     )
     return compile(source, "<hiwire_py export>", "exec")

@@ -20,7 +20,7 @@ from threading import get_ident
 from typing import Any, NamedTuple
 
 from .calls import LOWERED
-from ..engines import Engine, Prepared, RawExtern
+from ..engines import NO_LIMITS, Engine, Limits, Prepared, RawExtern
 from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
 from ..lowering.rewrite import COMPANION_MODULE
@@ -71,8 +71,8 @@ class _Remains(NamedTuple):
 class LoweredSpace(Space):
     style = LOWERED
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, limits: Limits = NO_LIMITS) -> None:
+        super().__init__(engine, limits)
         self.free: list[int] = []  # ids to give out, as signed integers
         self._capacity = 0  # indexes the companion has records for
         self._made = 1  # indexes that have been given an id; 0 stands for null

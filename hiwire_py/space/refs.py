@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..engines import Engine, Prepared, RawExtern, RefStore
+from ..engines import NO_LIMITS, Engine, Limits, Prepared, RawExtern, RefStore
 from ..values import EXTERNREF, NULL, FuncType
 from .base import Extern, Instance, Space
 from .calls import REFS
@@ -25,8 +25,8 @@ class RefSpace(Space):
     style = REFS
     store: RefStore
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, limits: Limits = NO_LIMITS) -> None:
+        super().__init__(engine, limits)
         self._next = 1
         self._late: list[int] = []
         self._suspect = False  # a call was interrupted: an id may have been given out that the engine never got

@@ -15,7 +15,7 @@ from threading import get_ident
 from typing import Any
 
 from .calls import TOKENS
-from ..engines import Engine, Prepared, RawExtern
+from ..engines import NO_LIMITS, Engine, Limits, Prepared, RawExtern
 from .base import Extern, Instance, Space
 from ..values import EXTERNREF, NULL
 
@@ -43,8 +43,8 @@ class _Token:
 class TokenSpace(Space):
     style = TOKENS
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, limits: Limits = NO_LIMITS) -> None:
+        super().__init__(engine, limits)
         self._next = 1
         self._released: deque[int] = deque()  # numbers of tokens that are gone
         self._collecting = False
