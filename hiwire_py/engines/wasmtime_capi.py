@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.metadata
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 
 import wasmtime
 
+from ..errors import MemoryLimitError
 from ..values import EXTERNREF, F32, F64, I32, I64, FuncType, type_name
 from .base import NO_LIMITS, Imports, Prepared, RawExtern, RefStore
 from .limits import Limits
@@ -107,35 +109,34 @@ def set_up(ffi: Any, api: Any) -> None:
 
     different = list(differences(ffi, _bindings))
     if different:
-        raise ImportError(f"wasmtime {wasmtime.__version__} differs from what is declared here: {'; '.join(different)}")
+        raise ImportError(f"wasmtime {_version()} differs from what is declared here: {'; '.join(different)}")
     _check_objects()
     for name, address in addresses(ffi, _bindings.dll).items():
         setattr(api, name, ffi.cast(ffi.typeof(getattr(api, name)), address))
 
 
 def _check_objects() -> None:
-    """The package's objects keep their C structs where `CapiStore` looks for them."""
-    store = wasmtime.Store(wasmtime.Engine())
-    function = wasmtime.Func(store, wasmtime.FuncType([], []), lambda: None)
-    limits = wasmtime.Limits(0, None)
-    try:
-        for owner, name in (
-            (store, "_context"),
-            (function, "_func"),
-            (wasmtime.Global(store, wasmtime.GlobalType(wasmtime.ValType.i32(), False), 0), "_global"),
-            (wasmtime.Memory(store, wasmtime.MemoryType(limits)), "_memory"),
-            (wasmtime.Table(store, wasmtime.TableType(wasmtime.ValType.externref(), limits), None), "_table"),
-            (wasmtime.Trap, "_from_ptr"),
-            (wasmtime.WasmtimeError, "_from_ptr"),
-            (wasmtime.Func, "_from_raw"),
-            (wasmtime.Global, "_from_raw"),
-            (wasmtime._bindings, "wasm_trap_t"),
-            (wasmtime._bindings, "wasmtime_error_t"),
-        ):
-            if not hasattr(owner, name):
-                raise ImportError(f"{owner} of wasmtime {wasmtime.__version__} has no {name}")
-    finally:
-        store.close()
+    """The package's objects keep their C structs where `CapiStore` looks for them.
+
+    No engine is made for this: making one installs wasmtime's signal handlers, and to ask which engines there are must
+    have no such effect.
+    """
+    bindings = wasmtime._bindings
+    for class_, struct, name in (
+        (wasmtime.Func, bindings.wasmtime_func_t, "_func"),
+        (wasmtime.Global, bindings.wasmtime_global_t, "_global"),
+        (wasmtime.Memory, bindings.wasmtime_memory_t, "_memory"),
+        (wasmtime.Table, bindings.wasmtime_table_t, "_table"),
+    ):
+        if not hasattr(class_, "_from_raw") or not hasattr(class_._from_raw(struct()), name):
+            raise ImportError(f"wasmtime.{class_.__name__} of version {_version()} keeps its struct elsewhere")
+    for class_, name in ((wasmtime.Store, "_context"), (wasmtime.Trap, "_from_ptr"), (wasmtime.WasmtimeError, "_from_ptr")):
+        if not hasattr(class_, name):
+            raise ImportError(f"wasmtime.{class_.__name__} of version {_version()} has no {name}")
+
+
+def _version() -> str:
+    return importlib.metadata.version("wasmtime")
 
 
 class CapiStore(WasmtimeStore, RefStore):
@@ -214,6 +215,9 @@ class CapiStore(WasmtimeStore, RefStore):
                 return wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(bindings.wasmtime_error_t)))
         except ctypes.ArgumentError as e:  # ctypes' way to say that Python's stack is at its end here
             return RecursionError(str(e))
+        limit = self._limits.memory_limit
+        if limit is not None:
+            return MemoryLimitError(f"no room for another externref: they take memory too, and memory_limit is {limit}")
         return MemoryError("wasmtime has no room for another externref")
 
     # ---- globals, memories, tables
