@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-from .engines import Limits, get_engine
+from .engines import GuestLimits, get_engine
 from .errors import HiwireError, MemoryLimitError, TableLimitError
 from .hiwire import Hiwire
 from .lowering.module import FUNCTION, GLOBAL, MEMORY, TABLE, Import, TableType
@@ -70,7 +70,7 @@ class Guest:
         deadline: float | None = None,
         fuel: int | None = None,
     ) -> None:
-        limits = Limits(memory_limit, table_limit, deadline, fuel)
+        limits = GuestLimits(memory_limit, table_limit, deadline, fuel)
         data, what = read_wasm(wasm)
         imports = {} if imports is None else imports
         shared = _shared_space(imports, hiwire)

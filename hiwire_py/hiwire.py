@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Union
 
 from .deduplicate import Identity, deduplicate_functions
-from .engines import Limits
+from .engines import GuestLimits
 from .errors import ForgedRefError, HiwireError, NullRefError, StaleRefError, TableFullError, UnsupportedModuleError
 from .lowering.module import FUNCTION, Import
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
@@ -28,6 +28,10 @@ _WORD = 0xFFFFFFFF
 _INDEX_BITS = 25
 _INDEX = (1 << _INDEX_BITS) - 1
 _VERSION_SHIFT = _INDEX_BITS + 1
+# Functions that let go of no object, whatever they are given: after them there is nothing to look for.
+_READING = frozenset(
+    f"hiwire_{name}" for name in ("get", "incref", "num_refs", "refcount", "is_valid", "capacity", "next")
+)
 _REQUIRED = ("new", "intern", "get", "incref", "decref", "pop", "num_refs", "refcount", "is_valid", "capacity", "next")
 
 
@@ -75,7 +79,7 @@ class Hiwire:
         functions: dict[str, Callable[..., Any]] = deduplicate_functions(identity)
         functions["hiwire_invalid_ref"] = invalid
         functions["hiwire_realloc"] = heap.realloc
-        self._space = new_space(engine, Limits(deadline=deadline, fuel=fuel))
+        self._space = new_space(engine, GuestLimits(deadline=deadline, fuel=fuel))
         self._gate = Gate("table")
 
         def find(wanted: Import) -> Any:
@@ -88,7 +92,7 @@ class Hiwire:
             raise UnsupportedModuleError(f"{self._variant} is no hiwire module: it does not export {', '.join(missing)}")
         instance = self._space.instantiate(prepared, find, self._gate, self._variant)
         self.exports: dict[str, Callable[..., Any]] = {
-            name: instance.function(name) for name in exported if name.startswith("hiwire_")
+            name: instance.function(name, touches=name not in _READING) for name in exported if name.startswith("hiwire_")
         }
         """What to give a guest that imports hiwire functions, so that it shares this table: name -> function."""
         invalid.bind(self._space, instance)

@@ -1,4 +1,5 @@
-"""wasmtime through cffi: the ways of calling and their fallbacks, externrefs as ids, exceptions, growth, depth."""
+"""wasmtime through cffi: the ways of calling and their fallbacks, externrefs as ids, exceptions, growth,
+depth."""
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support import Thing, guest_file, wat
 from wasmtime import _bindings
 
 from hiwire_py import NULL, EngineUnavailableError, Guest, GuestTrap, Hiwire, engines
 from hiwire_py.engines import wasmtime_capi
 from hiwire_py.engines.wasmtime_decls import STRUCTS, differences
-from support import Thing, guest_file, wat
 
 MODES = tuple(wasmtime_capi.MODES)
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -56,7 +57,12 @@ def fresh() -> Iterator[None]:
 
 
 def everything(**host: Any) -> Guest:
-    functions = {"make": lambda n: NULL, "see": lambda x, n: None, "swap": lambda a, b: (b, a), "again": lambda x, n: NULL}
+    functions = {
+        "make": lambda n: NULL,
+        "see": lambda x, n: None,
+        "swap": lambda a, b: (b, a),
+        "again": lambda x, n: NULL,
+    }
     return Guest(guest_file("everything"), {"env": {**functions, **host}}, engine="wasmtime")
 
 
@@ -82,6 +88,11 @@ class _Changed:
         return getattr(_bindings, name)
 
 
+class _ChangedLibrary(_Changed):
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_bindings.dll, name)  # type: ignore[attr-defined]
+
+
 class _LongFunc(ctypes.Structure):
     _fields_ = [("store_id", ctypes.c_uint64), ("__private", ctypes.c_void_p), ("more", ctypes.c_uint64)]
 
@@ -102,7 +113,10 @@ class _Function:
         ({"wasmtime_func_t": _MovedFunc}, r"wasmtime_func_t.store_id has 4 bytes at 0, not 8 at 0"),
         ({"wasmtime_func_t": None}, "there is no wasmtime_func_t"),
         ({"wasmtime_val_raw_t": _LongFunc}, "wasmtime_val_raw_t"),
-        ({"dll": _Changed(wasmtime_context_gc=_Function)}, r"wasmtime_context_gc is \(word8, word4\) -> void, not"),
+        (
+            {"dll": _Changed(wasmtime_context_gc=_Function)},
+            r"wasmtime_context_gc is \(word8, word4\) -> void, not",
+        ),
         ({"dll": _Changed(wasmtime_context_gc=None)}, "there is no function wasmtime_context_gc"),
     ],
 )
@@ -112,7 +126,7 @@ def test_differences_are_found(changed: dict[str, Any], words: str) -> None:
 
     if "dll" in changed:
         dll = changed["dll"]
-        dll.__class__ = type("Dll", (_Changed,), {"__getattr__": lambda self, name: getattr(_bindings.dll, name)})
+        dll.__class__ = _ChangedLibrary
     with pytest.raises(AssertionError, match=words):
         found = list(differences(ffi, _Changed(**changed)))
         raise AssertionError("; ".join(found))
@@ -135,7 +149,8 @@ _SHOW = """
 from hiwire_py import Guest, engines
 from support import wat
 info, = (i for i in engines() if i.name == "wasmtime")
-guest = Guest(wat('(module (func (export "f") (param externref) (result externref) local.get 0))'), engine="wasmtime")
+module = wat('(module (func (export "f") (param externref) (result externref) local.get 0))')
+guest = Guest(module, engine="wasmtime")
 thing = object()
 assert guest.exports.f(thing) is thing
 print(info.mode, "|", info.mode_reason)
@@ -153,7 +168,8 @@ def test_fallback_without_the_compiled_part() -> None:
     """cffi's ABI mode is taken, it works, and the reason is told with a remedy."""
     mode, reason = _run(_NO_COMPILED + _SHOW).strip().split(" | ")
     assert mode == "cffi (ABI)"
-    assert reason.startswith("cffi (compiled) is not used: its compiled part is missing") and "pip install" in reason
+    assert reason.startswith("cffi (compiled) is not used: its compiled part is missing")
+    assert "pip install" in reason
 
 
 def test_fallback_without_cffi() -> None:
@@ -322,7 +338,7 @@ _NEST = """(module (import "e" "f" (func $f (param i32) (result i32)))
 
 
 def test_many_nested_calls(mode: str) -> None:
-    """Host and guest call each other fifty deep, ten times, and each level keeps its own arguments and results."""
+    """Host and guest call each other, and each level keeps its own arguments and results."""
 
     def f(n: int) -> int:
         return 0 if n == 0 else guest.exports.g(n - 1) * 2 - n

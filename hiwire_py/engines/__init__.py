@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
 from .base import NO_LIMITS, Engine, Prepared, RawExtern, RefStore, Store
-from .limits import Limits
+from .limits import GuestLimits
 
-__all__ = ["ENGINE_NAMES", "NO_LIMITS", "Engine", "EngineInfo", "Limits", "Prepared", "RawExtern", "RefStore", "Store", "engines", "get_engine"]
+__all__ = ["ENGINE_NAMES", "NO_LIMITS", "Engine", "EngineInfo", "GuestLimits", "Prepared", "RawExtern", "RefStore", "Store", "engines", "get_engine"]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""Builds the compiled half of the wasmtime engine: ``cffi_modules=["hiwire_py/engines/_build_wasmtime.py:builder"]``.
+"""Builds the compiled half of the wasmtime engine:
+``cffi_modules=["hiwire_py/engines/_build_wasmtime.py:builder"]``.
 
-Nothing of wasmtime is needed to build it, neither headers nor the library: the functions' addresses come from the
-library that the ``wasmtime`` package has loaded. The extension is optional; without it calls go through cffi's ABI mode.
+Nothing of wasmtime is needed to build it, neither headers nor the library: the functions' addresses come from
+the library that the ``wasmtime`` package has loaded. The extension is optional; without it calls go through
+cffi's ABI mode.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ int64_t hw_value_id(hw_space *space, intptr_t value);
 void hw_touched(hw_space *space);
 
 #define HW_FAILED ...
-hw_func *hw_func_new(hw_space *space, intptr_t func, const uint8_t *codes, size_t params, size_t results, int touches);
+hw_func *hw_func_new(hw_space *space, intptr_t func, const uint8_t *codes, size_t params, size_t results,
+    int touches);
 void hw_func_drop(hw_func *f);
 int hw_call(hw_func *f, wasmtime_val_raw_t *values);
 int64_t hw_call_0(hw_func *f);
@@ -50,7 +53,8 @@ int64_t hw_call_3(hw_func *f, int64_t a, int64_t b, int64_t c);
 int64_t hw_call_4(hw_func *f, int64_t a, int64_t b, int64_t c, int64_t d);
 
 void hw_raise(void);
-int hw_host_new(hw_space *space, int64_t index, intptr_t type, const uint8_t *codes, size_t params, size_t results,
+int hw_host_new(hw_space *space, int64_t index, intptr_t type, const uint8_t *codes, size_t params,
+    size_t results,
                 int shape, intptr_t func);
 extern "Python" {
     int64_t hw_host_0(int64_t index);

@@ -5,18 +5,18 @@ from __future__ import annotations
 import abc
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..errors import EngineUnavailableError
 from ..lowering import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ..values import FuncType
-from .limits import Limits
+from .limits import GuestLimits
 
 __all__ = ["NO_LIMITS", "Engine", "Imports", "Prepared", "RawExtern", "RefStore", "Store"]
 
-NO_LIMITS = Limits()
+NO_LIMITS = GuestLimits()
 
 RawExtern: TypeAlias = Any
 """A function, memory, table or global in the engine's own form."""
@@ -112,7 +112,7 @@ class RefStore(Store):
         status: ``status[0]`` is not 0 when `collect_ids` has something to do.
     """
 
-    status: Sequence[int]
+    status: Any
 
     @abc.abstractmethod
     def collect_ids(self) -> list[int]:
@@ -140,7 +140,7 @@ class Engine(abc.ABC):
         externref_ids: whether its externrefs are integers that the space chooses, and not Python objects.
         binding: the name of the Python package that drives it.
         checks_integers: whether its calls refuse integer arguments that are no int or do not fit.
-        capabilities: the limits it has, by the names of `Limits`.
+        capabilities: the limits it has, by the names of `GuestLimits`.
         cached_modules: how many compiled modules are kept for modules of the same bytes; None: all.
     """
 
@@ -180,7 +180,7 @@ class Engine(abc.ABC):
         lowered = lower_module(module)
         return Prepared(module, self.compile(lowered.wasm), lowered)
 
-    def limited(self, limits: Limits) -> Engine:
+    def limited(self, limits: GuestLimits) -> Engine:
         """The engine to use where ``limits`` are set: itself, or one that compiles differently.
 
         Raises:
@@ -195,7 +195,7 @@ class Engine(abc.ABC):
         return self
 
     @abc.abstractmethod
-    def store(self, limits: Limits = NO_LIMITS) -> Store:
+    def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         """A store for a new space. ``limits`` are some that `limited` was asked for."""
 
     @abc.abstractmethod

@@ -9,15 +9,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-__all__ = ["TICK", "Limits", "Ticker", "ticker"]
+__all__ = ["TICK", "GuestLimits", "Ticker", "ticker"]
 
 TICK = 0.01
 """Seconds: how exact deadlines are."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits of one space; None: there is none.
+class GuestLimits:
+    """GuestLimits of one space; None: there is none.
 
     Attributes:
         memory_limit: bytes of each memory.
@@ -53,10 +53,13 @@ class Limits:
 
 
 class Ticker:
-    """Counts time for engines while they run calls that have a deadline, on a daemon thread that starts when needed."""
+    """Counts time for engines while they run calls that have a deadline, on a daemon thread that starts when
+    needed."""
 
     def __init__(self) -> None:
-        self._running: dict[int, Callable[[], None]] = {}  # number of a call's store -> what to call at each tick
+        self._running: dict[
+            int, Callable[[], None]
+        ] = {}  # number of a call's store -> what to call at each tick
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None

@@ -25,7 +25,7 @@ from wasmer_compiler_cranelift import Compiler
 from ..errors import UnsupportedModuleError
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
-from .limits import Limits
+from .limits import GuestLimits
 
 __all__ = ["WasmerEngine"]
 
@@ -112,7 +112,7 @@ class WasmerEngine(Engine):
             engine = cls._threads.engine = cls()
         return engine
 
-    def store(self, limits: Limits = NO_LIMITS) -> Store:
+    def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         return WasmerStore(self._store)
 
     def compile(self, wasm: bytes) -> Any:

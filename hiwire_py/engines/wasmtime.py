@@ -14,7 +14,7 @@ from ..errors import UnsupportedModuleError
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from . import limits as clock
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
-from .limits import TICK, Limits
+from .limits import TICK, GuestLimits
 
 __all__ = ["WasmtimeEngine"]
 
@@ -53,7 +53,7 @@ _TRAPS = {
 class WasmtimeStore(Store):
     """A store of its own for each space: wasmtime frees instances with their store."""
 
-    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
         self._store = wasmtime.Store(engine)
         self._limits = limits
         self._ticks = 0 if limits.deadline is None else math.ceil(limits.deadline / TICK) + 1
@@ -192,11 +192,11 @@ class WasmtimeEngine(Engine):
             engine = engines[key] = cls(lowered, deadline, fuel)
         return engine
 
-    def limited(self, limits: Limits) -> Engine:
+    def limited(self, limits: GuestLimits) -> Engine:
         super().limited(limits)
         return self.for_this_thread(not self.externref, limits.deadline is not None, limits.fuel is not None)
 
-    def store(self, limits: Limits = NO_LIMITS) -> Store:
+    def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         return self.mode.store(self._engine, not self.externref, limits)
 
     def compile(self, wasm: bytes) -> Any:

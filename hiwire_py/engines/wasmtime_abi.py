@@ -1,8 +1,8 @@
-"""Calls of wasmtime through cffi's ABI mode: for machines that had no C compiler when this package was installed."""
+"""Calls of wasmtime through cffi's ABI mode: for machines that had no C compiler when this package was
+installed."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import itertools
 import threading
@@ -16,7 +16,7 @@ import wasmtime
 
 from ..values import EXTERNREF, FuncType
 from .base import NO_LIMITS, RawExtern
-from .limits import Limits
+from .limits import GuestLimits
 from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, unsupported
 from .wasmtime_decls import TYPES
 
@@ -26,14 +26,16 @@ _SPACE_BITS = 40  # an externref's data: the number of its store above its id
 _ID = (1 << _SPACE_BITS) - 1
 _RELEASED, _TOUCHED = 1, 2  # bits of a store's status
 
-ffi = cffi.FFI()
+ffi: Any = cffi.FFI()
 ffi.cdef(TYPES)
 _api: Any = ffi.new("hw_api *")
 set_up(ffi, _api)
 
 _numbers = itertools.count(1)
 _functions: dict[int, Callable[..., Any]] = {}  # what wasmtime may call, by the number that it has been given
-_stores: dict[int, tuple[deque[int], list[int]]] = {}  # number of a store -> ids that wasmtime let go of, its status
+_stores: dict[
+    int, tuple[deque[int], list[int]]
+] = {}  # number of a store -> ids that wasmtime let go of, its status
 
 
 class _Strays(threading.local):
@@ -56,25 +58,27 @@ def _stray(kind: Any, error: Any, traceback: Any) -> Any:
     return _trap()
 
 
-# These three are wasmtime's for good: it may call them on any thread, for as long as one of its stores lives.
-@ffi.callback("wasm_trap_t *(intptr_t, wasmtime_caller_t *, wasmtime_val_raw_t *, size_t)", onerror=_stray)
-def _entry(env: int, caller: Any, values: Any, count: int) -> Any:
+def _call_python(env: int, caller: Any, values: Any, count: int) -> Any:
     return _functions[env](values)
 
 
-@ffi.callback("void(intptr_t)")
-def _no_longer(env: int) -> None:
+def _ignore(env: int) -> None:
     return None
 
 
-@ffi.callback("void(intptr_t)")
-def _finalize(data: int) -> None:
+def _release(data: int) -> None:
     """On any thread, perhaps within a collection by wasmtime: nothing but note it."""
     store = _stores.get(data >> _SPACE_BITS)
     if store is not None:
         waiting, status = store
         waiting.append(data & _ID)
         status[0] |= _RELEASED
+
+
+# These three are wasmtime's for good: it may call them on any thread, for as long as one of its stores lives.
+_entry: Any = ffi.callback("hw_callback", _call_python, onerror=_stray)
+_no_longer: Any = ffi.callback("hw_finalizer", _ignore)
+_finalize: Any = ffi.callback("hw_finalizer", _release)
 
 
 _CALL = """\
@@ -108,7 +112,9 @@ def _read(i: int, code: int) -> str:
 def _call_code(functype: FuncType) -> Any:
     names = [f"a{i}" for i in range(len(functype.params))]
     refs = [a for a, code in zip(names, functype.params) if code == EXTERNREF]
-    fill = [f"v[{i}].{FIELDS[c]} = {a}" for i, (a, c) in enumerate(zip(names, functype.params)) if c != EXTERNREF]
+    fill = [
+        f"v[{i}].{FIELDS[c]} = {a}" for i, (a, c) in enumerate(zip(names, functype.params)) if c != EXTERNREF
+    ]
     if refs:
         # All at once: a number does not protect its externref while another one is made.
         targets = ", ".join(f"v[{i}].externref" for i, c in enumerate(functype.params) if c == EXTERNREF)
@@ -140,7 +146,7 @@ class AbiStore(CapiStore):
     ffi = ffi
     api = _api
 
-    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
         super().__init__(engine, lowered, limits)
         self._number_of_store = next(_numbers)
         self._held: set[int] = set()
@@ -233,7 +239,8 @@ class AbiStore(CapiStore):
             raise self.failure(0, 0)
 
     def _entering(self) -> tuple[Callable[..., list[int]], Callable[[int], int]]:
-        """ids -> externrefs as wasmtime passes them, and one of these -> its id. They do not hold the store."""
+        """ids -> externrefs as wasmtime passes them, and one of these -> its id. They do not hold the
+        store."""
         api, context, itself = self.api, self._context, weakref.ref(self)
         to_raw, from_raw, unroot = (
             api.wasmtime_externref_to_raw,

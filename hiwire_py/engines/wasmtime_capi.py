@@ -1,8 +1,9 @@
-"""The wasmtime engine with its hot paths through cffi: how the way of calling is chosen, and what the ways share.
+"""The wasmtime engine with its hot paths through cffi: how the way of calling is chosen, and what the ways
+share.
 
-There are three ways, the best first: functions compiled at install (`wasmtime_compiled`), cffi's ABI mode, which needs no
-compiler (`wasmtime_abi`), and the plain package (`wasmtime`). All use the library that the package has loaded, and all
-leave compiling, linking and configuration to the package.
+There are three ways, the best first: functions compiled at install (`wasmtime_compiled`), cffi's ABI mode,
+which needs no compiler (`wasmtime_abi`), and the plain package (`wasmtime`). All use the library that the
+package has loaded, and all leave compiling, linking and configuration to the package.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import wasmtime
 from ..errors import MemoryLimitError
 from ..values import EXTERNREF, F32, F64, I32, I64, FuncType, type_name
 from .base import NO_LIMITS, Imports, Prepared, RawExtern, RefStore
-from .limits import Limits
+from .limits import GuestLimits
 from .wasmtime import WasmtimeStore
 
 __all__ = ["FIELDS", "MODES", "CapiStore", "Mode", "mode", "refuse", "set_up", "unsupported"]
@@ -59,7 +60,7 @@ def mode() -> Mode:
     return _mode(os.environ.get("HIWIRE_WASMTIME_MODE") or None)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _mode(wanted: str | None) -> Mode:
     if wanted is not None and wanted not in MODES:
         raise ImportError(f"HIWIRE_WASMTIME_MODE is {wanted!r}; it can be {', '.join(MODES)}")
@@ -101,9 +102,10 @@ def set_up(ffi: Any, api: Any) -> None:
     """Fill ``api``, an ``hw_api``, with the addresses of the functions, if all is as it is declared.
 
     Raises:
-        ImportError: the package's library or objects are not what they were when this was written; with the reason.
+        ImportError: the package's library or objects are not what they were when this was written; with the
+            reason.
     """
-    from wasmtime import _bindings
+    _bindings: Any = wasmtime._bindings
 
     from .wasmtime_decls import addresses, differences
 
@@ -118,10 +120,12 @@ def set_up(ffi: Any, api: Any) -> None:
 def _check_objects() -> None:
     """The package's objects keep their C structs where `CapiStore` looks for them.
 
-    No engine is made for this: making one installs wasmtime's signal handlers, and to ask which engines there are must
+    No engine is made for this: making one installs wasmtime's signal handlers, and to ask which engines there
+        are must
     have no such effect.
     """
     bindings = wasmtime._bindings
+    class_: Any
     for class_, struct, name in (
         (wasmtime.Func, bindings.wasmtime_func_t, "_func"),
         (wasmtime.Global, bindings.wasmtime_global_t, "_global"),
@@ -129,8 +133,14 @@ def _check_objects() -> None:
         (wasmtime.Table, bindings.wasmtime_table_t, "_table"),
     ):
         if not hasattr(class_, "_from_raw") or not hasattr(class_._from_raw(struct()), name):
-            raise ImportError(f"wasmtime.{class_.__name__} of version {_version()} keeps its struct elsewhere")
-    for class_, name in ((wasmtime.Store, "_context"), (wasmtime.Trap, "_from_ptr"), (wasmtime.WasmtimeError, "_from_ptr")):
+            raise ImportError(
+                f"wasmtime.{class_.__name__} of version {_version()} keeps its struct elsewhere"
+            )
+    for class_, name in (
+        (wasmtime.Store, "_context"),
+        (wasmtime.Trap, "_from_ptr"),
+        (wasmtime.WasmtimeError, "_from_ptr"),
+    ):
         if not hasattr(class_, name):
             raise ImportError(f"wasmtime.{class_.__name__} of version {_version()} has no {name}")
 
@@ -148,7 +158,7 @@ class CapiStore(WasmtimeStore, RefStore):
     ffi: Any
     api: Any
 
-    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
         super().__init__(engine, lowered, limits)
         context = ctypes.cast(self._store._context(), ctypes.c_void_p).value
         assert context is not None
@@ -212,12 +222,16 @@ class CapiStore(WasmtimeStore, RefStore):
             if trap:
                 return wasmtime.Trap._from_ptr(ctypes.cast(trap, ctypes.POINTER(bindings.wasm_trap_t)))
             if error:
-                return wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(bindings.wasmtime_error_t)))
+                return wasmtime.WasmtimeError._from_ptr(
+                    ctypes.cast(error, ctypes.POINTER(bindings.wasmtime_error_t))
+                )
         except ctypes.ArgumentError as e:  # ctypes' way to say that Python's stack is at its end here
             return RecursionError(str(e))
         limit = self._limits.memory_limit
         if limit is not None:
-            return MemoryLimitError(f"no room for another externref: they take memory too, and memory_limit is {limit}")
+            return MemoryLimitError(
+                f"no room for another externref: they take memory too, and memory_limit is {limit}"
+            )
         return MemoryError("wasmtime has no room for another externref")
 
     # ---- globals, memories, tables
@@ -244,7 +258,9 @@ class CapiStore(WasmtimeStore, RefStore):
         return size
 
     def memory_address(self, memory: RawExtern) -> int:
-        return self._number(self.api.wasmtime_memory_data(self._context, self._pointer(memory._memory, "memory")))
+        return self._number(
+            self.api.wasmtime_memory_data(self._context, self._pointer(memory._memory, "memory"))
+        )
 
     def global_get(self, global_: RawExtern) -> Any:
         value = self.ffi.new("wasmtime_val_t *")
@@ -306,6 +322,8 @@ def refuse(functype: FuncType) -> Callable[..., Any]:
     names = ", ".join(unsupported(functype))
 
     def refusing(*args: Any) -> Any:
-        raise TypeError(f"a function of type {functype} cannot be called from or in Python: {names} cannot cross")
+        raise TypeError(
+            f"a function of type {functype} cannot be called from or in Python: {names} cannot cross"
+        )
 
     return refusing

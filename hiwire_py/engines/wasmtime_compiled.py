@@ -14,11 +14,11 @@ import wasmtime
 
 from ..values import EXTERNREF, I32, I64, FuncType
 from .base import NO_LIMITS, RawExtern
-from .limits import Limits
+from .limits import GuestLimits
 from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, unsupported
 
 try:
-    from ._wasmtime_compiled import ffi, lib
+    from . import _wasmtime_compiled  # type: ignore[attr-defined]  # made at install, perhaps
 except ImportError as e:
     raise ImportError(
         f"its compiled part is missing ({e}); with a C compiler here, install hiwire_py from its source:"
@@ -27,9 +27,12 @@ except ImportError as e:
 
 __all__ = ["CompiledStore"]
 
+ffi: Any = _wasmtime_compiled.ffi
+lib: Any = _wasmtime_compiled.lib
 set_up(ffi, lib.hw_wasmtime)
 
 _FAILED = lib.HW_FAILED
+_collect, _take = lib.hw_collect, lib.hw_take  # finding them in `lib` costs as much as calling them
 _WORDS = frozenset((I32, I64, EXTERNREF))
 _CALLS = (lib.hw_call_0, lib.hw_call_1, lib.hw_call_2, lib.hw_call_3, lib.hw_call_4)
 _HOSTS = 3  # parameters that go to Python as integers, and not in a buffer
@@ -53,34 +56,33 @@ def _stray(kind: Any, error: Any, traceback: Any) -> None:
     lib.hw_raise()
 
 
-@ffi.def_extern(onerror=_stray)
-def hw_host_0(index: int) -> int:
+def _host_0(index: int) -> int:
     result: int = _functions[index]()
     return result
 
 
-@ffi.def_extern(onerror=_stray)
-def hw_host_1(index: int, a: int) -> int:
+def _host_1(index: int, a: int) -> int:
     result: int = _functions[index](a)
     return result
 
 
-@ffi.def_extern(onerror=_stray)
-def hw_host_2(index: int, a: int, b: int) -> int:
+def _host_2(index: int, a: int, b: int) -> int:
     result: int = _functions[index](a, b)
     return result
 
 
-@ffi.def_extern(onerror=_stray)
-def hw_host_3(index: int, a: int, b: int, c: int) -> int:
+def _host_3(index: int, a: int, b: int, c: int) -> int:
     result: int = _functions[index](a, b, c)
     return result
 
 
-@ffi.def_extern(onerror=_stray)
-def hw_host_n(index: int, values: Any) -> int:
+def _host_n(index: int, values: Any) -> int:
     _functions[index](values)
     return 0
+
+
+for _function in (_host_0, _host_1, _host_2, _host_3, _host_n):
+    ffi.def_extern(name=f"hw{_function.__name__}", onerror=_stray)(_function)
 
 
 # `r` is a number that says by itself whether the call failed.
@@ -123,7 +125,12 @@ def _call_code(functype: FuncType) -> tuple[Any, Any]:
     """The source of a caller, compiled, and the function of the library that it uses."""
     params, results = functype
     names = [f"a{i}" for i in range(len(params))]
-    short = len(params) < len(_CALLS) and len(results) <= 1 and _WORDS.issuperset(params + results) and I64 not in results
+    short = (
+        len(params) < len(_CALLS)
+        and len(results) <= 1
+        and _WORDS.issuperset(params + results)
+        and I64 not in results
+    )
     if short:
         source = _WORD_CALL.format(
             params=", ".join(names),
@@ -149,7 +156,9 @@ def _host_code(functype: FuncType) -> tuple[Any, int]:
     names = [f"a{i}" for i in range(len(params))]
     if len(params) <= _HOSTS and len(results) <= 1 and _WORDS.issuperset(params + results):
         call = f"function({', '.join(names)})"
-        source = _HOST.format(params=", ".join(names), body=f"return {call}" if results else f"{call}; return 0")
+        source = _HOST.format(
+            params=", ".join(names), body=f"return {call}" if results else f"{call}; return 0"
+        )
         return compile(source, "<hiwire_py host call>", "exec"), len(params)
     read = [f"v[{i}].{_field(code)}" for i, code in enumerate(params)]
     call = f"function({', '.join(read)})"
@@ -165,7 +174,7 @@ class CompiledStore(CapiStore):
     ffi = ffi
     api = lib.hw_wasmtime
 
-    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
         super().__init__(engine, lowered, limits)
         space = lib.hw_space_new(self._address)
         if not space:
@@ -183,14 +192,22 @@ class CompiledStore(CapiStore):
         names: dict[str, Any] = {}
         exec(source, names)
         number = next(_numbers)
-        _functions[number] = names["bind"](refuse(codes) if any(unsupported(codes)) else function, self._raised, lib.hw_raise)
+        _functions[number] = names["bind"](
+            refuse(codes) if any(unsupported(codes)) else function, self._raised, lib.hw_raise
+        )
         self._hosts.append(number)
         raw = wasmtime._bindings.wasmtime_func_t()
         pointer = ctypes.cast(type_.ptr(), ctypes.c_void_p).value
         made = lib.hw_host_new(
-            self._space, number, pointer, codes.params + codes.results, len(codes.params), len(codes.results), shape,
+            self._space,
+            number,
+            pointer,
+            codes.params + codes.results,
+            len(codes.params),
+            len(codes.results),
+            shape,
             ctypes.addressof(raw),
-        )  # fmt: skip
+        )
         if not made:
             raise MemoryError("no memory for a host function")
         return wasmtime.Func._from_raw(raw)
@@ -210,7 +227,9 @@ class CompiledStore(CapiStore):
         if not raw:
             raise MemoryError("no memory for a function")
         values = ffi.typeof(f"wasmtime_val_raw_t[{max(1, len(params), len(results))}]")
-        bound: Callable[..., Any] = names["bind"](call, ffi.gc(raw, lib.hw_func_drop), ffi.new, values, self.fail)
+        bound: Callable[..., Any] = names["bind"](
+            call, ffi.gc(raw, lib.hw_func_drop), ffi.new, values, self.fail
+        )
         return bound
 
     def fail(self) -> None:
@@ -240,11 +259,13 @@ class CompiledStore(CapiStore):
         return id_
 
     def collect_ids(self) -> list[int]:
+        id_ = _collect(self._space)
+        if id_ >= 0:
+            return [id_] if id_ else []
         ids = []
-        id_ = lib.hw_collect(self._space)
         while id_ < 0:
             ids.append(-id_)
-            id_ = lib.hw_take(self._space)
+            id_ = _take(self._space)
         if id_:
             ids.append(id_)
         return ids

@@ -1,8 +1,9 @@
-"""What of wasmtime's C API is used through cffi, and whether the installed ``wasmtime`` package has it in this form.
+"""What of wasmtime's C API is used through cffi, and whether the installed ``wasmtime`` package has it in
+this form.
 
-The declarations are ours; the truth is the package's ctypes bindings, which are made from the headers of the very
-library that it brings. `differences` compares the two, so that a new release which moves a field or adds a parameter
-leads to a slower way of calling and not to a crash.
+The declarations are ours; the truth is the package's ctypes bindings, which are made from the headers of the
+very library that it brings. `differences` compares the two, so that a new release which moves a field or adds
+a parameter leads to a slower way of calling and not to a crash.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ STRUCTS = (
     "wasmtime_val_raw_t",
 )
 
-# Fields that only wasmtime itself reads are named p1, p2 and so on. `env` and `data` are pointers to wasmtime; as
-# integers they cost less to pass and say that nothing is to be found behind them.
+# Fields that only wasmtime itself reads are named p1, p2 and so on. `env` and `data` are pointers to
+# wasmtime; as integers they cost less to pass and say that nothing is to be found behind them.
 TYPES = """
 typedef struct wasmtime_context wasmtime_context_t;
 typedef struct wasmtime_caller wasmtime_caller_t;
@@ -64,34 +65,36 @@ typedef union {
 } wasmtime_val_raw_t;
 
 typedef void (*hw_finalizer)(intptr_t data);
-typedef wasm_trap_t *(*hw_callback)(intptr_t env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count);
+typedef wasm_trap_t *(*hw_callback)(intptr_t env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
+    size_t count);
 
 typedef struct {
     wasmtime_error_t *(*wasmtime_context_gc)(wasmtime_context_t *context);
-    void (*wasmtime_func_new_unchecked)(wasmtime_context_t *context, const wasm_functype_t *type, hw_callback callback,
-                                        intptr_t env, hw_finalizer finalizer, wasmtime_func_t *func);
-    wasmtime_error_t *(*wasmtime_func_call_unchecked)(wasmtime_context_t *context, const wasmtime_func_t *func,
-                                                      wasmtime_val_raw_t *values, size_t count, wasm_trap_t **trap);
+    void (*wasmtime_func_new_unchecked)(wasmtime_context_t *context, const wasm_functype_t *type,
+        hw_callback callback, intptr_t env, hw_finalizer finalizer, wasmtime_func_t *func);
+    wasmtime_error_t *(*wasmtime_func_call_unchecked)(wasmtime_context_t *context,
+        const wasmtime_func_t *func, wasmtime_val_raw_t *values, size_t count, wasm_trap_t **trap);
     bool (*wasmtime_externref_new)(wasmtime_context_t *context, intptr_t data, hw_finalizer finalizer,
-                                   wasmtime_externref_t *ref);
+        wasmtime_externref_t *ref);
     intptr_t (*wasmtime_externref_data)(wasmtime_context_t *context, const wasmtime_externref_t *ref);
     void (*wasmtime_externref_unroot)(wasmtime_externref_t *ref);
     void (*wasmtime_externref_from_raw)(wasmtime_context_t *context, uint32_t raw, wasmtime_externref_t *ref);
     uint32_t (*wasmtime_externref_to_raw)(wasmtime_context_t *context, const wasmtime_externref_t *ref);
     wasmtime_error_t *(*wasmtime_global_new)(wasmtime_context_t *context, const wasm_globaltype_t *type,
-                                             const wasmtime_val_t *value, wasmtime_global_t *global_);
-    void (*wasmtime_global_get)(wasmtime_context_t *context, const wasmtime_global_t *global_, wasmtime_val_t *value);
+        const wasmtime_val_t *value, wasmtime_global_t *global_);
+    void (*wasmtime_global_get)(wasmtime_context_t *context, const wasmtime_global_t *global_,
+        wasmtime_val_t *value);
     wasmtime_error_t *(*wasmtime_global_set)(wasmtime_context_t *context, const wasmtime_global_t *global_,
-                                             const wasmtime_val_t *value);
+        const wasmtime_val_t *value);
     uint8_t *(*wasmtime_memory_data)(wasmtime_context_t *context, const wasmtime_memory_t *memory);
     size_t (*wasmtime_memory_data_size)(wasmtime_context_t *context, const wasmtime_memory_t *memory);
     bool (*wasmtime_table_get)(wasmtime_context_t *context, const wasmtime_table_t *table, uint64_t index,
-                               wasmtime_val_t *value);
-    wasmtime_error_t *(*wasmtime_table_set)(wasmtime_context_t *context, const wasmtime_table_t *table, uint64_t index,
-                                            const wasmtime_val_t *value);
+        wasmtime_val_t *value);
+    wasmtime_error_t *(*wasmtime_table_set)(wasmtime_context_t *context, const wasmtime_table_t *table,
+        uint64_t index, const wasmtime_val_t *value);
     uint64_t (*wasmtime_table_size)(wasmtime_context_t *context, const wasmtime_table_t *table);
-    wasmtime_error_t *(*wasmtime_table_grow)(wasmtime_context_t *context, const wasmtime_table_t *table, uint64_t count,
-                                             const wasmtime_val_t *value, uint64_t *before);
+    wasmtime_error_t *(*wasmtime_table_grow)(wasmtime_context_t *context, const wasmtime_table_t *table,
+        uint64_t count, const wasmtime_val_t *value, uint64_t *before);
     wasm_trap_t *(*wasmtime_trap_new)(const char *message, size_t length);
     void (*wasm_trap_delete)(wasm_trap_t *trap);
     void (*wasmtime_error_delete)(wasmtime_error_t *error);
@@ -100,13 +103,15 @@ typedef struct {
 
 
 def addresses(ffi: Any, dll: ctypes.CDLL) -> dict[str, int]:
-    """Where the functions of ``hw_api`` are in the library that the package loaded; `AttributeError` if one is not."""
+    """Where the functions of ``hw_api`` are in the library that the package loaded; `AttributeError` if one
+    is not."""
     names = (name for name, _ in ffi.typeof("hw_api").fields)
     return {name: ctypes.cast(getattr(dll, name), ctypes.c_void_p).value or 0 for name in names}
 
 
 def differences(ffi: Any, bindings: Any) -> Iterator[str]:
-    """How the declarations as ``ffi`` sees them differ from ``bindings``, the package's module `wasmtime._bindings`."""
+    """How the declarations as ``ffi`` sees them differ from ``bindings``, the package's module
+    `wasmtime._bindings`."""
     for name in STRUCTS:
         ours = ffi.typeof(name)
         theirs = getattr(bindings, name, None)
@@ -144,7 +149,8 @@ def _fields(ffi: Any, ours: Any, theirs: Any, where: str) -> Iterator[str]:
     for (name, field), (_, type_, place) in zip(mine, other):
         at = f"{where}.{name}"
         if (field.offset, ffi.sizeof(field.type)) != (place.offset, place.size):
-            yield f"{at} has {place.size} bytes at {place.offset}, not {ffi.sizeof(field.type)} at {field.offset}"
+            size = ffi.sizeof(field.type)
+            yield f"{at} has {place.size} bytes at {place.offset}, not {size} at {field.offset}"
         elif field.type.kind in ("struct", "union"):
             yield from _fields(ffi, field.type, type_, at)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..engines import NO_LIMITS, Limits, get_engine
+from ..engines import NO_LIMITS, GuestLimits, get_engine
 from .base import Extern, Gate, Instance, Space
 
 __all__ = ["Extern", "Gate", "Instance", "Space", "new_space"]
 
 
-def new_space(engine: str | None, limits: Limits = NO_LIMITS) -> Space:
+def new_space(engine: str | None, limits: GuestLimits = NO_LIMITS) -> Space:
     """An empty space on an engine, for the calling thread.
 
     Raises:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import abc
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from threading import get_ident
 from typing import Any, Union
 
 from .calls import Style, bind_export, bind_host
-from ..engines import NO_LIMITS, Engine, Limits, Prepared, RawExtern
+from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
 from ..errors import (
     ClosedError,
     DeadlineError,
@@ -105,10 +105,10 @@ class Instance:
         raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
         return Extern(name, kind, type_, raw, self)
 
-    def function(self, name: str) -> Callable[..., Any]:
-        """The Python function that calls the export ``name``."""
+    def function(self, name: str, touches: bool = True) -> Callable[..., Any]:
+        """The Python function that calls the export ``name``; for ``touches`` see `Store.caller`."""
         extern = self.extern(name)
-        raw = self.space.store.caller(extern.raw, extern.type)
+        raw = self.space.store.caller(extern.raw, extern.type, touches)
         function = bind_export(self.space, self.gate, raw, extern.type, name, extern)
         return function
 
@@ -118,7 +118,7 @@ class Space(abc.ABC):
 
     style: Style
 
-    def __init__(self, engine: Engine, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
         self.engine = engine
         self.limits = limits
         self.store = engine.store(limits)
@@ -128,7 +128,7 @@ class Space(abc.ABC):
         self.functions: list[Callable[..., Any]] = []  # host functions; the engine holds only their positions
         self.objects: dict[Any, Any] = {}
         self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
-        self.status: Sequence[int] = (1, 0)
+        self.status: Any = (1, 0)
         self.depth = 0  # calls from Python into guests of this space that have not returned
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = get_ident()

@@ -20,7 +20,7 @@ from threading import get_ident
 from typing import Any, NamedTuple
 
 from .calls import LOWERED
-from ..engines import NO_LIMITS, Engine, Limits, Prepared, RawExtern
+from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
 from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
 from ..lowering.rewrite import COMPANION_MODULE
@@ -71,7 +71,7 @@ class _Remains(NamedTuple):
 class LoweredSpace(Space):
     style = LOWERED
 
-    def __init__(self, engine: Engine, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
         super().__init__(engine, limits)
         self.free: list[int] = []  # ids to give out, as signed integers
         self._capacity = 0  # indexes the companion has records for

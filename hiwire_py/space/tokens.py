@@ -15,7 +15,7 @@ from threading import get_ident
 from typing import Any
 
 from .calls import TOKENS
-from ..engines import NO_LIMITS, Engine, Limits, Prepared, RawExtern
+from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
 from .base import Extern, Instance, Space
 from ..values import EXTERNREF, NULL
 
@@ -43,7 +43,7 @@ class _Token:
 class TokenSpace(Space):
     style = TOKENS
 
-    def __init__(self, engine: Engine, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
         super().__init__(engine, limits)
         self._next = 1
         self._released: deque[int] = deque()  # numbers of tokens that are gone
