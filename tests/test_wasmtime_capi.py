@@ -11,7 +11,6 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -46,14 +45,6 @@ def fast(mode: str) -> str:
     if mode == "package":
         pytest.skip("the plain package keeps Python objects in its externrefs")
     return mode
-
-
-@pytest.fixture
-def fresh() -> Iterator[None]:
-    """What was found out about modes is forgotten before and after."""
-    wasmtime_capi._mode.cache_clear()
-    yield
-    wasmtime_capi._mode.cache_clear()
 
 
 def everything(**host: Any) -> Guest:
@@ -202,13 +193,19 @@ def test_unknown_mode(monkeypatch: pytest.MonkeyPatch) -> None:
         Hiwire(engine="wasmtime")
 
 
-def test_forced_mode_that_is_not_here(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:
+def test_forced_mode_that_is_not_here() -> None:
     """Is an error with the reason: no silent fallback."""
-    monkeypatch.setenv("HIWIRE_WASMTIME_MODE", "compiled")
-    monkeypatch.setitem(sys.modules, "hiwire_py.engines._wasmtime_compiled", None)
-    monkeypatch.delitem(sys.modules, "hiwire_py.engines.wasmtime_compiled", raising=False)
-    with pytest.raises(EngineUnavailableError, match="compiled part is missing"):
-        Hiwire(engine="wasmtime")
+    code = (
+        _NO_COMPILED
+        + """
+from hiwire_py import EngineUnavailableError, Hiwire
+try:
+    Hiwire(engine="wasmtime")
+except EngineUnavailableError as e:
+    print(e)
+"""
+    )
+    assert "compiled part is missing" in _run(code, HIWIRE_WASMTIME_MODE="compiled")
 
 
 # ---- references

@@ -18,7 +18,8 @@ from .limits import GuestLimits
 from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, unsupported
 
 try:
-    from . import _wasmtime_compiled  # type: ignore[attr-defined]  # made at install, perhaps
+    from ._wasmtime_compiled import ffi as _ffi  # type: ignore[import-not-found]  # made at install, perhaps
+    from ._wasmtime_compiled import lib as _lib
 except ImportError as e:
     raise ImportError(
         f"its compiled part is missing ({e}); with a C compiler here, install hiwire_py from its source:"
@@ -27,8 +28,8 @@ except ImportError as e:
 
 __all__ = ["CompiledStore"]
 
-ffi: Any = _wasmtime_compiled.ffi
-lib: Any = _wasmtime_compiled.lib
+ffi: Any = _ffi
+lib: Any = _lib
 set_up(ffi, lib.hw_wasmtime)
 
 _FAILED = lib.HW_FAILED
