@@ -1,7 +1,8 @@
 """Every exception hiwire_py raises on its own account.
 
-One base class, so that one ``except`` clause catches them all; where Python has a builtin with the same meaning the
-class inherits it too, so that code which does not know hiwire_py still does the right thing with it.
+One base class, so that one ``except`` clause catches them all; where Python has a builtin with the same
+meaning the class inherits it too, so that code which does not know hiwire_py still does the right thing with
+it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class TableFullError(HiwireError, MemoryError):
 
 
 class GuestTrap(HiwireError, RuntimeError):
-    """The guest stopped at a WebAssembly trap. ``kind`` is its short name in the words of the specification."""
+    """The guest stopped at a WebAssembly trap. ``kind`` is its short name in the words of the
+    specification."""
 
     def __init__(self, message: str, kind: str = "trap") -> None:
         super().__init__(message)
@@ -63,15 +65,18 @@ class GuestTrap(HiwireError, RuntimeError):
 
 
 class GuestLimitError(HiwireError):
-    """A guest reached a limit that was set for it; the base of the four kinds. Host and other guests are not affected."""
+    """A guest reached a limit that was set for it; the base of the four kinds. Host and other guests are not
+    affected."""
 
 
 class MemoryLimitError(GuestLimitError, MemoryError):
-    """A memory would be larger than ``memory_limit``: at the start, or when Python grows it. Nothing has changed."""
+    """A memory would be larger than ``memory_limit``: at the start, or when Python grows it. Nothing has
+    changed."""
 
 
 class TableLimitError(GuestLimitError, MemoryError):
-    """A table would be larger than ``table_limit``: at the start, or when Python grows it. Nothing has changed."""
+    """A table would be larger than ``table_limit``: at the start, or when Python grows it. Nothing has
+    changed."""
 
 
 class DeadlineError(GuestLimitError, TimeoutError):
@@ -95,8 +100,10 @@ class ClosedError(HiwireError, ValueError):
 
 
 class UnsupportedModuleError(HiwireError, ValueError):
-    """The bytes are no WebAssembly module that can run here: malformed, invalid, or with features not handled."""
+    """The bytes are no WebAssembly module that can run here: malformed, invalid, or with features not
+    handled."""
 
 
 class ToolchainError(HiwireError, RuntimeError):
-    """No toolchain can build what was asked, or the one taken failed; the message names the ways to get one."""
+    """No toolchain can build what was asked, or the one taken failed; the message names the ways to get
+    one."""

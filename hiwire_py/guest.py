@@ -24,37 +24,41 @@ _PAGE = 65536
 class Guest:
     """An instance of a WebAssembly module whose functions take and give Python objects.
 
-    Externrefs are Python objects on this side; the null externref is ``hiwire_py.NULL``, and None is an ordinary object.
-    Integers come back signed, as WebAssembly's integers have no sign of their own; both forms are taken.
+    Externrefs are Python objects on this side; the null externref is ``hiwire_py.NULL``, and None is an
+    ordinary object. Integers come back signed, as WebAssembly's integers have no sign of their own; both
+    forms are taken.
 
-    A guest belongs to the thread that made it. It ends when it is closed or no longer used; then it lets go of all
-    objects it holds. An object may hold its own guest: Python's cycle collector sees through both.
+    A guest belongs to the thread that made it. It ends when it is closed or no longer used; then it lets go
+    of all objects it holds. An object may hold its own guest: Python's cycle collector sees through both.
 
     Args:
         wasm: the module's bytes, or the path of its file.
-        imports: module name -> name -> what to import: for a function a callable (its WebAssembly type is read from the
-            module), for a memory, table or global an export of another guest, for an immutable global also its value.
-            What the module does not import is not looked at. Functions, memories, tables and globals of another guest
-            are linked without passing through Python if that guest is in the same space: the first guest or table
+        imports: module name -> name -> what to import: for a function a callable (its WebAssembly type is
+            read from the module), for a memory, table or global an export of another guest, for an immutable
+            global also its value. What the module does not import is not looked at. Functions, memories,
+            tables and globals of another guest are linked without passing through Python if that guest is in
+                the same space: the first guest or table
             found in ``imports`` decides on the space.
-        engine: one of the names that `engines` lists. None: that of ``hiwire``, or of another guest among the imports,
-            or the default.
-        hiwire: a table to share. Its functions serve as imports ``hiwire_*`` of the modules ``env`` and ``hiwire``,
-            unless ``imports`` has others.
-        memory_limit: bytes that each memory may have. A module that asks for more at the start, and growth by Python,
-            raise MemoryLimitError; to the guest's own ``memory.grow`` the answer is -1, as WebAssembly has it. What the
-            engine needs to keep track of externrefs counts like one more memory.
+        engine: one of the names that `engines` lists. None: that of ``hiwire``, or of another guest among the
+            imports, or the default.
+        hiwire: a table to share. Its functions serve as imports ``hiwire_*`` of the modules ``env`` and
+            ``hiwire``, unless ``imports`` has others.
+        memory_limit: bytes that each memory may have. A module that asks for more at the start, and growth by
+            Python, raise MemoryLimitError; to the guest's own ``memory.grow`` the answer is -1, as
+            WebAssembly has it. What the engine needs to keep track of externrefs counts like one more memory.
         table_limit: the same for the elements of each table, and TableLimitError.
-        deadline: seconds that each call from outside may take, counting the host functions it calls; then it is stopped
-            in the guest, within some hundredths of a second, and DeadlineError is raised. A host function is not
-            stopped.
-        fuel: what each call from outside may burn, about one for each instruction; then FuelError. Unlike a deadline
-            it does not depend on the machine. Guests that link with each other share all limits: those of the first.
+        deadline: seconds that each call from outside may take, counting the host functions it calls; then it
+            is stopped in the guest, within some hundredths of a second, and DeadlineError is raised. A host
+            function is not stopped.
+        fuel: what each call from outside may burn, about one for each instruction; then FuelError. Unlike a
+            deadline it does not depend on the machine. Guests that link with each other share all limits:
+            those of the first.
 
     Raises:
         EngineUnavailableError: the engine is unknown or not installed, or has no such limits.
         GuestLimitError: the module asks for more than the limits allow, or its start function reached one.
-        UnsupportedModuleError: the module is malformed or invalid, uses what is not supported, or lacks imports.
+        UnsupportedModuleError: the module is malformed or invalid, uses what is not supported, or lacks
+            imports.
         GuestTrap: its start function trapped.
     """
 
@@ -82,7 +86,9 @@ class Guest:
                 " give them to the guest or table that it shares"
             )
         elif engine is not None and get_engine(engine).name != shared.engine.name:
-            raise ValueError(f"the guest shares a space on {shared.engine.name}, so it cannot run on {engine}")
+            raise ValueError(
+                f"the guest shares a space on {shared.engine.name}, so it cannot run on {engine}"
+            )
         else:
             space = shared
         self._gate = Gate("guest")
@@ -120,13 +126,15 @@ class Guest:
     def collect(self) -> None:
         """Release objects that the guest does not hold any more.
 
-        This happens by itself whenever a call from outside has returned; there is nothing to call it for in between.
+        This happens by itself whenever a call from outside has returned; there is nothing to call it for in
+        between.
         """
         self._gate.check()
         self._instance.space.collect()
 
     def close(self) -> None:
-        """Let go of all objects: now, or when the running call returns. Later calls raise ClosedError. Idempotent."""
+        """Let go of all objects: now, or when the running call returns. Later calls raise ClosedError.
+        Idempotent."""
         if self._gate.owner is None:
             return
         self._gate.check()
@@ -249,7 +257,9 @@ class GuestMemory:
         before = self.size
         limit = self.__keep__.space.limits.memory_limit
         if limit is not None and before + pages * _PAGE > limit:
-            raise MemoryLimitError(f"the memory of {before} bytes cannot grow by {pages} pages: memory_limit is {limit}")
+            raise MemoryLimitError(
+                f"the memory of {before} bytes cannot grow by {pages} pages: memory_limit is {limit}"
+            )
         if pages < 0 or not self._store.memory_grow(self.__keep__.raw, pages):
             raise MemoryError(f"the memory of {before} bytes cannot grow by {pages} pages")
         return before
@@ -257,12 +267,15 @@ class GuestMemory:
     def _locate(self, address: int, count: int) -> int:
         size = self.size
         if address < 0 or count < 0 or address + count > size:
-            raise IndexError(f"bytes {address} to {address + count} are not within the memory of {size} bytes")
+            raise IndexError(
+                f"bytes {address} to {address + count} are not within the memory of {size} bytes"
+            )
         return self._store.memory_address(self.__keep__.raw) + address
 
 
 class GuestTable:
-    """An exported table. Of a table of externrefs the elements can be read and set; others can be imported elsewhere."""
+    """An exported table. Of a table of externrefs the elements can be read and set; others can be imported
+    elsewhere."""
 
     def __init__(self, extern: Extern) -> None:
         self.__keep__ = extern
@@ -284,7 +297,9 @@ class GuestTable:
 
     def _call(self, name: str, *args: Any) -> Any:
         if not hasattr(self, "_do"):
-            raise HiwireError(f"the table {self.__keep__.name!r} holds functions; only tables of externrefs can be used here")
+            raise HiwireError(
+                f"the table {self.__keep__.name!r} holds functions; only those of externrefs can be used here"
+            )
         return self._do[name](*args)
 
     def __len__(self) -> int:
@@ -311,7 +326,9 @@ class GuestTable:
         """
         limit = self.__keep__.space.limits.table_limit
         if limit is not None and hasattr(self, "_do") and len(self) + count > limit:
-            raise TableLimitError(f"the table of {len(self)} elements cannot grow by {count}: table_limit is {limit}")
+            raise TableLimitError(
+                f"the table of {len(self)} elements cannot grow by {count}: table_limit is {limit}"
+            )
         before: int = self._call("grow", value, count) if count >= 0 else -1
         if before == -1:
             raise MemoryError(f"the table of {len(self)} elements cannot grow by {count}")
@@ -336,6 +353,12 @@ class GuestGlobal:
         extern = self.__keep__
         extern.owner.gate.check()
         if not extern.type.mutable or extern.type.type == EXTERNREF:
-            what = "is immutable" if not extern.type.mutable else "holds an externref, which only the guest can set"
+            what = (
+                "is immutable"
+                if not extern.type.mutable
+                else "holds an externref, which only the guest can set"
+            )
             raise TypeError(f"the global {extern.name!r} {what}")
-        extern.space.store.global_set(extern.raw, check_value(value, extern.type.type, f"the global {extern.name!r}"))
+        extern.space.store.global_set(
+            extern.raw, check_value(value, extern.type.type, f"the global {extern.name!r}")
+        )

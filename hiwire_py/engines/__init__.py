@@ -12,7 +12,19 @@ from ..errors import EngineUnavailableError
 from .base import NO_LIMITS, Engine, Prepared, RawExtern, RefStore, Store
 from .limits import GuestLimits
 
-__all__ = ["ENGINE_NAMES", "NO_LIMITS", "Engine", "EngineInfo", "GuestLimits", "Prepared", "RawExtern", "RefStore", "Store", "engines", "get_engine"]
+__all__ = [
+    "ENGINE_NAMES",
+    "NO_LIMITS",
+    "Engine",
+    "EngineInfo",
+    "GuestLimits",
+    "Prepared",
+    "RawExtern",
+    "RefStore",
+    "Store",
+    "engines",
+    "get_engine",
+]
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,7 @@ ENGINE_NAMES = ("wasmer", "wasmtime")
 
 _PACKAGES = {"wasmer": ("wasmer", "wasmer_compiler_cranelift"), "wasmtime": ("wasmtime",)}
 _NOTES = {
-    "wasmer": "unmaintained since 2022, CPython 3.10 and older, modules are lowered; not for untrusted guests",
+    "wasmer": "unmaintained since 2022, CPython <= 3.10, modules are lowered; not for untrusted guests",
     "wasmtime": "maintained, true externref; the choice for untrusted guests",
 }
 
@@ -78,7 +90,8 @@ def get_engine(name: str | None = None) -> Engine:
     """The engine of this thread.
 
     Args:
-        name: one of `ENGINE_NAMES`. None: the environment variable ``HIWIRE_ENGINE``, else the first that is here.
+        name: one of `ENGINE_NAMES`. None: the environment variable ``HIWIRE_ENGINE``, else the first that is
+            here.
 
     Raises:
         EngineUnavailableError: it is unknown or cannot be imported; the message says why and what would help.

@@ -26,7 +26,8 @@ Imports: TypeAlias = Mapping[tuple[str, str], RawExtern]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A module ready to be instantiated: what it declares, its compiled form, and how it was lowered, if it was."""
+    """A module ready to be instantiated: what it declares, its compiled form, and how it was lowered, if it
+    was."""
 
     module: Module
     compiled: Any
@@ -37,7 +38,8 @@ class Store(abc.ABC):
     """Where the instances of one space live. Used by one thread only."""
 
     def begin(self) -> None:
-        """A call from outside begins: its deadline and its fuel count from now on. Only called where limits are set."""
+        """A call from outside begins: its deadline and its fuel count from now on. Only called where limits
+        are set."""
         raise NotImplementedError
 
     def end(self) -> None:
@@ -56,7 +58,8 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        """A function to import. It is given signed integers, floats, and externrefs as `externref_value` says."""
+        """A function to import. It is given signed integers, floats, and externrefs as `externref_value`
+        says."""
 
     @abc.abstractmethod
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
@@ -69,8 +72,8 @@ class Store(abc.ABC):
         Args:
             function: the export.
             functype: its type before lowering.
-            touches: whether an externref may become unreachable by the call, other than its arguments and what host
-                functions return.
+            touches: whether an externref may become unreachable by the call, other than its arguments and
+                what host functions return.
         """
 
     @abc.abstractmethod
@@ -116,7 +119,8 @@ class RefStore(Store):
 
     @abc.abstractmethod
     def collect_ids(self) -> list[int]:
-        """The ids that the engine has let go of, after a collection if something can have become unreachable."""
+        """The ids that the engine has let go of, after a collection if something can have become
+        unreachable."""
 
     @abc.abstractmethod
     def count_held(self) -> int:
@@ -159,7 +163,8 @@ class Engine(abc.ABC):
         """Parse, validate, lower where needed, and compile; the same bytes are compiled once.
 
         Raises:
-            UnsupportedModuleError: the module is malformed, invalid, or uses features that are not handled here.
+            UnsupportedModuleError: the module is malformed, invalid, or uses features that are not handled
+                here.
         """
         key = hashlib.blake2b(wasm, digest_size=32).digest()
         prepared = self._prepared.get(key)
@@ -190,7 +195,7 @@ class Engine(abc.ABC):
         if missing:
             raise EngineUnavailableError(
                 f"the engine {self.name!r} has no {', '.join(missing)};"
-                " an engine that has all limits is wasmtime: engine=\"wasmtime\""
+                ' an engine that has all limits is wasmtime: engine="wasmtime"'
             )
         return self
 
@@ -212,7 +217,8 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def trap_kind(self, error: BaseException) -> str | None:
-        """The short name of the trap that ``error`` reports, as in the specification's tests; None if it is none."""
+        """The short name of the trap that ``error`` reports, as in the specification's tests; None if it is
+        none."""
 
     @abc.abstractmethod
     def is_link_error(self, error: BaseException) -> bool:

@@ -182,7 +182,9 @@ class WasmtimeEngine(Engine):
             self.capabilities = frozenset(("deadline", "fuel"))
 
     @classmethod
-    def for_this_thread(cls, lowered: bool = False, deadline: bool = False, fuel: bool = False) -> WasmtimeEngine:
+    def for_this_thread(
+        cls, lowered: bool = False, deadline: bool = False, fuel: bool = False
+    ) -> WasmtimeEngine:
         from .wasmtime_capi import mode
 
         engines: dict[object, WasmtimeEngine] = cls._threads.__dict__.setdefault("engines", {})

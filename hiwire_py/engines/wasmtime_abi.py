@@ -151,7 +151,7 @@ class AbiStore(CapiStore):
         self._number_of_store = next(_numbers)
         self._held: set[int] = set()
         self._waiting: deque[int] = deque()
-        self.status = [0]
+        self.status = [0] * 5
         self._hosts: list[int] = []
         _stores[self._number_of_store] = self._waiting, self.status
         weakref.finalize(self, _forget, self._number_of_store, self._hosts).atexit = False

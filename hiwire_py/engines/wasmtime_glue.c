@@ -41,7 +41,7 @@ typedef struct hw_failure {
 } hw_failure;
 
 struct hw_space {
-    volatile int64_t status; /* not 0: hw_collect has something to do */
+    volatile int64_t status[5]; /* not 0: hw_collect has something to do; the rest is for space/calls.py */
     int64_t wants_gc;
     int64_t held;  /* slots that wasmtime holds */
     int64_t users; /* these, functions, and 1 for Python: the last one frees the space, on any thread */
@@ -96,7 +96,7 @@ static void hw_released(intptr_t data)
         head = space->released;
         slot->next = head;
     } while (!HW_REPLACE(&space->released, head, slot));
-    space->status = 1;
+    space->status[0] = 1;
     HW_ADD(&space->held, -1);
     hw_space_unuse(space);
 }
@@ -128,7 +128,7 @@ static int hw_ref_new(hw_space *space, int64_t id, wasmtime_externref_t *ref)
     if (slot == NULL)
         return 0;
     space->wants_gc = 1;
-    space->status = 1;
+    space->status[0] = 1;
     HW_ADD(&space->held, 1);
     HW_ADD(&space->users, 1);
     /* It fails when wasmtime's heap for references is full, and then calls the finalizer. */
@@ -235,7 +235,7 @@ static void hw_space_drop(hw_space *space)
     hw_space_unuse(space);
 }
 
-static volatile int64_t *hw_space_status(hw_space *space) { return &space->status; }
+static volatile int64_t *hw_space_status(hw_space *space) { return space->status; }
 
 static int64_t hw_space_held(hw_space *space) { return space->held; }
 
@@ -260,7 +260,7 @@ static int64_t hw_take(hw_space *space)
 /* Let wasmtime drop what nothing holds, if that can be anything, then as hw_take. */
 static int64_t hw_collect(hw_space *space)
 {
-    space->status = 0; /* before: what another thread releases from now on is seen the next time */
+    space->status[0] = 0; /* before: what another thread releases from now on is seen the next time */
     if (space->wants_gc) {
         wasmtime_error_t *error = hw_wasmtime.wasmtime_context_gc(space->context);
         if (error != NULL)
@@ -301,7 +301,7 @@ static void hw_touched(hw_space *space)
 {
     if (space->held > 0) {
         space->wants_gc = 1;
-        space->status = 1;
+        space->status[0] = 1;
     }
 }
 

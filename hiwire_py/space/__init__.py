@@ -1,4 +1,5 @@
-"""Python objects and the guests that hold them: see `base` for the idea, `lowered`, `refs` and `tokens` for the three ways."""
+"""Python objects and the guests that hold them: see `base` for the idea, `lowered`, `refs` and `tokens`
+for the three ways."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Spaces: which Python objects guests hold, since when and how long, and how instances link.
 
-Instances that share a handle table, or import from each other, live in one space; others do not meet. A space keeps
-the objects its guests hold in a Python dict, where Python's cycle collector sees them; the engine gets only ids
-(`lowered`) or tokens (`tokens`).
+Instances that share a handle table, or import from each other, live in one space; others do not meet. A space
+keeps the objects its guests hold in a Python dict, where Python's cycle collector sees them; the engine gets
+only ids (`lowered`) or tokens (`tokens`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from threading import get_ident
 from typing import Any, Union
 
-from .calls import Style, bind_export, bind_host
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
 from ..errors import (
     ClosedError,
@@ -28,6 +27,7 @@ from ..errors import (
 )
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
 from ..values import EXTERNREF, FuncType, check_value, type_name
+from .calls import Style, bind_export, bind_host
 
 __all__ = ["Extern", "Gate", "Instance", "Space"]
 
@@ -51,8 +51,8 @@ class Gate:
         if self.owner is None:
             raise ClosedError(f"this {self.what} is closed")
         raise WrongThreadError(
-            f"this {self.what} belongs to the thread {self.owner} that made it, and was used by thread {get_ident()};"
-            " make one for each thread"
+            f"this {self.what} belongs to the thread {self.owner} that made it, and was used by"
+            f" thread {get_ident()}; make one for each thread"
         )
 
 
@@ -86,12 +86,14 @@ class Instance:
     def __init__(self, space: Space, prepared: Prepared, gate: Gate) -> None:
         self.space = space
         self.module = prepared.module
+        self.lowered = prepared.lowered is not None
         self.gate = gate
         self.keep: list[object] = []  # the externs imported and, through them, the instances they come from
         self.raw: Mapping[str, RawExtern] = {}
         self.tables: dict[int, RawExtern] = {}  # lowered externref tables: index -> handle
         self.owned: Any = None  # what the space releases when the instance goes
         self.imported_tables = 0
+        self.linked = False  # whether it imports from other instances
         self.index: dict[str, tuple[int, int]] = {e.name: (e.kind, e.index) for e in self.module.exports}
 
     def extern(self, name: str) -> Extern:
@@ -109,12 +111,12 @@ class Instance:
         """The Python function that calls the export ``name``; for ``touches`` see `Store.caller`."""
         extern = self.extern(name)
         raw = self.space.store.caller(extern.raw, extern.type, touches)
-        function = bind_export(self.space, self.gate, raw, extern.type, name, extern)
-        return function
+        style = self.space.style_of(self)
+        return bind_export(self.space, self.gate, raw, extern.type, name, extern, style)
 
 
 class Space(abc.ABC):
-    """Base of the two kinds of space."""
+    """Base of the three kinds of space."""
 
     style: Style
 
@@ -128,8 +130,9 @@ class Space(abc.ABC):
         self.functions: list[Callable[..., Any]] = []  # host functions; the engine holds only their positions
         self.objects: dict[Any, Any] = {}
         self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
-        self.status: Any = (1, 0)
-        self.depth = 0  # calls from Python into guests of this space that have not returned
+        self.floor = self.limit = 0
+        self.status: Any = [0] * 5
+        self.nesting = [0]  # `depth`, in a list, which is what calls.py can read and write quickest
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = get_ident()
         self.pending = False  # something waits for the outermost call to return
@@ -137,11 +140,25 @@ class Space(abc.ABC):
         self._gates: weakref.WeakSet[Gate] = weakref.WeakSet()
         self._ref = weakref.ref(self)
 
+    @property
+    def depth(self) -> int:
+        """How many calls from Python into guests of this space have not returned."""
+        return self.nesting[0]
+
+    @depth.setter
+    def depth(self, depth: int) -> None:
+        self.nesting[0] = depth
+
+    def style_of(self, instance: Instance) -> Style:
+        """How the exports of an instance are called."""
+        return self.style
+
     # ---- objects: what the boundary functions of calls.py use
 
     @abc.abstractmethod
     def hold(self, value: Any) -> Any:
-        """The engine's form of an externref for ``value``, which lives at least until the outermost call returns."""
+        """The engine's form of an externref for ``value``, which lives at least until the outermost call
+        returns."""
 
     @abc.abstractmethod
     def leave(self) -> None:
@@ -149,11 +166,13 @@ class Space(abc.ABC):
 
     @abc.abstractmethod
     def release_since(self, mark: int) -> None:
-        """A nested call has returned: release what was made since ``flight`` had ``mark`` entries, if not stored."""
+        """A nested call has returned: release what was made since ``flight`` had ``mark`` entries, if not
+        stored."""
 
     @abc.abstractmethod
     def fault(self) -> BaseException | str | None:
-        """Why the engine's last trap happened, where it was on our account: an exception, or the trap's real kind."""
+        """Why the engine's last trap happened, where it was on our account: an exception, or the trap's real
+        kind."""
 
     @abc.abstractmethod
     def global_object(self, raw: Any) -> Any:
@@ -166,26 +185,31 @@ class Space(abc.ABC):
     def explain(
         self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
     ) -> tuple[Any, ...] | None:
-        """Raise the exception of this package that ``error``, out of a call of ``name``, as in ``f()``, stands for.
+        """Raise the exception of this package that ``error``, out of a call of ``name``, as in ``f()``,
+        stands for.
 
         Returns:
-            None when ``error`` should go on as it is: a host function raised it. Or arguments to call again with, when
-            the engine did not take one that is an integer to Python, but not an int.
+            None when ``error`` should go on as it is: a host function raised it. Or arguments to call again
+            with, when the engine did not take one that is an integer to Python, but not an int.
         """
         self._clear_frames(error)
         raised, self.raised = self.raised, None
-        # Where calls are timed, a trap can also come out of our own call of a guest's function by a host function.
+        # Where calls are timed, a trap can also come out of our own calls of a guest's function on the way.
         if error is raised and not (self.timed and self.engine.trap_kind(error)):
             return None
         if isinstance(error, KeyError):
             value = error.args[0]
-            raise ForgedRefError(f"{name} gave the externref {value:#x}, but the guest was given no such object") from None
+            raise ForgedRefError(
+                f"{name} gave the externref {value:#x}, but the guest was given no such object"
+            ) from None
         if not isinstance(error, Exception):
             return None
         kind = self.engine.trap_kind(error)
         if kind is None:
             types = enumerate(zip(args, functype.params))
-            checked = tuple(check_value(value, code, f"argument {i + 1} of {name}") for i, (value, code) in types)
+            checked = tuple(
+                check_value(value, code, f"argument {i + 1} of {name}") for i, (value, code) in types
+            )
             changed = any(type(a) is not type(b) for a, b in zip(args, checked))
             return checked if changed and isinstance(error, TypeError) else None
         fault = self.fault()
@@ -193,9 +217,14 @@ class Space(abc.ABC):
             raise fault from error
         kind = fault or kind
         if kind == "interrupt" and self.limits.deadline is not None:
-            raise DeadlineError(f"{name} was stopped: it took longer than its deadline of {self.limits.deadline} s") from error
+            limit = self.limits.deadline
+            raise DeadlineError(
+                f"{name} was stopped: it took longer than its deadline of {limit} s"
+            ) from error
         if kind == "out of fuel":
-            raise FuelError(f"{name} was stopped: it burnt all its fuel, which was {self.limits.fuel}") from error
+            raise FuelError(
+                f"{name} was stopped: it burnt all its fuel, which was {self.limits.fuel}"
+            ) from error
         advice = " (infinite recursion?)" if kind == "call stack exhausted" else ""
         raise GuestTrap(f"{name} trapped: {kind}{advice}", kind) from error
 
@@ -224,8 +253,8 @@ class Space(abc.ABC):
         self.objects.clear()
 
     def _clear_frames(self, error: BaseException) -> None:
-        """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them raised
-        itself: the arguments would live until Python's collector comes by."""
+        """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them
+        raised itself: the arguments would live until Python's collector comes by."""
         traceback = error.__traceback__
         while traceback is not None:
             if traceback.tb_frame.f_globals.get("__name__", "").startswith(self.engine.binding):
@@ -234,13 +263,15 @@ class Space(abc.ABC):
 
     # ---- instances
 
-    def instantiate(self, prepared: Prepared, imports: Callable[[Import], Any], gate: Gate, what: str) -> Instance:
+    def instantiate(
+        self, prepared: Prepared, imports: Callable[[Import], Any], gate: Gate, what: str
+    ) -> Instance:
         """Make an instance.
 
         Args:
             prepared: the module, of this space's engine.
-            imports: for each import what to give: a Python callable, an `Extern`, a number for an immutable global.
-                LookupError says that there is none.
+            imports: for each import what to give: a Python callable, an `Extern`, a number for an immutable
+                global. LookupError says that there is none.
             gate: for the instance's functions.
             what: names the module in errors.
 
@@ -257,7 +288,9 @@ class Space(abc.ABC):
             try:
                 given.append(imports(wanted))
             except LookupError:
-                missing.append(f"{KINDS[wanted.kind]} {wanted}{wanted.type if wanted.kind == FUNCTION else ''}")
+                missing.append(
+                    f"{KINDS[wanted.kind]} {wanted}{wanted.type if wanted.kind == FUNCTION else ''}"
+                )
         if missing:
             raise UnsupportedModuleError(f"{what} imports what it was not given: {', '.join(missing)}")
         raw = {}
@@ -277,7 +310,9 @@ class Space(abc.ABC):
         except Exception as error:
             self.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
             if self.engine.is_link_error(error):
-                raise UnsupportedModuleError(f"{what} cannot be linked: {' '.join(str(error).split())}") from error
+                raise UnsupportedModuleError(
+                    f"{what} cannot be linked: {' '.join(str(error).split())}"
+                ) from error
             raise
         finally:
             self.depth -= 1
@@ -292,22 +327,29 @@ class Space(abc.ABC):
         """What the module asks for at the start is within the limits."""
         memory_limit, table_limit = self.limits.memory_limit, self.limits.table_limit
         for memory in prepared.module.memories:
-            if memory_limit is not None and memory.minimum * _PAGE > memory_limit:
+            size = memory.minimum * _PAGE
+            if memory_limit is not None and size > memory_limit:
                 raise MemoryLimitError(
-                    f"{what} asks for a memory of {memory.minimum * _PAGE} bytes, and memory_limit is {memory_limit}"
+                    f"{what} asks for a memory of {size} bytes, and memory_limit is {memory_limit}"
                 )
         for table in prepared.module.tables:
-            if table_limit is not None and table.limits.minimum > table_limit:
+            size = table.limits.minimum
+            if table_limit is not None and size > table_limit:
                 raise TableLimitError(
-                    f"{what} asks for a table of {table.limits.minimum} elements, and table_limit is {table_limit}"
+                    f"{what} asks for a table of {size} elements, and table_limit is {table_limit}"
                 )
 
     def _import(self, instance: Instance, wanted: Import, value: Any) -> RawExtern | None:
         extern = getattr(value, "__keep__", value)
         if isinstance(extern, Extern) and extern.kind == wanted.kind and extern.space is self:
             _check_fit(wanted, extern)
+            instance.linked = True
             instance.keep.append(extern.owner)
-            if wanted.kind == TABLE and isinstance(extern.type, TableType) and extern.type.element == EXTERNREF:
+            if (
+                wanted.kind == TABLE
+                and isinstance(extern.type, TableType)
+                and extern.type.element == EXTERNREF
+            ):
                 return self._import_table(instance, extern)
             return extern.raw
         if wanted.kind == FUNCTION:
@@ -323,9 +365,15 @@ class Space(abc.ABC):
                 return self._import_reference(instance, number)
             return self.store.constant(wanted.type.type, number)
         if isinstance(extern, Extern):
-            where = "another engine, table or guest" if extern.kind == wanted.kind else f"a {KINDS[extern.kind]}"
-            raise TypeError(f"import {wanted} must be a {KINDS[wanted.kind]} of the same space, not of {where}")
-        raise TypeError(f"import {wanted} must be a {KINDS[wanted.kind]} of another guest, not {type(value).__name__}")
+            where = (
+                "another engine, table or guest" if extern.kind == wanted.kind else f"a {KINDS[extern.kind]}"
+            )
+            raise TypeError(
+                f"import {wanted} must be a {KINDS[wanted.kind]} of the same space, not of {where}"
+            )
+        raise TypeError(
+            f"import {wanted} must be a {KINDS[wanted.kind]} of another guest, not {type(value).__name__}"
+        )
 
     def host_function(self, function: Callable[..., Any], functype: FuncType, name: str) -> RawExtern:
         """A Python callable as the engine imports it."""
@@ -342,20 +390,25 @@ class Space(abc.ABC):
         """An immutable externref global that holds ``value``."""
 
     @abc.abstractmethod
-    def _add_imports(self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]) -> None:
+    def _add_imports(
+        self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]
+    ) -> None:
         """Add what lowering made the module import."""
 
     def _own(self, instance: Instance, prepared: Prepared) -> None:
-        """Arrange for the release of what the instance's tables and globals hold, when the instance is gone."""
+        """Arrange for the release of what the instance's tables and globals hold, when the instance is
+        gone."""
         return None
 
     def disown(self, instance: Instance) -> None:
-        """The instance is closed: release now what its tables and globals hold, or when the running call returns."""
+        """The instance is closed: release now what its tables and globals hold, or when the running call
+        returns."""
         return None
 
     @abc.abstractmethod
     def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
-        """get(index), set(index, ref), size() and grow(ref, count) of an externref table, in the engine's terms."""
+        """get(index), set(index, ref), size() and grow(ref, count) of an externref table, in the engine's
+        terms."""
 
 
 def _check_fit(wanted: Import, extern: Extern) -> None:
