@@ -15,7 +15,9 @@ from pathlib import Path
 
 import cffi
 
-__all__ = ["FUNCTIONS", "builder"]
+__all__ = ["FUNCTIONS", "SOURCES", "builder"]
+
+SOURCES = ("wasmtime_refs.c", "wasmtime_calls.c")
 
 _HERE = Path(__file__).parent
 # By path, as the package itself cannot be imported when it is being built.
@@ -71,7 +73,7 @@ builder = cffi.FFI()
 builder.cdef(_TYPES + _OPAQUE + FUNCTIONS)
 builder.set_source(
     "hiwire_py.engines._wasmtime_compiled",
-    _HEADER + _TYPES + _OPAQUE + (_HERE / "wasmtime_glue.c").read_text("ascii"),
+    _HEADER + _TYPES + _OPAQUE + "".join((_HERE / name).read_text("ascii") for name in SOURCES),
 )
 
 if __name__ == "__main__":

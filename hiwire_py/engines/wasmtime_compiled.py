@@ -1,4 +1,4 @@
-"""Calls of wasmtime through functions compiled at install, of wasmtime_glue.c: one crossing a call."""
+"""Calls of wasmtime through functions compiled at install, of wasmtime_calls.c: one crossing a call."""
 
 from __future__ import annotations
 
