@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from .deduplicate import Identity, deduplicate_functions
+from .engines import GuestLimits
 from .errors import (
     ForgedRefError,
     TableFullError,
@@ -22,6 +23,10 @@ from .space import Gate, Space, new_space
 __all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "Hiwire"]
 
 _WORD = 0xFFFFFFFF
+# Functions that let go of no object, whatever they are given: after them there is nothing to look for.
+_READING = frozenset(
+    f"hiwire_{name}" for name in ("get", "incref", "num_refs", "refcount", "is_valid", "capacity", "next")
+)
 _REQUIRED = (
     "new",
     "intern",
@@ -57,6 +62,7 @@ class Hiwire:
                 ``"ignore"``; it may raise.
         memory_limit: of ``extern_realloc``, in bytes of the table's memory: 4 bytes a handle, and a page of
             65,536 bytes for the rest. The default has room for all 2**25 - 1 handles there can be.
+        deadline, fuel: for each call of the table and of the guests that share it; see `Guest`.
 
     Raises:
         EngineUnavailableError: the engine is unknown or not installed.
@@ -72,6 +78,8 @@ class Hiwire:
         identity: Identity = "identity",
         on_invalid: OnInvalid = "raise",
         memory_limit: int = 256 << 20,
+        deadline: float | None = None,
+        fuel: int | None = None,
     ) -> None:
         data, self._variant = _module(variant)
         invalid = InvalidRefs(on_invalid)
@@ -79,7 +87,7 @@ class Hiwire:
         functions: dict[str, Callable[..., Any]] = deduplicate_functions(identity)
         functions["hiwire_invalid_ref"] = invalid
         functions["hiwire_realloc"] = heap.realloc
-        self._space = new_space(engine)
+        self._space = new_space(engine, GuestLimits(deadline=deadline, fuel=fuel))
         self._gate = Gate("table")
 
         def find(wanted: Import) -> Any:
@@ -94,7 +102,9 @@ class Hiwire:
             )
         instance = self._space.instantiate(prepared, find, self._gate, self._variant)
         self.exports: dict[str, Callable[..., Any]] = {
-            name: instance.function(name) for name in exported if name.startswith("hiwire_")
+            name: instance.function(name, touches=name not in _READING)
+            for name in exported
+            if name.startswith("hiwire_")
         }
         """What to give a guest that imports hiwire functions, so that it shares this table: name ->
         function."""

@@ -9,9 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
-from .base import Engine, Prepared, RawExtern, Store
+from .base import NO_LIMITS, Engine, Prepared, RawExtern, RefStore, Store
+from .limits import GuestLimits
 
-__all__ = ["ENGINE_NAMES", "Engine", "EngineInfo", "Prepared", "RawExtern", "Store", "engines", "get_engine"]
+__all__ = [
+    "ENGINE_NAMES",
+    "NO_LIMITS",
+    "Engine",
+    "EngineInfo",
+    "GuestLimits",
+    "Prepared",
+    "RawExtern",
+    "RefStore",
+    "Store",
+    "engines",
+    "get_engine",
+]
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,9 @@ class EngineInfo:
         version: of the package, or "" where it is not installed.
         reason: why it is not available and how to get it, or "" where it is.
         note: what one should know before choosing it.
+        mode: how it is called, where there are several ways; else "".
+        mode_reason: why that is not the fastest way; "" if it is.
+        capabilities: the limits it has for guests; empty where it is not available.
     """
 
     name: str
@@ -31,6 +47,9 @@ class EngineInfo:
     version: str
     reason: str
     note: str
+    mode: str = ""
+    mode_reason: str = ""
+    capabilities: tuple[str, ...] = ()
 
 
 def _wasmer() -> Engine:
@@ -115,7 +134,17 @@ def _info(name: str) -> EngineInfo:
             __import__(package)
     except ImportError as e:
         return EngineInfo(name, False, version, _reason(name, package, e), _NOTES[name])
-    return EngineInfo(name, True, version, "", _NOTES[name])
+    if name != "wasmtime":
+        return EngineInfo(name, True, version, "", _NOTES[name])
+    from .wasmtime import WasmtimeEngine
+    from .wasmtime_capi import mode
+
+    limits = tuple(sorted(WasmtimeEngine.capabilities))
+    try:
+        way = mode()
+    except ImportError as e:
+        return EngineInfo(name, False, version, str(e), _NOTES[name])
+    return EngineInfo(name, True, version, "", _NOTES[name], way.name, way.reason, limits)
 
 
 def _reason(name: str, package: str, error: ImportError) -> str:

@@ -7,6 +7,7 @@ wrapper is written for its type once, compiled once, and bound to a space for ea
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from threading import get_ident
@@ -61,7 +62,7 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
         while True:
             nesting[0] = 1
             try:
-                {body}
+                {outer}
             except BaseException as error:
                 status[4] = status[3]
                 again = explain(error, shown, functype, ({args}))
@@ -124,6 +125,7 @@ class Style:
             them.
         tidy: a statement in host functions that are given externrefs.
         returned: a statement before the results of a host function become externrefs.
+        enter: one at the beginning of a call from outside.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class Style:
         called: str = "",
         tidy: str = "",
         returned: str = "",
+        enter: str = "",
     ) -> None:
         self.to_object = to_object
         self.leave = leave
@@ -142,6 +145,15 @@ class Style:
         self.called = called
         self.tidy = tidy
         self.returned = returned
+        self.enter = enter
+
+    @functools.cached_property
+    def limited(self) -> Style:
+        """The same for a space whose calls have a deadline or fuel."""
+        limited = copy.copy(self)
+        limited.enter = "space.store.begin()"
+        limited.leave = _lines(["space.store.end()", self.leave], 16)
+        return limited
 
 
 LOWERED = Style(
@@ -159,6 +171,7 @@ PLAIN = Style(
     leave="if flight: leave()",
     nested_leave="if status[0] != 1: flight.append(0)",
 )
+REFS = Style(to_object="objects[{0}] if {0} else NULL", leave="if status[0] or flight: leave()")
 TOKENS = Style(to_object="objects[{0}.id] if {0} is not None else NULL", leave="leave()")
 
 
@@ -201,6 +214,7 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
         params=", ".join([*params, "/"] if params else []),
         args="".join(f"{a}, " for a in params),
         body=_lines(body, 16),
+        outer=_lines([style.enter, *body], 16),
         deepest=_DEEPEST,
         leave=style.leave,
         nested_leave=style.nested_leave,

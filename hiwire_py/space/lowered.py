@@ -20,7 +20,7 @@ from importlib import resources
 from threading import get_ident
 from typing import Any, NamedTuple
 
-from ..engines import Engine, Prepared, RawExtern
+from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
 from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
 from ..lowering.frames import OPAQUE
@@ -78,8 +78,8 @@ class LoweredSpace(Space):
     patience = 1024
     """How many objects may wait in a long call before they are looked at."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
+        super().__init__(engine, limits)
         self.free: list[int] = []  # ids to give out, as signed integers
         self._capacity = 0  # indexes the companion has records for
         self._made = 1  # indexes that have been given an id; 0 stands for null
@@ -101,7 +101,8 @@ class LoweredSpace(Space):
         self.status = self.words[state : state + _STATUS_WORDS]
 
     def style_of(self, instance: Instance) -> Style:
-        return LOWERED if instance.lowered or instance.linked else PLAIN
+        style = LOWERED if instance.lowered or instance.linked else PLAIN
+        return style.limited if self.timed else style
 
     # ---- ids
 
