@@ -21,6 +21,10 @@ __all__ = ["RefSpace"]
 
 # After so many objects in one call the engine is made to collect within it.
 _BATCH = 1024
+# Up to so many objects what is released is found after each call. With more of them the engine looks at this
+# many slots for each call, in the mean.
+_EXACT = 4096
+_SLOTS_A_CALL = 64
 
 
 class RefSpace(Space):
@@ -31,9 +35,9 @@ class RefSpace(Space):
         super().__init__(engine, limits)
         self._ids = itertools.count(1)
         self._late: list[int] = []
-        self._suspect = (
-            False  # a call was interrupted: an id may have been given out that the engine never got
-        )
+        # A call was interrupted: an id may have been given out that the engine never got.
+        self._suspect = False
+        self._skipped = 0  # calls since the engine collected last
         self.status = self.store.status
 
     def hold(self, value: Any) -> int:
@@ -55,6 +59,12 @@ class RefSpace(Space):
         if self.pending:
             self.pending = False
             self.flight.clear()
+        # The engine looks at every slot of every table when it collects. So that filling a table does not
+        # take quadratic time, it collects the more rarely the more is held.
+        self._skipped += 1
+        if self._skipped * _SLOTS_A_CALL < len(self.objects) - _EXACT:
+            return
+        self._skipped = 0
         ids = self.store.collect_ids()
         if self._late:
             ids += self._late
@@ -69,6 +79,7 @@ class RefSpace(Space):
 
     def collect(self) -> None:
         self.store.touched()
+        self._skipped = len(self.objects)
         super().collect()
 
     def _release(self, ids: list[int]) -> None:
