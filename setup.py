@@ -42,6 +42,7 @@ DEV = [
     # Pinned, because another release formats or judges differently.
     "clang-format==19.1.7",  # the layout of C
     "mypy==2.4.1",  # types
+    "types-cffi>=1.16",  # and those of cffi, which has none
     "ruff==0.17.5",  # the layout of Python, and mistakes in it
 ]
 

@@ -121,7 +121,7 @@ def test_deadline(way: str) -> None:
 def test_deadline_of_nested_calls(way: str) -> None:
     """The outermost call's time is what counts; a host function may see the exception, but cannot extend
     it."""
-    seen = []
+    seen: list[BaseException] = []
 
     def h(n: int) -> int:
         if n == 2:

@@ -351,7 +351,7 @@ def test_many_nested_calls(mode: str) -> None:
 
 def test_traps_inside_callbacks(mode: str) -> None:
     """A trap of a nested call can be handled by the host function; if it is not, it comes out as it is."""
-    caught = []
+    caught: list[str] = []
 
     def f(n: int) -> int:
         if n == 1:
@@ -371,7 +371,7 @@ def test_traps_inside_callbacks(mode: str) -> None:
 
 def test_deep_recursion(mode: str) -> None:
     """Through host functions until Python or wasmtime says stop; the guest works on."""
-    guest = Guest(wat(_NEST), {"e": {"f": lambda n: guest.exports.g(n + 1)}}, engine="wasmtime")
+    guest: Guest = Guest(wat(_NEST), {"e": {"f": lambda n: guest.exports.g(n + 1)}}, engine="wasmtime")
     for _ in range(3):
         with pytest.raises((RecursionError, GuestTrap), match="recursion"):
             guest.exports.g(0)
