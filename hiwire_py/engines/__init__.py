@@ -67,7 +67,7 @@ _LOADERS: dict[str, Callable[[], Engine]] = {
 ENGINE_NAMES = ("wasmer", "wasmtime", "native")
 """The engines, in the order of preference. "wasmtime-lowered" is for tests and comparisons only."""
 
-_PACKAGES = {"wasmer": ("wasmer", "wasmer_compiler_cranelift"), "wasmtime": ("wasmtime",), "native": ("cffi",)}
+_PACKAGES = {"wasmer": ("wasmer", "wasmer_compiler_cranelift"), "wasmtime": ("wasmtime",)}
 _NOTES = {
     "wasmer": "unmaintained since 2022, CPython 3.10 and older, modules are lowered; not for untrusted guests",
     "wasmtime": "maintained, true externref; the choice for untrusted guests",
@@ -112,6 +112,11 @@ def engines() -> list[EngineInfo]:
 
 
 def _info(name: str) -> EngineInfo:
+    if name == "native":
+        from .native_compile import version_here, why_unavailable
+
+        reason = why_unavailable()
+        return EngineInfo(name, not reason, "" if reason else version_here(), reason, _NOTES[name])
     package = _PACKAGES[name][0]
     try:
         version = importlib.metadata.version(package)

@@ -15,20 +15,16 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import _cffi_backend
 
-from ..errors import ToolchainError, UnsupportedModuleError
-from ..lowering import lower_module, module_needs_lowering, refuse_lowered
 from ..lowering.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from .base import Engine, Imports, Prepared, RawExtern, Store
-from .native_build import compile_library, find_library, library_name, load_library, run_wasm2c
+from .native_build import load_library
 from .native_calls import NativeTrap, bind_caller, define_hosts
-from .native_plain import plain
-from .native_tools import find_tools, missing_tools
+from .native_compile import library_for, lower_for_native, validate, why_unavailable
 
 __all__ = ["NativeEngine"]
 
@@ -57,14 +53,14 @@ class Native(NamedTuple):
         type: a function's type, after lowering; a global's value type.
         address: of its code; of the memory, table or cell.
         instance: keeps it alive; None for globals of the host.
-        index: its number among the exports of its instance.
+        slot: its number among the exports of its instance.
     """
 
     kind: int
     type: Any
     address: Any
     instance: Instance | None
-    index: int
+    slot: int
 
 
 class HostFunction(NamedTuple):
@@ -166,7 +162,7 @@ class NativeStore(Store):
 
     def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
         native: Native = function
-        return bind_caller(native.instance, native.index, native.type)
+        return bind_caller(native.instance, native.slot, native.type)
 
     def memory_size(self, memory: RawExtern) -> int:
         size: int = memory.instance.library.lib.hw_memory_size(memory.address)
@@ -197,9 +193,9 @@ class NativeEngine(Engine):
     def for_this_thread(cls) -> NativeEngine:
         engine: NativeEngine | None = getattr(cls._threads, "engine", None)
         if engine is None:
-            why_not = unavailable()
-            if why_not:
-                raise ImportError(why_not)
+            reason = why_unavailable()
+            if reason:
+                raise ImportError(reason)
             engine = cls._threads.engine = cls()
         return engine
 
@@ -207,59 +203,24 @@ class NativeEngine(Engine):
         return NativeStore()
 
     def _prepare(self, wasm: bytes) -> Prepared:
-        module = Module.parse(wasm)
-        refuse_lowered(module)
-        lowered = None
-        if module_needs_lowering(module):
-            try:
-                lowered = lower_module(module)
-            except UnsupportedModuleError:
-                self._validate_if_possible(wasm)
-                raise
+        module, lowered = lower_for_native(wasm)
         code = wasm if lowered is None else lowered.wasm
-        path = self._library(wasm, code)
-        library = load_library(path)
-        define_hosts(library, Module.parse(code), _hosts)
-        return Prepared(module, Compiled(library, Module.parse(code)), lowered)
-
-    def _library(self, wasm: bytes, code: bytes) -> Path:
-        name = library_name(wasm, code)
-        tools = None if missing_tools() else find_tools()
-        path = find_library(name, tools)
-        if path is None:
-            if tools is None:
-                raise ToolchainError(
-                    f"the module is not compiled yet, and cannot be here: {'; '.join(missing_tools())};"
-                    " or compile it elsewhere with: hiwire compile"
-                )
-            self.validate(wasm)
-            path = compile_library(wasm, code)
-        return path
+        declared = Module.parse(code)
+        library = load_library(library_for(wasm, code, "the module"))
+        define_hosts(library, declared, _hosts)
+        return Prepared(module, Compiled(library, declared), lowered)
 
     def compile(self, wasm: bytes) -> Any:
         return self._prepare(wasm).compiled
 
     def validate(self, wasm: bytes) -> None:
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
-            run_wasm2c(plain(Module.parse(wasm)), Path(scratch), "module", find_tools().wasm2c)
-
-    def _validate_if_possible(self, wasm: bytes) -> None:
-        if not missing_tools():
-            self.validate(wasm)
+        validate(wasm)
 
     def trap_kind(self, error: BaseException) -> str | None:
         return error.kind if isinstance(error, NativeTrap) else None
 
     def is_link_error(self, error: BaseException) -> bool:
         return isinstance(error, LinkError)
-
-
-def unavailable() -> str:
-    """Why the engine cannot be used, and how to get it; "" when it can."""
-    missing = missing_tools()
-    return "; ".join(missing)
 
 
 def _lowered(functype: FuncType) -> FuncType:
@@ -275,7 +236,9 @@ def _cell(global_: Native) -> Any:
 
 def _functions_escape(module: Module) -> bool:
     """Whether other instances may come to hold functions of this one, in a table or elsewhere."""
-    passes = any(FUNCREF in t.params + t.results for t in (i.type for i in module.imports) if isinstance(t, FuncType))
+    passes = any(
+        FUNCREF in t.params + t.results for t in (i.type for i in module.imports) if isinstance(t, FuncType)
+    )
     shares = any(isinstance(i.type, TableType) for i in module.imports)
     shares = shares or any(isinstance(i.type, Global) and i.type.type == FUNCREF for i in module.imports)
     for export in module.exports:

@@ -24,7 +24,16 @@ from .native_plain import plain
 from .native_source import make_source
 from .native_tools import FLAGS, Tools, Wasm2c, find_tools
 
-__all__ = ["cache_directory", "compile_library", "find_library", "library_name", "load_library", "write_source"]
+__all__ = [
+    "cache_directory",
+    "compile_library",
+    "find_cached",
+    "find_installed",
+    "library_name",
+    "load_library",
+    "run_wasm2c",
+    "write_source",
+]
 
 log = logging.getLogger("hiwire_py.native")
 
@@ -64,17 +73,22 @@ def cache_directory() -> Path:
     return root / "hiwire" / "native"
 
 
-def find_library(name: str, tools: Tools | None) -> Path | None:
-    """The library, if there is one: in the directories of ``HIWIRE_NATIVE_PATH``, in the package, or in the cache.
-
-    Raises:
-        ToolchainError: the cache holds it, but others can write there.
-    """
+def find_installed(name: str) -> Path | None:
+    """The library in a directory of ``HIWIRE_NATIVE_PATH`` or in the package, if it is there."""
     given = [Path(d) for d in os.environ.get("HIWIRE_NATIVE_PATH", "").split(os.pathsep) if d]
     for directory in (*given, INSTALLED):
         path = directory / (name + _SUFFIX)
         if path.is_file():
             return path
+    return None
+
+
+def find_cached(name: str, tools: Tools | None) -> Path | None:
+    """The library in the cache, if it is there: what ``tools`` made, or where there are none, any.
+
+    Raises:
+        ToolchainError: it is there, but others can write there.
+    """
     directory = cache_directory()
     if tools is not None:
         cached = [directory / _cached_name(name, tools)]
@@ -114,7 +128,9 @@ def compile_library(
         target = Path(directory)
         target.mkdir(parents=True, exist_ok=True)
         path = target / (name + _SUFFIX)
-    log.info("compiling %s of %d bytes with %s; this is done once", what, len(lowered), tools.compiler_version)
+    log.info(
+        "compiling %s of %d bytes with %s; this is done once", what, len(lowered), tools.compiler_version
+    )
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
         source = write_source(lowered, name, Path(scratch), tools.wasm2c)
@@ -162,7 +178,10 @@ def run_wasm2c(wasm: bytes, directory: Path, name: str, wasm2c: Wasm2c) -> Path:
     command = [wasm2c.path, *wasm2c.options(), "-n", "m", "--no-debug-names", "-o", str(code), str(binary)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
-        said = " ".join(run.stderr.replace(str(binary) + ":", "").split()) or f"it ended with status {run.returncode}"
+        said = (
+            " ".join(run.stderr.replace(str(binary) + ":", "").split())
+            or f"it ended with status {run.returncode}"
+        )
         raise UnsupportedModuleError(f"wasm2c {wasm2c.version} does not take the module: {said[:500]}")
     return code
 
@@ -171,11 +190,23 @@ def compile_source(source: Path, target: Path, tools: Tools, what: str) -> None:
     """Compile an extension module."""
     shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
     include = ["-I", sysconfig.get_path("include"), "-I", str(source.parent)]
-    command = [*tools.compiler, *FLAGS, *shared, *include, *tools.wasm2c.flags(), str(source), "-o", str(target), "-lm"]
+    command = [
+        *tools.compiler,
+        *FLAGS,
+        *shared,
+        *include,
+        *tools.wasm2c.flags(),
+        str(source),
+        "-o",
+        str(target),
+        "-lm",
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         said = "\n".join(run.stderr.splitlines()[:12])
-        raise ToolchainError(f"{tools.compiler_version} cannot compile the C that wasm2c made of {what}:\n{said}")
+        raise ToolchainError(
+            f"{tools.compiler_version} cannot compile the C that wasm2c made of {what}:\n{said}"
+        )
 
 
 def load_library(path: Path) -> Any:

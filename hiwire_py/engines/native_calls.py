@@ -62,10 +62,14 @@ def bind(entry, instance, address, fail, new):
 def bind_caller(instance: Any, index: int, functype: FuncType) -> Callable[..., Any]:
     """A function that calls an export, and keeps its instance."""
     if not crosses(functype):
-        names = ", ".join(type_name(code) for code in functype.params + functype.results if code not in _LETTERS)
+        names = ", ".join(
+            type_name(code) for code in functype.params + functype.results if code not in _LETTERS
+        )
 
         def refuse(*args: Any) -> Any:
-            raise TypeError(f"the function has parameters or results of {names}, which cannot cross to Python")
+            raise TypeError(
+                f"the function has parameters or results of {names}, which cannot cross to Python"
+            )
 
         return refuse
     params = [f"a{i}" for i in range(len(functype.params))]
@@ -75,7 +79,11 @@ def bind_caller(instance: Any, index: int, functype: FuncType) -> Callable[..., 
     elif not functype.results:
         call = [f"r = entry({given})", "if r: fail(r)"]
     else:
-        call = [f"out = new('hw_value[{len(functype.results)}]')", f"r = entry({given}, out)", "if r: fail(r)"]
+        call = [
+            f"out = new('hw_value[{len(functype.results)}]')",
+            f"r = entry({given}, out)",
+            "if r: fail(r)",
+        ]
         values = [f"out[{i}].{_LETTERS[code]}" for i, code in enumerate(functype.results)]
         call.append(f"return {values[0]}" if len(values) == 1 else f"return ({', '.join(values)})")
     source = _CALLER.format(params=", ".join(params), call="\n        ".join(call))

@@ -13,7 +13,13 @@ __all__ = ["Dialect", "Source", "crosses", "host_name", "make_source"]
 
 _C = {I32: "u32", I64: "u64", F32: "f32", F64: "f64", FUNCREF: "wasm_rt_funcref_t"}
 _PUBLIC = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
-_LETTERS = {I32: "i", I64: "j", F32: "f", F64: "d", FUNCREF: "r"}  # as wasm2c's in the names of result structs
+_LETTERS = {
+    I32: "i",
+    I64: "j",
+    F32: "f",
+    F64: "d",
+    FUNCREF: "r",
+}  # as wasm2c's in the names of result structs
 
 _COMMON = """\
 typedef union { int32_t i; int64_t j; float f; double d; } hw_value;
@@ -197,7 +203,9 @@ def make_source(module: Module, dialect: Dialect, code_file: str) -> Source:
                 cdef.append(declaration + ";\n")
                 parts.append(f"static {declaration} {body}")
         else:
-            exports.append(f"    case {index}:\n        return {dialect.exported(index)}(hw_with(instance));\n")
+            exports.append(
+                f"    case {index}:\n        return {dialect.exported(index)}(hw_with(instance));\n"
+            )
     cdef += (f'extern "Python" {declaration}\n' for declaration in python.values())
     body = _BODY.format(
         imports="Z_h_instance_t" if dialect.old else "w2c_h",
@@ -299,7 +307,10 @@ def _entry(dialect: Dialect, index: int, functype: FuncType) -> tuple[str, str]:
     parameters = _parameters("void *given", functype, _PUBLIC) + (", hw_value *out" if out else "")
     declaration = f"{'int64_t' if i32 else 'int'} enter_{index}({parameters})"
     call = f"{dialect.exported(index)}({_arguments('&instance->module', functype)});"
-    lines = ["hw_instance *instance = given;", f"HW_ENTER(&instance->head, {'HW_TRAPPED | why' if i32 else 'why'});"]
+    lines = [
+        "hw_instance *instance = given;",
+        f"HW_ENTER(&instance->head, {'HW_TRAPPED | why' if i32 else 'why'});",
+    ]
     lines.append(f"{_result(functype)} result = {call}" if functype.results else call)
     lines.append("HW_LEAVE;")
     if i32:

@@ -81,7 +81,9 @@ class Tools(NamedTuple):
 
     def identity(self) -> str:
         """Changes when the libraries that come out may differ."""
-        text = repr((self.wasm2c.version, self.wasm2c.dialect, self.compiler_version, FLAGS, _MODES, _cffi_version()))
+        text = repr(
+            (self.wasm2c.version, self.wasm2c.dialect, self.compiler_version, FLAGS, _MODES, _cffi_version())
+        )
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
@@ -148,7 +150,10 @@ def _wasm2c_places() -> Iterator[tuple[str, list[Path]]]:
 
 @functools.lru_cache(maxsize=1)
 def _compiler() -> tuple[tuple[str, ...], str] | None:
-    candidates = [shlex.split(os.environ.get("CC", "")), shlex.split(sysconfig.get_config_var("CC") or "")[:1]]
+    candidates = [
+        shlex.split(os.environ.get("CC", "")),
+        shlex.split(sysconfig.get_config_var("CC") or "")[:1],
+    ]
     candidates += [[name] for name in ("cc", "gcc", "clang")]
     if importlib.util.find_spec("ziglang") is not None:
         candidates.append([sys.executable, "-m", "ziglang", "cc"])
