@@ -81,6 +81,10 @@ class Store(abc.ABC):
         """
         raise NotImplementedError
 
+    def watch(self, address: int) -> None:
+        """The 32-bit number at ``address`` is 1 when a call has left nothing to do. For engines that look there."""
+        return None
+
     def collect(self) -> None:
         """Release externrefs that nothing in the store holds. Nothing to do where modules are lowered."""
         return None

@@ -11,6 +11,7 @@ Its functions are C functions, so calls are the fastest there are; but a module 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import weakref
@@ -78,14 +79,24 @@ class Owner:
 class Instance:
     """An instance in C, freed with this object."""
 
-    def __init__(self, compiled: Compiled, stack_limit: Any) -> None:
+    def __init__(self, compiled: Compiled, store: SharedState) -> None:
         library = self.library = compiled.library
-        self.keep: list[object] = [stack_limit]
-        self.address = library.lib.hw_new(stack_limit)
+        self.keep: list[object] = [store]
+        self.address = library.lib.hw_new(store.address)
         if not self.address:
             raise MemoryError("no memory for an instance")
         weakref.finalize(self, library.lib.hw_free, self.address).atexit = False
         self.with_ = library.lib.hw_with(self.address)
+
+
+class SharedState:
+    """What a store's instances have in common, in C. Freed when the last of them is."""
+
+    def __init__(self, lib: Any) -> None:
+        self.address = lib.hw_new_store()
+        if not self.address:
+            raise MemoryError("no memory for a store")
+        weakref.finalize(self, lib.hw_free_store, self.address).atexit = False
 
 
 _numbers = itertools.count(1)
@@ -94,13 +105,17 @@ _hosts: dict[int, Callable[..., Any]] = {}
 
 class NativeStore(Store):
     def __init__(self) -> None:
-        self._stack_limit = _ffi.new("uintptr_t[1]")
+        self._shared: SharedState | None = None
+        self._watch = _nothing
         self._lasting: list[Instance] = []
 
     def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
         compiled: Compiled = prepared.compiled
         lib = compiled.library.lib
-        instance = Instance(compiled, self._stack_limit)
+        if self._shared is None:
+            self._shared = SharedState(lib)
+            self._watch = functools.partial(lib.hw_watch, self._shared.address)
+        instance = Instance(compiled, self._shared)
         for index, wanted in enumerate(compiled.module.imports):
             extern = imports[wanted.module, wanted.name]
             function, with_ = self._fit(lib, index, wanted, extern)
@@ -150,6 +165,9 @@ class NativeStore(Store):
             _check_size(lib, extern, wanted, type_.limits if isinstance(type_, TableType) else type_)
         return _NULL, extern.address
 
+    def watch(self, address: int) -> None:
+        self._watch(address)
+
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         number, owner = next(_numbers), Owner()
         _hosts[number] = function
@@ -183,7 +201,7 @@ class NativeStore(Store):
 
 class NativeEngine(Engine):
     name = "native"
-    binding = "hiwire_py.engines.native"
+    binding = "cffi"  # it has no frames; those of native_calls hold numbers only
     externref = False
     cached_modules = None  # loaded libraries stay anyway
 
@@ -221,6 +239,10 @@ class NativeEngine(Engine):
 
     def is_link_error(self, error: BaseException) -> bool:
         return isinstance(error, LinkError)
+
+
+def _nothing(address: int) -> None:
+    """Before the first instance there is nothing to watch."""
 
 
 def _lowered(functype: FuncType) -> FuncType:

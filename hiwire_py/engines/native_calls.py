@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import WrongThreadError
 from ..lowering.module import FUNCTION, Module
-from ..values import F32, F64, I32, I64, FuncType, type_name
+from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, type_name
 from .native_source import crosses, host_name
 
 __all__ = ["NativeTrap", "bind_caller", "define_hosts"]
@@ -25,7 +27,7 @@ _KINDS = {
     8: "indirect call type mismatch",
     9: "call stack exhausted",
 }
-_TRAPPED = 1 << 40
+_TRAPPED, _PENDING, _REFUSED = 1 << 40, 1 << 41, 1 << 42
 _LETTERS = {I32: "i", I64: "j", F32: "f", F64: "d"}
 
 _raised = threading.local()
@@ -52,53 +54,141 @@ class NativeTrap(Exception):
 
 
 _CALLER = """\
-def bind(entry, instance, address, fail, new):
+def bind(entry, instance, address, late, new):
     def call({params}):
         {call}
     return call
 """
 
+# For calls that make no externref, and whose result is an i32 or none: C has checked the thread and the arguments, and
+# says whether there is anything to do afterwards. Host functions count the depth themselves.
+_QUICK = """\
+def bind(space, gate, entry, address, general, finish, NULL):
+    objects, flight = space.objects, space.flight
+    def call({params}):
+        if gate.owner is None or space.depth {classes}:
+            return general({args})
+        try:
+            r = entry({given})
+        except OverflowError:
+            return general({args})
+        if r > 0x7FFFFFFF or flight:
+            if r >= {refused}:
+                return general({args})
+            return finish(space, r, ({tuple}))
+        {result}
+    return call
+"""
 
-def bind_caller(instance: Any, index: int, functype: FuncType) -> Callable[..., Any]:
+
+def bind_caller(instance: Any, slot: int, functype: FuncType) -> Callable[..., Any]:
     """A function that calls an export, and keeps its instance."""
     if not crosses(functype):
-        names = ", ".join(
-            type_name(code) for code in functype.params + functype.results if code not in _LETTERS
-        )
+        names = ", ".join(type_name(code) for code in functype.params + functype.results if code not in _LETTERS)
 
         def refuse(*args: Any) -> Any:
-            raise TypeError(
-                f"the function has parameters or results of {names}, which cannot cross to Python"
-            )
+            raise TypeError(f"the function has parameters or results of {names}, which cannot cross to Python")
 
         return refuse
     params = [f"a{i}" for i in range(len(functype.params))]
     given = ", ".join(["address", *params])
     if functype.results == bytes((I32,)):
-        call = [f"r = entry({given})", f"if r > {(1 << 31) - 1}: fail(r)", "return r"]
+        call = [f"r = entry({given})", "return r if r <= 0x7FFFFFFF else late(r)"]
     elif not functype.results:
-        call = [f"r = entry({given})", "if r: fail(r)"]
+        call = [f"r = entry({given})", "if r: late(r)"]
     else:
-        call = [
-            f"out = new('hw_value[{len(functype.results)}]')",
-            f"r = entry({given}, out)",
-            "if r: fail(r)",
-        ]
+        count = len(functype.results)
+        call = [f"out = new('hw_value[{count}]')", f"r = entry({given}, out)", "if r: late(r)"]
         values = [f"out[{i}].{_LETTERS[code]}" for i, code in enumerate(functype.results)]
         call.append(f"return {values[0]}" if len(values) == 1 else f"return ({', '.join(values)})")
     source = _CALLER.format(params=", ".join(params), call="\n        ".join(call))
-    names_: dict[str, Any] = {"__name__": __name__}
-    exec(compile(source, "<hiwire_py native call>", "exec"), names_)
     library = instance.library
-    bound: Callable[..., Any] = names_["bind"](
-        getattr(library.lib, f"enter_{index}"), instance, instance.address, _fail, library.ffi.new
-    )
+    entry = getattr(library.lib, f"enter_{slot}")
+    bound = _bind(source, entry, instance, instance.address, _late, library.ffi.new)
     bound.__keep_alive__ = instance  # type: ignore[attr-defined]
+    bound.__quick__ = functools.partial(_bind_quick, entry, instance.address)  # type: ignore[attr-defined]
     return bound
 
 
-def _fail(why: int) -> None:
-    raise NativeTrap.of(why)
+def _bind_quick(
+    entry: Any, address: Any, space: Any, gate: Any, general: Callable[..., Any], functype: FuncType, shown: str
+) -> Callable[..., Any]:
+    """A faster form of ``general``, the function that Python calls for an export of that type, if it can have one.
+
+    ``general`` keeps the instance, and serves all calls that are out of the ordinary before they have begun.
+    """
+    if EXTERNREF in functype.params or functype.results not in (b"", bytes((I32,)), bytes((EXTERNREF,))):
+        return general
+    params = [f"a{i}" for i in range(len(functype.params))]
+    kinds = {I32: "int", I64: "int", F32: "float", F64: "float"}
+    checks = (f"or {a}.__class__ is not {kinds[code]}" for a, code in zip(params, functype.params))
+    if EXTERNREF in functype.results:
+        result = """try: return objects[r] if r else NULL
+        except KeyError: return finish(space, r, ())"""
+    else:
+        result = "return r"
+    source = _QUICK.format(
+        params=", ".join([*params, "/"] if params else []),
+        args=", ".join(params),
+        tuple="".join(f"{a}, " for a in params),
+        given=", ".join(["address", *params]),
+        classes=" ".join(checks),
+        refused=_REFUSED,
+        result=result if functype.results else "",
+    )
+
+    def finish(space: Any, r: int, args: tuple[Any, ...]) -> Any:
+        space.depth = 1
+        try:
+            if r > 0 and r & _TRAPPED:
+                raise NativeTrap.of(r)
+            number = _signed(r)
+            if EXTERNREF in functype.results:  # before what is pending may release it
+                return space.objects[number] if number else NULL
+            return number if functype.results else None
+        except BaseException as error:
+            space.explain(error, shown, functype, args)
+            raise
+        finally:
+            space.depth = 0
+            space.leave()
+
+    def with_general(general: Callable[..., Any]) -> Callable[..., Any]:
+        return _bind(source, space, gate, entry, address, general, finish, NULL)
+
+    bound = with_general(general)
+    bound.__with_general__ = with_general  # type: ignore[attr-defined]
+    return bound
+
+
+def _bind(source: str, *values: Any) -> Callable[..., Any]:
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(_compile(source), names)
+    bound: Callable[..., Any] = names["bind"](*values)
+    return bound
+
+
+@functools.lru_cache(maxsize=1024)
+def _compile(source: str) -> Any:
+    return compile(source, "<hiwire_py native call>", "exec")
+
+
+def _signed(r: int) -> int:
+    if r <= 0x7FFFFFFF:
+        return r
+    r &= 0xFFFFFFFF
+    return r - (1 << 32) if r >> 31 else r
+
+
+def _late(r: int) -> int:
+    """What an entry returned that is no i32."""
+    if r & _PENDING:
+        return _signed(r)
+    if r & _REFUSED:
+        if r & 1:
+            raise WrongThreadError("the guest belongs to another thread, which has ended")
+        raise OverflowError("an integer does not fit i32")
+    raise NativeTrap.of(r)
 
 
 _HOST = """\

@@ -44,14 +44,20 @@ enum {
     HW_OTHER,
 };
 
-/* A function's result, i32 among them, that no i32 is: it trapped, and the low bits say why. */
+/* Results of entries that are no i32. The low bits say why the function trapped; or are its result, where there is
+ * something to do after the call; or say why it was not called. */
 #define HW_TRAPPED ((int64_t)1 << 40)
+#define HW_PENDING ((int64_t)1 << 41)
+#define HW_REFUSED ((int64_t)1 << 42)
+enum { HW_RANGE, HW_THREAD };
 
 typedef struct {
     jmp_buf *target;      /* of the innermost entry */
     uintptr_t stack_limit; /* guests stop when the stack pointer is below */
+    pthread_t self;
     int why;
     bool failed; /* the host function that has just returned raised */
+    bool called; /* the innermost entry has called a host function */
 } hw_thread;
 
 typedef struct {
@@ -71,6 +77,7 @@ static _Thread_local hw_thread hw_own_thread;
 enum { HW_MOST_RESERVED = 2 << 20 };
 
 static void hw_find_stack(hw_thread *thread) {
+    thread->self = pthread_self();
     uintptr_t here = (uintptr_t)__builtin_frame_address(0), low = 0;
     size_t size = 0;
 #if defined(__APPLE__)
@@ -180,8 +187,15 @@ static __attribute__((noreturn, cold)) void hw_trap(wasm_rt_trap_t trap, const c
 
 /* ---- the stack: what wasm2c means to be a counter of calls becomes a look at the stack pointer */
 
+/* What the instances of a store share. All run on one thread. */
 typedef struct {
-    uintptr_t *stack_limit; /* the store's: all its instances run on one thread */
+    uintptr_t stack_limit;
+    const uint32_t *watched; /* other than 1 when there is something to do after a call; or NULL */
+    pthread_t owner;
+} hw_store;
+
+typedef struct {
+    hw_store *store;
     void *unused;
 } hw_head; /* stands before each instance */
 
@@ -198,7 +212,7 @@ static inline __attribute__((always_inline)) uintptr_t hw_stack_pointer(void) {
 }
 
 #define wasm_rt_call_stack_depth \
-    ((unsigned){hw_stack_pointer() < *((hw_head *)(void *)instance)[-1].stack_limit})
+    ((unsigned){hw_stack_pointer() < ((hw_head *)(void *)instance)[-1].store->stack_limit})
 
 /* ---- memories: the whole range they may ever have is reserved, and made accessible as they grow */
 
@@ -347,24 +361,39 @@ typedef struct {
     void *with;
 } hw_slot;
 
-/* What runs between the two may trap; then the function returns `on_trap`, in which `why` says why. */
-#define HW_ENTER(head, on_trap)                            \
-    jmp_buf here;                                          \
-    hw_thread *thread = hw->thread();                      \
-    jmp_buf *outer = thread->target;                       \
-    *(head)->stack_limit = thread->stack_limit;            \
-    if (_setjmp(here)) {                                   \
-        int why = thread->why;                             \
-        thread->target = outer;                            \
-        return on_trap;                                    \
-    }                                                      \
+/* What runs between the two may trap; then the function returns HW_TRAPPED and why. */
+#define HW_ENTER(head)                              \
+    jmp_buf here;                                   \
+    hw_thread *thread = hw->thread();               \
+    jmp_buf *outer = thread->target;                \
+    hw_store *store = (head)->store;                \
+    if (thread->self != store->owner) {             \
+        return HW_REFUSED | HW_THREAD;              \
+    }                                               \
+    store->stack_limit = thread->stack_limit;       \
+    thread->called = false;                         \
+    if (_setjmp(here)) {                            \
+        thread->target = outer;                     \
+        return HW_TRAPPED | thread->why;            \
+    }                                               \
     thread->target = &here
 #define HW_LEAVE thread->target = outer
+
+/* Whether something waits for the end of the outermost call. */
+#define HW_IS_PENDING (thread->called || (store->watched && *store->watched != 1))
+#define HW_RESULT(result) (HW_IS_PENDING ? HW_PENDING | (int64_t)(uint32_t)(result) : (int64_t)(int32_t)(result))
+
+/* An i32 comes as a number of either sign. */
+#define HW_CHECK(argument)                                  \
+    if ((argument) < INT32_MIN || (argument) > UINT32_MAX) { \
+        return HW_REFUSED | HW_RANGE;                       \
+    }
 
 /* After a call of Python. */
 #define HW_HOST_FAILED                    \
     do {                                  \
         hw_thread *thread = hw->thread(); \
+        thread->called = true;            \
         if (thread->failed) {             \
             thread->failed = false;       \
             hw->trap(HW_HOST_RAISED);     \
@@ -373,6 +402,22 @@ typedef struct {
 
 static void hw_fail(void) {
     hw->thread()->failed = true;
+}
+
+static void *hw_new_store(void) {
+    hw_store *store = calloc(1, sizeof(hw_store));
+    if (store) {
+        store->owner = hw->thread()->self;
+    }
+    return store;
+}
+
+static void hw_free_store(void *store) {
+    free(store);
+}
+
+static void hw_watch(void *store, uintptr_t address) {
+    ((hw_store *)store)->watched = (const uint32_t *)address;
 }
 
 static void *hw_lend(void) {

@@ -13,6 +13,7 @@ __all__ = ["Dialect", "Source", "crosses", "host_name", "make_source"]
 
 _C = {I32: "u32", I64: "u64", F32: "f32", F64: "f64", FUNCREF: "wasm_rt_funcref_t"}
 _PUBLIC = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
+_GIVEN = {**_PUBLIC, I32: "int64_t"}  # either sign
 _LETTERS = {
     I32: "i",
     I64: "j",
@@ -24,6 +25,9 @@ _LETTERS = {
 _COMMON = """\
 typedef union { int32_t i; int64_t j; float f; double d; } hw_value;
 void hw_fail(void);
+void *hw_new_store(void);
+void hw_free_store(void *);
+void hw_watch(void *, uintptr_t);
 void *hw_lend(void);
 void hw_borrow(void *);
 uint64_t hw_memory_size(void *);
@@ -37,7 +41,7 @@ void hw_prepare(void);
 void *hw_new(void *);
 void hw_free(void *);
 void *hw_with(void *);
-int hw_instantiate(void *);
+int64_t hw_instantiate(void *);
 void hw_import(void *, int, void *, void *);
 void *hw_host(int);
 void *hw_export(void *, int);
@@ -65,10 +69,10 @@ static void hw_prepare(void) {{
     {prepare}
 }}
 
-static void *hw_new(void *stack_limit) {{
+static void *hw_new(void *store) {{
     hw_instance *instance = calloc(1, sizeof(hw_instance));
     if (instance) {{
-        instance->head.stack_limit = stack_limit;
+        instance->head.store = store;
     }}
     return instance;
 }}
@@ -82,9 +86,9 @@ static void hw_free(void *instance) {{
     free(instance);
 }}
 
-static int hw_instantiate(void *given) {{
+static int64_t hw_instantiate(void *given) {{
     hw_instance *instance = given;
-    HW_ENTER(&instance->head, why);
+    HW_ENTER(&instance->head);
     {instantiate}(&instance->module{pass_imports});
     HW_LEAVE;
     return HW_OK;
@@ -301,26 +305,24 @@ def _host(index: int, functype: FuncType) -> str:
 
 
 def _entry(dialect: Dialect, index: int, functype: FuncType) -> tuple[str, str]:
-    """How Python calls an export. An i32 comes back as an int64_t, which tells it from a trap."""
+    """How Python calls an export: what it returns is the result if that is an i32, or a code of native_runtime.h."""
     i32 = functype.results == bytes((I32,))
     out = bool(functype.results) and not i32
-    parameters = _parameters("void *given", functype, _PUBLIC) + (", hw_value *out" if out else "")
-    declaration = f"{'int64_t' if i32 else 'int'} enter_{index}({parameters})"
+    parameters = _parameters("void *given", functype, _GIVEN) + (", hw_value *out" if out else "")
+    declaration = f"int64_t enter_{index}({parameters})"
     call = f"{dialect.exported(index)}({_arguments('&instance->module', functype)});"
-    lines = [
-        "hw_instance *instance = given;",
-        f"HW_ENTER(&instance->head, {'HW_TRAPPED | why' if i32 else 'why'});",
-    ]
+    lines = ["hw_instance *instance = given;"]
+    lines += (f"HW_CHECK(a{i});" for i, code in enumerate(functype.params) if code == I32)
+    lines.append("HW_ENTER(&instance->head);")
     lines.append(f"{_result(functype)} result = {call}" if functype.results else call)
     lines.append("HW_LEAVE;")
     if i32:
-        lines.append("return (int32_t)result;")
-    elif len(functype.results) == 1:
-        letter = _LETTERS[functype.results[0]]
-        lines.append(f"out->{letter} = ({_PUBLIC[functype.results[0]]})result;")
+        lines.append("return HW_RESULT(result);")
+    elif not functype.results:
+        lines.append("return HW_RESULT(0);")
     else:
         for i, code in enumerate(functype.results):
-            lines.append(f"out[{i}].{_LETTERS[code]} = ({_PUBLIC[code]})result.{_LETTERS[code]}{i};")
-    if not i32:
+            value = f"result.{_LETTERS[code]}{i}" if len(functype.results) > 1 else "result"
+            lines.append(f"out[{i}].{_LETTERS[code]} = ({_PUBLIC[code]}){value};")
         lines.append("return HW_OK;")
     return declaration, "{\n" + "".join(f"    {line}\n" for line in lines) + "}\n"

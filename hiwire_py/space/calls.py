@@ -65,6 +65,7 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
         space = space_ref()
         if space is None:
             raise gone(name)
+        space.depth += 1  # calls from here are nested, also where the engine has not counted the one that led here
         try:
             {convert}
             result = space.functions[index]({args})
@@ -72,6 +73,8 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
         except BaseException as error:
             space.raised = error
             raise
+        finally:
+            space.depth -= 1
     return host
 """
 
@@ -160,6 +163,9 @@ def bind_export(
     names: dict[str, Any] = {"functype": functype}
     exec(_export_code(functype, space.style, space.engine.checks_integers), names)
     function: Callable[..., Any] = names["bind"](space, gate, raw, f"{name}()", keep, get_ident, check_value, NULL)
+    quick = getattr(raw, "__quick__", None)
+    if quick is not None:
+        function = quick(space, gate, function, functype, f"{name}()")
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The guest's export {name}{functype}."
     function.__keep__ = keep  # type: ignore[attr-defined]

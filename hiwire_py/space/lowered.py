@@ -89,6 +89,7 @@ class LoweredSpace(Space):
         state = self._raw["state"]() // 4
         self._reserve(_FIRST_RESERVE)
         self.status = self.words[state : state + 2]  # head of the zombie list; why the last trap happened
+        self.store.watch(self._base + state * 4)
 
     # ---- ids
 
