@@ -1,12 +1,12 @@
 """The native engine: modules that wasm2c turns into C, compiled and called through cffi's API mode.
 
-Its functions are C functions, so calls are the fastest there are; but a module must be compiled before it can run, once
-(`native_build`). Modules are lowered, as the C of a module has nowhere to keep Python objects.
+Its functions are C functions, so calls are the fastest there are; but a module must be compiled before it can
+run, once (`native_build`). Modules are lowered, as the C of a module has nowhere to keep Python objects.
 
-* A store's instances are used by one thread, and each is freed when nothing refers to it any more. One whose functions
-  other instances may hold in their tables lives as long as the store.
-* Host functions have numbers, by which C asks Python to call them. One that raises is done, and its exception put
-  aside, before the guest traps: no jump crosses a Python frame.
+* A store's instances are used by one thread, and each is freed when nothing refers to it any more. One whose
+  functions other instances may hold in their tables lives as long as the store.
+* Host functions have numbers, by which C asks Python to call them. One that raises is done, and its exception
+  put aside, before the guest traps: no jump crosses a Python frame.
 """
 
 from __future__ import annotations
@@ -277,8 +277,8 @@ def _same_layout(lib: Any, extern: Native, wanted: Import) -> None:
     ours, theirs = lib.hw_layout(), extern.instance.library.lib.hw_layout()
     if _ffi.string(ours) != _ffi.string(theirs):
         raise LinkError(
-            f"import {wanted} was compiled with another wasm2c, which lays memories and tables out differently:"
-            " compile both modules with the same one"
+            f"import {wanted} was compiled with another wasm2c, which lays memories and tables out"
+            " differently: compile both modules with the same one"
         )
 
 
@@ -290,5 +290,6 @@ def _check_size(lib: Any, extern: Native, wanted: Import, limits: Limits) -> Non
         size, maximum = lib.hw_table_size(extern.address), lib.hw_table_maximum(extern.address)
     if size < limits.minimum or (limits.maximum is not None and maximum > limits.maximum):
         raise LinkError(
-            f"import {wanted} must be a {kind} of {limits.minimum} to {limits.maximum}, but it is one of {size} to {maximum}"
+            f"import {wanted} must be a {kind} of {limits.minimum} to {limits.maximum}, but it is one of"
+            f" {size} to {maximum}"
         )

@@ -51,7 +51,8 @@ _lock = threading.Lock()
 def library_name(original: bytes, lowered: bytes) -> str:
     """The name of a module's library, which holds for its contents and this package's run time.
 
-    ``original`` is part of it because lowering makes some invalid modules valid: a library is there for valid ones only.
+    ``original`` is part of it because lowering makes some invalid modules valid: there are libraries of valid ones
+    only.
     """
     parts = (_digest(part) for part in (original, lowered))
     return "hw_" + hashlib.blake2b(_format() + b"".join(parts), digest_size=16).hexdigest()
@@ -210,7 +211,7 @@ def compile_source(source: Path, target: Path, tools: Tools, what: str) -> None:
 
 
 def load_library(path: Path) -> Any:
-    """The library's extension module, loaded once in a process. It lends its run time, or borrows that of the first."""
+    """The library's extension module, loaded once in a process. All share the run time of the first."""
     name = path.name.removesuffix(_SUFFIX).partition("-")[0]
     with _lock:
         module = _loaded.get(name)

@@ -84,10 +84,11 @@ def bind(space, gate, entry, address, general, finish, NULL):
 def bind_caller(instance: Any, slot: int, functype: FuncType) -> Callable[..., Any]:
     """A function that calls an export, and keeps its instance."""
     if not crosses(functype):
-        names = ", ".join(type_name(code) for code in functype.params + functype.results if code not in _LETTERS)
+        codes = functype.params + functype.results
+        names = ", ".join(type_name(code) for code in codes if code not in _LETTERS)
 
         def refuse(*args: Any) -> Any:
-            raise TypeError(f"the function has parameters or results of {names}, which cannot cross to Python")
+            raise TypeError(f"the function has values of type {names}, which cannot cross to Python")
 
         return refuse
     params = [f"a{i}" for i in range(len(functype.params))]
@@ -111,7 +112,13 @@ def bind_caller(instance: Any, slot: int, functype: FuncType) -> Callable[..., A
 
 
 def _bind_quick(
-    entry: Any, address: Any, space: Any, gate: Any, general: Callable[..., Any], functype: FuncType, shown: str
+    entry: Any,
+    address: Any,
+    space: Any,
+    gate: Any,
+    general: Callable[..., Any],
+    functype: FuncType,
+    shown: str,
 ) -> Callable[..., Any]:
     """A faster form of ``general``, the function that Python calls for an export of that type, if it can have one.
 

@@ -26,13 +26,13 @@ __all__ = [
 
 
 def compile_native(wasm: WasmSource, directory: str | os.PathLike[str] | None = None) -> Path:
-    """Compile a module for the engine native, so that a guest of it starts at once; nothing to do if that was done.
+    """Compile a module for the engine native, so that a guest of it starts at once. Idempotent.
 
     Args:
         wasm: the module's bytes, or the path of its file.
         directory: where to put the library, for machines without a compiler; there, name the directory in the
-            environment variable ``HIWIRE_NATIVE_PATH``. The library is for this version of Python and of this package.
-            None: into the cache.
+            environment variable ``HIWIRE_NATIVE_PATH``. The library is for this version of Python and of this
+            package. None: into the cache.
 
     Returns:
         The library's path.
@@ -84,8 +84,8 @@ def library_for(wasm: bytes, code: bytes, what: str) -> Path:
         return path
     if missing:
         raise ToolchainError(
-            f"{what} has not been compiled for the engine native, and that cannot be done here: {'; '.join(missing)};"
-            " or compile it on another machine with `hiwire compile -o DIRECTORY`, and set HIWIRE_NATIVE_PATH to that"
+            f"{what} has not been compiled for the engine native, and cannot be here: {'; '.join(missing)}; or compile"
+            " it on another machine with `hiwire compile -o DIRECTORY`, and set HIWIRE_NATIVE_PATH to that"
         )
     validate(wasm)  # lowering makes some invalid modules valid, so the lowered form is not enough
     return compile_library(wasm, code, what)
@@ -111,7 +111,7 @@ def why_unavailable() -> str:
     missing = missing_tools()
     if not missing:
         return ""
-    return f"it was not built when hiwire_py was installed, and modules cannot be compiled here: {'; '.join(missing)}"
+    return f"it was not built with hiwire_py, and modules cannot be compiled here: {'; '.join(missing)}"
 
 
 def version_here() -> str:

