@@ -1,4 +1,4 @@
-"""The engine native: linking without Python, memories that stay, stacks of threads, and what a cache may hold."""
+"""The engine native: linking without Python, memories that stay, stacks of threads, and the cache."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ import weakref
 from pathlib import Path
 
 import pytest
+from support import wat
 
 from hiwire_py import Guest, GuestTrap, Hiwire, ToolchainError, UnsupportedModuleError, engines
 from hiwire_py.engines import native_build, native_compile, native_tools
 from hiwire_py.engines.native_source import Dialect
-from support import wat
 
 _INFO = next(info for info in engines() if info.name == "native")
 pytestmark = pytest.mark.skipif(not _INFO.available, reason=f"native: {_INFO.reason}")
 
-TABLE = """(module (table (export "t") 2 8 funcref) (memory (export "m") 1 3) (global (export "g") (mut i32) (i32.const 7))
+TABLE = """(module (table (export "t") 2 8 funcref) (memory (export "m") 1 3)
+    (global (export "g") (mut i32) (i32.const 7))
     (type $f (func (result i32)))
     (func (export "call") (param i32) (result i32) (call_indirect (type $f) (local.get 0))))"""
-USER = """(module (import "a" "t" (table 2 8 funcref)) (import "a" "m" (memory 1 3)) (import "a" "g" (global $g (mut i32)))
+USER = """(module (import "a" "t" (table 2 8 funcref)) (import "a" "m" (memory 1 3))
+    (import "a" "g" (global $g (mut i32)))
     (import "a" "call" (func $call (param i32) (result i32)))
-    (func $ten (result i32) (global.set $g (i32.const 10)) (i32.store (i32.const 8) (i32.const 11)) (i32.const 10))
+    (func $ten (result i32) (global.set $g (i32.const 10))
+      (i32.store (i32.const 8) (i32.const 11)) (i32.const 10))
     (func $text (param i32))
     (elem (i32.const 0) $ten $text)
     (func (export "both") (result i32) (i32.add (call $call (i32.const 0)) (global.get $g)))
@@ -64,7 +67,7 @@ def test_functions_in_a_shared_table_outlive_their_guest() -> None:
 
 
 def test_instances_are_freed() -> None:
-    """A guest's instance in C goes with it; its address space too, of which 3,000 guests at once would need 12 TB."""
+    """A guest's instance in C goes with it; also its 4 GiB of address space."""
     module = wat(
         '(module (memory (export "memory") 1) (func (export "f") (result i32) (i32.load (i32.const 0))))'
     )
@@ -80,7 +83,7 @@ def test_instances_are_freed() -> None:
 
 @pytest.mark.parametrize("kilobytes", [256, 1024, 16384])
 def test_stacks_of_threads(kilobytes: int) -> None:
-    """Recursion ends at the end of the thread's own stack, however large that is, also below a host function."""
+    """Recursion ends at the end of the thread's own stack, also below a host function."""
     module = wat("""(module (import "env" "deeper" (func $deeper (param i32)))
         (func $r (export "recurse") (param i32) (result i32) (i32.add (i32.const 1) (call $r (local.get 0))))
         (func (export "down") (param i32) (call $deeper (local.get 0))))""")
@@ -112,7 +115,7 @@ def _deeper(guest: Guest, levels: int) -> None:
 
 
 def test_calls_that_leave_nothing_to_do() -> None:
-    """The short way of calls ends at: a closed guest, another thread, integers that do not fit, and forged handles."""
+    """The short way of calls ends at a closed guest, another thread, and arguments that do not fit."""
     guest = Guest(wat('(module (func (export "f") (param i32) (result i32) (local.get 0)))'), engine="native")
     f = guest.exports.f
     assert (f(5), f(-1), f(0xFFFFFFFF), f(True)) == (5, -1, -1, 1)
@@ -140,7 +143,7 @@ def test_calls_that_leave_nothing_to_do() -> None:
 
 
 def test_release_through_the_short_way() -> None:
-    """decref takes no externref and gives none; the object dies in it all the same, and a finalizer may call back."""
+    """decref takes no externref and gives none; the object dies in it, and its finalizer may call back."""
     table = Hiwire(engine="native")
     died = []
 
@@ -169,7 +172,7 @@ def test_no_signal_handlers() -> None:
 
 
 def test_compiled_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory of libraries serves a machine without tools; what is not there is named with all that is missing."""
+    """A directory of libraries serves a machine without tools; else all that is missing is named."""
     module = wat('(module (func (export "ahead") (result i32) (i32.const 42)))')
     path = native_compile.compile_native(module, tmp_path / "libraries")
     assert path.parent == tmp_path / "libraries"
@@ -177,7 +180,7 @@ def test_compiled_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(native_compile, "missing_tools", lambda: ["wasm2c is missing: get it"])
     assert native_compile.compile_native(module) == path
-    with pytest.raises(ToolchainError, match="wasm2c is missing: get it; or compile it on another machine"):
+    with pytest.raises(ToolchainError, match="wasm2c is missing: get it; or compile it elsewhere"):
         native_compile.compile_native(wat("(module (func (result i32) (i32.const 43)))"))
     monkeypatch.setattr(native_build, "INSTALLED", tmp_path)
     assert "wasm2c is missing: get it" in native_compile.why_unavailable()

@@ -21,7 +21,7 @@ __all__ = ["native_extensions"]
 
 
 def native_extensions(directory: Path) -> list[Any]:
-    """One setuptools Extension for each module, its C source in ``directory``; none where tools are missing."""
+    """One setuptools Extension for each module, its C source in ``directory``; none without tools."""
     from setuptools import Extension
 
     try:

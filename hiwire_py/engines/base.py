@@ -82,7 +82,7 @@ class Store(abc.ABC):
         raise NotImplementedError
 
     def watch(self, address: int) -> None:
-        """The 32-bit number at ``address`` is 1 when a call has left nothing to do. For engines that look there."""
+        """The 32-bit number at ``address`` is 1 when a call leaves nothing to do. For engines that look."""
         return None
 
     def collect(self) -> None:

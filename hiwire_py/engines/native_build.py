@@ -51,8 +51,8 @@ _lock = threading.Lock()
 def library_name(original: bytes, lowered: bytes) -> str:
     """The name of a module's library, which holds for its contents and this package's run time.
 
-    ``original`` is part of it because lowering makes some invalid modules valid: there are libraries of valid ones
-    only.
+    ``original`` is part of it because lowering makes some invalid modules valid: there are libraries
+    of valid ones only.
     """
     parts = (_digest(part) for part in (original, lowered))
     return "hw_" + hashlib.blake2b(_format() + b"".join(parts), digest_size=16).hexdigest()

@@ -60,8 +60,8 @@ def bind(entry, instance, address, late, new):
     return call
 """
 
-# For calls that make no externref, and whose result is an i32 or none: C has checked the thread and the arguments, and
-# says whether there is anything to do afterwards. Host functions count the depth themselves.
+# For calls that make no externref, and whose result is an i32 or none: C has checked thread and arguments,
+# and says whether there is anything to do afterwards. Host functions count the depth themselves.
 _QUICK = """\
 def bind(space, gate, entry, address, general, finish, NULL):
     objects, flight = space.objects, space.flight
@@ -120,7 +120,7 @@ def _bind_quick(
     functype: FuncType,
     shown: str,
 ) -> Callable[..., Any]:
-    """A faster form of ``general``, the function that Python calls for an export of that type, if it can have one.
+    """A faster form of ``general``, the function that Python calls for an export of that type, if it has one.
 
     ``general`` keeps the instance, and serves all calls that are out of the ordinary before they have begun.
     """

@@ -84,8 +84,8 @@ def library_for(wasm: bytes, code: bytes, what: str) -> Path:
         return path
     if missing:
         raise ToolchainError(
-            f"{what} has not been compiled for the engine native, and cannot be here: {'; '.join(missing)}; or compile"
-            " it on another machine with `hiwire compile -o DIRECTORY`, and set HIWIRE_NATIVE_PATH to that"
+            f"{what} is not compiled for the engine native yet, and cannot be here: {'; '.join(missing)};"
+            " or compile it elsewhere with `hiwire compile -o DIRECTORY`, and set HIWIRE_NATIVE_PATH to that"
         )
     validate(wasm)  # lowering makes some invalid modules valid, so the lowered form is not enough
     return compile_library(wasm, code, what)
@@ -122,5 +122,9 @@ def version_here() -> str:
 
 
 def _shipped_are_built() -> bool:
-    name = library_name(shipped("companion"), shipped("companion"))
+    try:
+        companion = shipped("companion")
+    except FileNotFoundError:  # a damaged installation, of which others have more to say
+        return False
+    name = library_name(companion, companion)
     return (find_installed(name) or find_cached(name, None)) is not None

@@ -1,7 +1,7 @@
 """Plain names: wasm2c makes C names of the names in a module, by rules that differ between its releases.
 
-So each module goes to wasm2c with its imports named ``h.i0``, ``h.i1``, ... and its exports ``x0``, ``x1``, ...,
-in their order, and without custom sections (that of names among them). Nothing else changes.
+So each module goes to wasm2c with its imports named ``h.i0``, ``h.i1``, ... and its exports ``x0``, ``x1``,
+..., in their order, and without custom sections (that of names among them). Nothing else changes.
 """
 
 from __future__ import annotations

@@ -305,7 +305,7 @@ def _host(index: int, functype: FuncType) -> str:
 
 
 def _entry(dialect: Dialect, index: int, functype: FuncType) -> tuple[str, str]:
-    """How Python calls an export: what it returns is the result if that is an i32, or a code of native_runtime.h."""
+    """How Python calls an export: it returns the result if that is an i32, or a code of native_runtime.h."""
     i32 = functype.results == bytes((I32,))
     out = bool(functype.results) and not i32
     parameters = _parameters("void *given", functype, _GIVEN) + (", hw_value *out" if out else "")

@@ -1,4 +1,4 @@
-"""The tools that turn a module into a library: wasm2c, a C compiler, cffi, Python's headers. Where they are."""
+"""The tools that make a library of a module: wasm2c, a C compiler, cffi, Python's headers. Where are they?"""
 
 from __future__ import annotations
 
