@@ -83,7 +83,7 @@ def _modules() -> Iterator[Finding]:
     """The modules of the package, compared with their SHA-256 sums."""
     folder = resources.files(__package__).joinpath("wasm")
     sums = folder.joinpath(_SUMS)
-    remedy = "install the package again, or run: hiwire build"
+    remedy = "install the package again; in a checkout: scripts/check_wasm.py --update"
     if not sums.is_file():
         yield Finding(_SUMS, False, f"missing, so no module can be checked; {remedy}")
         return

@@ -1,7 +1,8 @@
 """Every exception hiwire_py raises on its own account.
 
-One base class, so that one ``except`` clause catches them all; where Python has a builtin with the same meaning the
-class inherits it too, so that code which does not know hiwire_py still does the right thing with it.
+One base class, so that one ``except`` clause catches them all; where Python has a builtin with the same
+meaning the class inherits it too, so that code which does not know hiwire_py still does the right thing with
+it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class TableFullError(HiwireError, MemoryError):
 
 
 class GuestTrap(HiwireError, RuntimeError):
-    """The guest stopped at a WebAssembly trap. ``kind`` is its short name in the words of the specification."""
+    """The guest stopped at a WebAssembly trap. ``kind`` is its short name in the words of the
+    specification."""
 
     def __init__(self, message: str, kind: str = "trap") -> None:
         super().__init__(message)
@@ -70,8 +72,10 @@ class ClosedError(HiwireError, ValueError):
 
 
 class UnsupportedModuleError(HiwireError, ValueError):
-    """The bytes are no WebAssembly module that can run here: malformed, invalid, or with features not handled."""
+    """The bytes are no WebAssembly module that can run here: malformed, invalid, or with features not
+    handled."""
 
 
 class ToolchainError(HiwireError, RuntimeError):
-    """No toolchain can build what was asked, or the one taken failed; the message names the ways to get one."""
+    """No toolchain can build what was asked, or the one taken failed; the message names the ways to get
+    one."""

@@ -18,33 +18,34 @@ from .values import EXTERNREF, I32, FuncType, check_value
 
 __all__ = ["Exports", "Guest", "GuestGlobal", "GuestMemory", "GuestTable"]
 
-_PAGE = 65536
-
 
 class Guest:
     """An instance of a WebAssembly module whose functions take and give Python objects.
 
-    Externrefs are Python objects on this side; the null externref is ``hiwire_py.NULL``, and None is an ordinary object.
-    Integers come back signed, as WebAssembly's integers have no sign of their own; both forms are taken.
+    Externrefs are Python objects on this side; the null externref is ``hiwire_py.NULL``, and None is an
+    ordinary object. Integers come back signed, as WebAssembly's integers have no sign of their own; both
+    forms are taken.
 
-    A guest belongs to the thread that made it. It ends when it is closed or no longer used; then it lets go of all
-    objects it holds. An object may hold its own guest: Python's cycle collector sees through both.
+    A guest belongs to the thread that made it. It ends when it is closed or no longer used; then it lets go
+    of all objects it holds. An object may hold its own guest: Python's cycle collector sees through both.
 
     Args:
         wasm: the module's bytes, or the path of its file.
-        imports: module name -> name -> what to import: for a function a callable (its WebAssembly type is read from the
-            module), for a memory, table or global an export of another guest, for an immutable global also its value.
-            What the module does not import is not looked at. Functions, memories, tables and globals of another guest
-            are linked without passing through Python if that guest is in the same space: the first guest or table
+        imports: module name -> name -> what to import: for a function a callable (its WebAssembly type is
+            read from the module), for a memory, table or global an export of another guest, for an immutable
+            global also its value. What the module does not import is not looked at. Functions, memories,
+            tables and globals of another guest are linked without passing through Python if that guest is in
+                the same space: the first guest or table
             found in ``imports`` decides on the space.
-        engine: one of the names that `engines` lists. None: that of ``hiwire``, or of another guest among the imports,
-            or the default.
-        hiwire: a table to share. Its functions serve as imports ``hiwire_*`` of the modules ``env`` and ``hiwire``,
-            unless ``imports`` has others.
+        engine: one of the names that `engines` lists. None: that of ``hiwire``, or of another guest among the
+            imports, or the default.
+        hiwire: a table to share. Its functions serve as imports ``hiwire_*`` of the modules ``env`` and
+            ``hiwire``, unless ``imports`` has others.
 
     Raises:
         EngineUnavailableError: the engine is unknown or not installed.
-        UnsupportedModuleError: the module is malformed or invalid, uses what is not supported, or lacks imports.
+        UnsupportedModuleError: the module is malformed or invalid, uses what is not supported, or lacks
+            imports.
         GuestTrap: its start function trapped.
     """
 
@@ -62,7 +63,9 @@ class Guest:
         if shared is None:
             space = new_space(engine)
         elif engine is not None and get_engine(engine).name != shared.engine.name:
-            raise ValueError(f"the guest shares a space on {shared.engine.name}, so it cannot run on {engine}")
+            raise ValueError(
+                f"the guest shares a space on {shared.engine.name}, so it cannot run on {engine}"
+            )
         else:
             space = shared
         self._gate = Gate("guest")
@@ -100,14 +103,16 @@ class Guest:
     def collect(self) -> None:
         """Release objects that the guest does not hold any more.
 
-        This happens by itself whenever a call from outside has returned; there is nothing to call it for in between.
+        This happens by itself whenever a call from outside has returned; there is nothing to call it for in
+        between.
         """
         self._gate.check()
         if not self._instance.space.depth:
             self._instance.space.leave()
 
     def close(self) -> None:
-        """Let go of all objects: now, or when the running call returns. Later calls raise ClosedError. Idempotent."""
+        """Let go of all objects: now, or when the running call returns. Later calls raise ClosedError.
+        Idempotent."""
         if self._gate.owner is None:
             return
         self._gate.check()
@@ -234,12 +239,15 @@ class GuestMemory:
     def _locate(self, address: int, count: int) -> int:
         size = self.size
         if address < 0 or count < 0 or address + count > size:
-            raise IndexError(f"bytes {address} to {address + count} are not within the memory of {size} bytes")
+            raise IndexError(
+                f"bytes {address} to {address + count} are not within the memory of {size} bytes"
+            )
         return self._store.memory_address(self.__keep__.raw) + address
 
 
 class GuestTable:
-    """An exported table. Of a table of externrefs the elements can be read and set; others can be imported elsewhere."""
+    """An exported table. Of a table of externrefs the elements can be read and set; others can be imported
+    elsewhere."""
 
     def __init__(self, extern: Extern) -> None:
         self.__keep__ = extern
@@ -261,7 +269,9 @@ class GuestTable:
 
     def _call(self, name: str, *args: Any) -> Any:
         if not hasattr(self, "_do"):
-            raise HiwireError(f"the table {self.__keep__.name!r} holds functions; only tables of externrefs can be used here")
+            raise HiwireError(
+                f"the table {self.__keep__.name!r} holds functions; only those of externrefs can be used here"
+            )
         return self._do[name](*args)
 
     def __len__(self) -> int:
@@ -309,6 +319,12 @@ class GuestGlobal:
         extern = self.__keep__
         extern.owner.gate.check()
         if not extern.type.mutable or extern.type.type == EXTERNREF:
-            what = "is immutable" if not extern.type.mutable else "holds an externref, which only the guest can set"
+            what = (
+                "is immutable"
+                if not extern.type.mutable
+                else "holds an externref, which only the guest can set"
+            )
             raise TypeError(f"the global {extern.name!r} {what}")
-        extern.space.store.global_set(extern.raw, check_value(value, extern.type.type, f"the global {extern.name!r}"))
+        extern.space.store.global_set(
+            extern.raw, check_value(value, extern.type.type, f"the global {extern.name!r}")
+        )

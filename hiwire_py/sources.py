@@ -21,9 +21,11 @@ def shipped(name: str) -> bytes:
     Raises:
         FileNotFoundError: the package was built without it.
     """
-    file = resources.files(__package__).joinpath("wasm", f"hiwire-{name}.wasm")
+    file = resources.files(__package__).joinpath(f"wasm/hiwire-{name}.wasm")
     if not file.is_file():
-        raise FileNotFoundError(f"the package lacks hiwire-{name}.wasm; build it with: hiwire build")
+        raise FileNotFoundError(
+            f"the package lacks hiwire-{name}.wasm; rebuild it with: scripts/check_wasm.py --update"
+        )
     return file.read_bytes()
 
 

@@ -1,4 +1,5 @@
-"""WebAssembly value types as Python sees them: ``NULL``, function types, and the checks on what crosses the boundary."""
+"""WebAssembly value types as Python sees them: ``NULL``, function types, and the checks on what crosses the
+boundary."""
 
 from __future__ import annotations
 
@@ -83,9 +84,8 @@ def check_value(value: Any, code: int, what: str) -> Any:
         OverflowError: an integer does not fit.
     """
     if code in (I32, I64):
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
-            if not isinstance(value, bool):
-                raise TypeError(f"{what} must be an integer ({type_name(code)}), not {type(value).__name__}")
+        if not hasattr(value, "__index__"):
+            raise TypeError(f"{what} must be an integer ({type_name(code)}), not {type(value).__name__}")
         number = value.__index__()
         bits = 32 if code == I32 else 64
         if not -(1 << (bits - 1)) <= number < 1 << bits:

@@ -9,13 +9,14 @@ each one used, and runs a task in it.
     scripts/dev.py wasm [OPTION...]    `hiwire build`
     scripts/dev.py check-wasm          scripts/check_wasm.py
 
-HIWIRE_REQUIRE=wasmer,wasmtime makes `test` fail unless it ran on each engine named.
+HIWIRE_REQUIRE_ENGINES=wasmer,wasmtime makes `test` fail unless it ran on each engine named.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -39,6 +40,9 @@ for name in ("venv", "ensurepip"):
         lacks.append(name)
 print(*sys.version_info[:4], sys.implementation.name, ",".join(lacks) or "-")
 """
+
+
+SUMMARY = re.compile(r"\d (passed|failed|error|skipped|deselected).* in [\d.]+s|no tests ran in")
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ def test(found: Found, options: Sequence[str]) -> int:
     """Run pytest on each interpreter that stands for an engine; a table of what ran and what did not is the
     end."""
     first, last = choose(found), choose(found, newest=True)
-    needed = set(filter(None, os.environ.get("HIWIRE_REQUIRE", "").split(",")))
+    needed = set(filter(None, os.environ.get("HIWIRE_REQUIRE_ENGINES", "").split(",")))
     status = 0
     lines, ran = [], set()
     for python in dict.fromkeys((first, last)):
@@ -192,16 +196,19 @@ def test(found: Found, options: Sequence[str]) -> int:
     for reason in found.rejected:
         say(f"not used: {reason}")
     if needed - ran:
-        say(f"FAILED: HIWIRE_REQUIRE names engines that did not run: {', '.join(sorted(needed - ran))}")
+        say(
+            "FAILED: HIWIRE_REQUIRE_ENGINES names engines that did not run: "
+            f"{', '.join(sorted(needed - ran))}"
+        )
         return status or 1
     return status
 
 
 def pytest(python: Path, options: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
-    """Run pytest, showing what it writes; its status and its last line."""
+    """Run pytest, showing what it writes; its status and its summary."""
     color = ["--color=yes"] if sys.stdout.isatty() else []
     command = [str(python), "-m", "pytest", *color, *options]
-    last = "no summary"
+    summary = ""
     env = {**os.environ, **variables}
     with subprocess.Popen(
         command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, errors="replace"
@@ -210,8 +217,11 @@ def pytest(python: Path, options: Sequence[str], variables: Mapping[str, str]) -
         for line in process.stdout:
             sys.stdout.write(line)
             sys.stdout.flush()
-            last = line.strip() or last
-    return process.returncode, last
+            if SUMMARY.search(line):
+                summary = re.sub(r"\x1b\[[\d;]*m", "", line).strip(" =\n")
+    if not summary:
+        return 1, f"CRASHED with status {process.returncode}"
+    return process.returncode, summary
 
 
 def check(found: Found, *, rewrite: bool) -> int:

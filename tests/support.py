@@ -10,7 +10,7 @@ import wasmtime
 GUESTS = Path(__file__).with_name("guests")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def wat(text: str) -> bytes:
     """A module in the binary format."""
     return bytes(wasmtime.wat2wasm(text))

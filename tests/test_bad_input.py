@@ -1,10 +1,12 @@
-"""Whatever comes in: an exception of its own that says what and why, and all that was there before still works."""
+"""Whatever comes in: an exception of its own that says what and why, and all that was there before still
+works."""
 
 from __future__ import annotations
 
 import threading
 
 import pytest
+from support import Thing, guest_file, wat
 
 from hiwire_py import (
     NULL,
@@ -21,7 +23,6 @@ from hiwire_py import (
 )
 from hiwire_py.lowering import lower
 from hiwire_py.sources import shipped
-from support import Thing, guest_file, wat
 
 PUT_AND_TAKE = """(module (import "env" "see" (func $see (param externref)))
   (table $t 4 externref)
@@ -91,7 +92,12 @@ def test_dropped_in_another_thread(engine: str, variant: str) -> None:
     shared = Hiwire(variant, engine=engine)
     guests.append(Guest(wat(PUT_AND_TAKE), {"env": {"see": print}}, hiwire=shared))
     guests[1].exports.put(0, Thing())
-    assert in_thread(lambda: (box.clear(), guests.clear())) is None
+
+    def drop() -> None:
+        box.clear()
+        guests.clear()
+
+    assert in_thread(drop) is None
     assert shared.new("still here") == 3
 
 
@@ -160,7 +166,11 @@ def test_truncated_anywhere(engine: str) -> None:
 
 def test_invalid_code(engine: str) -> None:
     """Code that only becomes valid by lowering, an externref taken for an i32, is refused."""
-    add = bytearray(wat('(module (func (export "f") (param externref i32) (result i32) (i32.add (local.get 1) (local.get 1))))'))
+    add = bytearray(
+        wat(
+            '(module (func (export "f") (param externref i32) (result i32) (i32.add (local.get 1) (local.get 1))))'
+        )
+    )
     at = add.index(b"\x20\x01\x20\x01\x6a")
     add[at + 1] = 0
     with pytest.raises(UnsupportedModuleError, match="type mismatch"):
@@ -174,8 +184,14 @@ def test_invalid_code(engine: str) -> None:
         ('(func (export "f") (param externref v128))', "SIMD"),
         ('(memory i64 1) (func (export "f") (param externref))', "64-bit memory"),
         ('(memory 1 1 shared) (func (export "f") (param externref))', "shared"),
-        ('(memory 1) (memory 1) (func (export "f") (param externref) (drop (i32.load 1 (i32.const 0))))', "memories"),
-        ('(import "externref" "get" (func (param i32 i32) (result i32))) (func (export "f") (param externref))', "is reserved"),
+        (
+            '(memory 1) (memory 1) (func (export "f") (param externref) (drop (i32.load 1 (i32.const 0))))',
+            "memories",
+        ),
+        (
+            '(import "externref" "get" (func (param i32 i32) (result i32))) (func (export "f") (param externref))',
+            "is reserved",
+        ),
         ("(tag)", "exception tags"),
     ],
 )
@@ -196,7 +212,11 @@ def test_missing_imports(engine: str) -> None:
     with pytest.raises(UnsupportedModuleError) as caught:
         Guest(guest_file("everything"), {"env": {"make": print}}, engine=engine)
     message = str(caught.value)
-    assert "function env.see(externref, i32) -> ()" in message and "env.swap" in message and "env.make" not in message
+    assert (
+        "function env.see(externref, i32) -> ()" in message
+        and "env.swap" in message
+        and "env.make" not in message
+    )
     with pytest.raises(TypeError, match=r"import env\.see must be a callable, not int"):
         Guest(wat(PUT_AND_TAKE), {"env": {"see": 5}}, engine=engine)
     with pytest.raises(TypeError, match="must be a memory of another guest"):
@@ -205,7 +225,9 @@ def test_missing_imports(engine: str) -> None:
 
 def test_not_a_hiwire_module(engine: str) -> None:
     """A module without the table's functions."""
-    with pytest.raises(UnsupportedModuleError, match="no hiwire module: it does not export hiwire_new, hiwire_intern"):
+    with pytest.raises(
+        UnsupportedModuleError, match="no hiwire module: it does not export hiwire_new, hiwire_intern"
+    ):
         Hiwire(wat("(module)"), engine=engine)
     with pytest.raises(TypeError, match="bytes or as a path, not as int"):
         Guest(5)  # type: ignore[arg-type]
@@ -223,7 +245,7 @@ def test_recursion(engine: str, variant: str) -> None:
     """Infinite recursion in the guest, alone and through a host function; table and guest work on."""
     table = Hiwire(variant, engine=engine)
     ref = table.new("x")
-    guest = Guest(
+    guest: Guest = Guest(
         wat("""(module (import "env" "hiwire_get" (func $get (param i32) (result externref)))
         (import "env" "host" (func $host))
         (func $r (export "recurse") (param i32) (drop (call $get (local.get 0))) (call $r (local.get 0)))
@@ -235,8 +257,7 @@ def test_recursion(engine: str, variant: str) -> None:
     for _ in range(3):
         with pytest.raises(GuestTrap, match="call stack exhausted"):
             guest.exports.recurse(ref)
-        # Python's limit or the engine's, whichever comes first.
-        with pytest.raises((RecursionError, GuestTrap), match="recursion"):
+        with pytest.raises(RecursionError, match="40 calls from Python into guests are nested already"):
             guest.exports.through_host()
         assert guest.exports.get(ref) == "x" == table.get(ref)
     assert in_thread(lambda: None) is None
@@ -269,7 +290,8 @@ def test_deep_guest_that_calls_host_functions(engine: str) -> None:
 
 
 def test_forged_externrefs(engine: str) -> None:
-    """A guest cannot make an integer into an object: validation, types at links and at indirect calls stop it."""
+    """A guest cannot make an integer into an object: validation, types at links and at indirect calls stop
+    it."""
     table = Hiwire(engine=engine)
     with pytest.raises(UnsupportedModuleError, match=r"is a function of type \(i32\) -> \(i32\)"):
         Guest(wat('(module (import "env" "hiwire_new" (func (param i32) (result i32))))'), hiwire=table)
@@ -301,7 +323,9 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
 def test_unknown_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Named, with the ones there are."""
     for make in (lambda: Hiwire(engine="v8"), lambda: Guest(wat("(module)"), engine="v8")):
-        with pytest.raises(EngineUnavailableError, match="unknown engine 'v8'; the engines are: wasmer, wasmtime"):
+        with pytest.raises(
+            EngineUnavailableError, match="unknown engine 'v8'; the engines are: wasmer, wasmtime"
+        ):
             make()
     monkeypatch.setenv("HIWIRE_ENGINE", "v9")
     with pytest.raises(EngineUnavailableError, match="from the environment variable HIWIRE_ENGINE"):
@@ -318,7 +342,8 @@ def test_engine_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_module_that_lies_about_its_heap(engine: str) -> None:
-    """The host's realloc trusts nothing of the module: a heap base outside the memory only means no memory."""
+    """The host's realloc trusts nothing of the module: a heap base outside the memory only means no
+    memory."""
     data = shipped("extern_realloc")
     table = Hiwire(data, engine=engine)
     for end in (1 << 31, (1 << 32) - 16, 0xFFFFFFF0):

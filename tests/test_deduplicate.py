@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support import Thing
 
 from hiwire_py import Hiwire, HiwireError, deduplicate_functions
-from support import Thing
 
 
 def test_identity_is_not_equality(engine: str, variant: str) -> None:
@@ -107,7 +107,11 @@ def test_many_keys(engine: str) -> None:
 def test_functions_alone() -> None:
     """Plain functions over a map, for any engine's imports."""
     functions = deduplicate_functions("equality")
-    assert sorted(functions) == ["hiwire_deduplicate_delete", "hiwire_deduplicate_get", "hiwire_deduplicate_set"]
+    assert sorted(functions) == [
+        "hiwire_deduplicate_delete",
+        "hiwire_deduplicate_get",
+        "hiwire_deduplicate_set",
+    ]
     get, set_ = functions["hiwire_deduplicate_get"], functions["hiwire_deduplicate_set"]
     assert get("x") == 0
     set_("x", 7)

@@ -69,7 +69,7 @@ def test_wrong_counts_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(WordCounter, "all", off_by_one)
     assert count_words(texts).difference == "1 word differs, first 'be': counted 4, expected 3"
     monkeypatch.setattr(WordCounter, "all", lambda counter: {})
-    assert count_words(texts).difference.startswith("11 word differs, first '_y': counted 0, expected 1")
+    assert count_words(texts).difference.startswith("11 words differ, first '_y': counted 0, expected 1")
     monkeypatch.setattr(WordCounter, "all", right_all)
     monkeypatch.setattr(WordCounter, "top", lambda counter, n: right_top(counter, n)[::-1])
     result = count_words(texts, top=2)
@@ -115,7 +115,7 @@ def test_default_text(engine: str) -> None:
 
 def test_no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A Python without sources says what to do."""
-    monkeypatch.setattr(demo.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("hiwire_py.demo.sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(FileNotFoundError, match="name text files"):
         choose_sources(1)
 

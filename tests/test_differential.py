@@ -1,4 +1,5 @@
-"""The same random calls on every engine, lowered or not: what differs from true externref on wasmtime is a bug.
+"""The same random calls on every engine, lowered or not: what differs from true externref on wasmtime is a
+bug.
 
 ``HIWIRE_FUZZ_CALLS`` sets how many calls are made (2,000 by default), ``HIWIRE_FUZZ_SEED`` where they begin.
 """
@@ -10,11 +11,13 @@ import random
 from typing import Any
 
 import pytest
+from random_guests import random_guest
+from support import Thing, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
 from hiwire_py.lowering import Module
+from hiwire_py.space.lowered import LoweredSpace
 from hiwire_py.values import EXTERNREF, F32, F64
-from support import Thing, guest_file
 
 CALLS = int(os.environ.get("HIWIRE_FUZZ_CALLS", "2000"))
 SEED = int(os.environ.get("HIWIRE_FUZZ_SEED", "1"))
@@ -23,6 +26,10 @@ STEPS = 250  # calls of one guest
 EVERYTHING = guest_file("everything")
 MODULE = Module.parse(EVERYTHING)
 TYPES = {name: MODULE.function_type(index) for name, index in MODULE.exported(0).items()}
+
+
+class Enough(Exception):
+    """A random guest has asked for more objects than a test needs."""
 
 
 class Side:
@@ -85,11 +92,18 @@ def _arguments(name: str, r: random.Random, pool: list[Any]) -> list[Any]:
     return args
 
 
+@pytest.mark.parametrize("patience", [1024, 0])
 @pytest.mark.parametrize("seed", range(SEED, SEED + max(1, CALLS // STEPS)))
-def test_same_as_true_externref(engine: str, seed: int) -> None:
-    """Results, logs, traps and what is alive afterwards agree with wasmtime's own externrefs."""
+def test_same_as_true_externref(
+    engine: str, seed: int, patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results, logs, traps and what is alive afterwards agree with wasmtime's own externrefs.
+
+    With no patience, each host function releases all that seems to be unused.
+    """
     if engine == "wasmtime":
         pytest.skip("wasmtime's true externrefs are what the others are compared with")
+    monkeypatch.setattr(LoweredSpace, "patience", patience)
     sides = [Side("wasmtime"), Side(engine)]
     r = random.Random(seed)
     pool: list[Any] = [NULL, None, *(Thing(i) for i in range(6))]
@@ -119,3 +133,46 @@ def test_every_export_was_tried() -> None:
             _arguments(name, r, [NULL])
             called.add(name)
     assert called == set(TYPES)
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + max(1, CALLS // 100)))
+def test_random_guests(engine: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions made at random, that keep externrefs in locals and operands over calls, loops and
+    branches."""
+    if engine == "wasmtime":
+        pytest.skip("wasmtime's true externrefs are what the others are compared with")
+    monkeypatch.setattr(LoweredSpace, "patience", 0)
+    text = random_guest(seed)
+    outcomes = []
+    for name in ("wasmtime", engine):
+        log: list[str] = []
+        count = 0
+
+        def make(number: int, log: list[str] = log) -> object:
+            nonlocal count
+            count += 1
+            if count > 300:
+                raise Enough
+            return NULL if number % 7 == 3 else Thing(f"{count}.{number}")
+
+        def see(thing: object, number: int, log: list[str] = log) -> None:
+            log.append(f"{thing!r} {number}")
+
+        def both(one: object, other: object, log: list[str] = log) -> object:
+            log.append(f"{one!r} {other!r}")
+            return other
+
+        guest = Guest(wat(text), {"env": {"make": make, "see": see, "both": both}}, engine=name)
+        for function in ("f0", "f1", "f2"):
+            for number in (0, 1, 5):
+                count = 0
+                try:
+                    log.append(repr(guest.exports[function](Thing("argument"), number)))
+                except (GuestTrap, Enough) as e:
+                    log.append(type(e).__name__ + getattr(e, "kind", ""))
+                log.append(repr([guest.exports.stored(i) for i in range(4)]))
+        outcomes.append(log)
+        if name != "wasmtime":
+            space = guest._instance.space
+            assert space.status[3] == space.status[4], "frames are left behind"
+    assert outcomes[0] == outcomes[1], f"seed {seed}:\n{text}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from support import Thing, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, Hiwire, UnsupportedModuleError
-from support import Thing, guest_file, wat
 
 NUMBERS = """(module
   (func (export "i32") (param i32) (result i32) local.get 0)
@@ -51,7 +51,9 @@ def test_numbers(engine: str) -> None:
         ("f32", None, TypeError, "must be a number"),
     ],
 )
-def test_values_of_the_wrong_kind(engine: str, name: str, value: object, error: type[Exception], words: str) -> None:
+def test_values_of_the_wrong_kind(
+    engine: str, name: str, value: object, error: type[Exception], words: str
+) -> None:
     """Each is an exception that names argument, type and value; the guest works on."""
     e = Guest(wat(NUMBERS), engine=engine).exports
     with pytest.raises(error, match=words):
@@ -84,8 +86,14 @@ def test_null_and_none(engine: str) -> None:
     seen = []
     guest = Guest(
         guest_file("everything"),
-        {"env": {"make": lambda n: None, "see": lambda x, n: seen.append(x), "swap": lambda a, b: (b, a),
-                 "again": lambda x, n: x}},
+        {
+            "env": {
+                "make": lambda n: None,
+                "see": lambda x, n: seen.append(x),
+                "swap": lambda a, b: (b, a),
+                "again": lambda x, n: x,
+            }
+        },
         engine=engine,
     )
     e = guest.exports
@@ -146,7 +154,14 @@ def test_host_exceptions_come_out_as_themselves(engine: str) -> None:
         {"env": {"fail": fail}},
         engine=engine,
     )
-    for error in (ValueError("x"), RuntimeError("unreachable"), KeyError(5), Stop("now"), KeyboardInterrupt(), GuestTrap("t")):
+    for error in (
+        ValueError("x"),
+        RuntimeError("unreachable"),
+        KeyError(5),
+        Stop("now"),
+        KeyboardInterrupt(),
+        GuestTrap("t"),
+    ):
         with pytest.raises(type(error)) as caught:
             guest.exports.go()
         assert caught.value is error
@@ -291,7 +306,10 @@ def test_imports_of_the_wrong_type(engine: str) -> None:
     """What does not fit is refused by its original type, before and after lowering."""
     exporter = Guest(wat(EXPORTER), engine=engine)
     for text, words in [
-        ('(import "a" "put" (func (param i32 i32)))', r"of type \(i32, i32\) -> \(\), but 'put' is of type \(i32, externref\)"),
+        (
+            '(import "a" "put" (func (param i32 i32)))',
+            r"of type \(i32, i32\) -> \(\), but 'put' is of type \(i32, externref\)",
+        ),
         ('(import "a" "g" (global externref))', "of type externref, but 'g' is of type mutable externref"),
         ('(import "a" "g" (global (mut i32)))', "of type mutable i32"),
         ('(import "a" "t" (table 1 funcref))', "of type table of funcref"),
@@ -305,8 +323,10 @@ def test_functions_of_another_space(engine: str) -> None:
     """A function of a guest elsewhere works too, through Python."""
     first, second = Guest(wat(EXPORTER), engine=engine), Guest(wat(EXPORTER), engine=engine)
     third = Guest(
-        wat('(module (import "a" "put" (func $p (param i32 externref))) (import "b" "take" (func $t (param i32) (result externref)))'
-            '(func (export "go") (param i32) (call $p (local.get 0) (call $t (local.get 0)))))'),
+        wat(
+            '(module (import "a" "put" (func $p (param i32 externref))) (import "b" "take" (func $t (param i32) (result externref)))'
+            '(func (export "go") (param i32) (call $p (local.get 0) (call $t (local.get 0)))))'
+        ),
         {"a": {"put": first.exports.put}, "b": {"take": second.exports.take}},
     )
     thing = Thing()
@@ -314,8 +334,10 @@ def test_functions_of_another_space(engine: str) -> None:
     third.exports.go(1)
     assert first.exports.take(1) is thing
     with pytest.raises(TypeError, match="must be a memory of the same space"):
-        Guest(wat('(module (import "a" "put" (func (param i32 externref))) (import "b" "m" (memory 1)))'),
-              {"a": {"put": first.exports.put}, "b": {"m": second.exports.m}})
+        Guest(
+            wat('(module (import "a" "put" (func (param i32 externref))) (import "b" "m" (memory 1)))'),
+            {"a": {"put": first.exports.put}, "b": {"m": second.exports.m}},
+        )
 
 
 def test_global_imports(engine: str) -> None:
@@ -345,7 +367,8 @@ HANDLES = """(module
 
 
 def test_guest_shares_a_table(engine: str, variant: str) -> None:
-    """Handles made in the guest are good in Python, and the other way round; invalid ones raise out of the guest."""
+    """Handles made in the guest are good in Python, and the other way round; invalid ones raise out of the
+    guest."""
     table = Hiwire(variant, engine=engine)
     for guest in (
         Guest(wat(HANDLES), hiwire=table),

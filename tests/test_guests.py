@@ -37,7 +37,8 @@ class Words:
 
     def count(self, words: Iterable[Any]) -> int:
         self.source = iter(words)
-        return self.exports.count_file()
+        number: int = self.exports.count_file()
+        return number
 
     def all(self) -> dict[Any, int]:
         self.reported = []

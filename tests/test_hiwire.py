@@ -7,12 +7,18 @@ import weakref
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from support import Thing
 
 from hiwire_py import NULL, ForgedRefError, Hiwire, HiwireError, NullRefError, StaleRefError, TableFullError
 from hiwire_py.errors import RefError
 from hiwire_py.sources import shipped
-from support import Thing
 
 
 @pytest.fixture
@@ -21,7 +27,8 @@ def table(engine: str, variant: str) -> Hiwire:
 
 
 def test_first_handle_and_bits(table: Hiwire) -> None:
-    """The layout of the ABI: the first handle is 3, a slot's second life has the next version, immortals are even."""
+    """The layout of the ABI: the first handle is 3, a slot's second life has the next version, immortals are
+    even."""
     first = table.new("a")
     assert first == 3
     table.decref(first)
@@ -31,7 +38,8 @@ def test_first_handle_and_bits(table: Hiwire) -> None:
 
 def test_get_gives_the_object_itself(table: Hiwire) -> None:
     """Not a copy, and not what is equal: the identical object, None among them."""
-    for obj in ([], "text", None, NULL, 0, False, table):
+    objects: list[object] = [[], "text", None, NULL, 0, False, table]
+    for obj in objects:
         ref = table.new(obj)
         assert table.get(ref) is obj
         assert table.pop(ref) is obj
@@ -142,7 +150,7 @@ def test_full_static_table(engine: str) -> None:
 def test_memory_limit(engine: str) -> None:
     """Over the limit: TableFullError that says so, and nothing is lost."""
     table = Hiwire("extern_realloc", engine=engine, memory_limit=96 * 1024)
-    refs = []
+    refs: list[int] = []
     with pytest.raises(MemoryError, match="memory_limit is 98304"):
         while True:
             refs.append(table.new(len(refs)))
@@ -186,7 +194,8 @@ def test_on_invalid(engine: str, variant: str) -> None:
 
 
 def test_variant_from_bytes_and_path(engine: str, tmp_path: object) -> None:
-    """A module built elsewhere is given as bytes or as a path; a misspelt variant is an error that lists them."""
+    """A module built elsewhere is given as bytes or as a path; a misspelt variant is an error that lists
+    them."""
     data = shipped("static_pages")
     path = tmp_path / "mine.wasm"  # type: ignore[operator]
     path.write_bytes(data)
@@ -197,9 +206,12 @@ def test_variant_from_bytes_and_path(engine: str, tmp_path: object) -> None:
 
 
 def test_overflow_pins_the_handle(engine: str) -> None:
-    """The reference that fills the count of 24 bits says that the handle is pinned, and nothing undoes that."""
+    """The reference that fills the count of 24 bits says that the handle is pinned, and nothing undoes
+    that."""
     if engine != "wasmer":
-        pytest.skip(f"{engine}: sixteen million calls from Python take minutes there; tests/c does this inside the guest")
+        pytest.skip(
+            f"{engine}: sixteen million calls from Python take minutes there; tests/c does this inside the guest"
+        )
     table = Hiwire(engine=engine)
     ref = table.new("x")
     raw = table.exports["hiwire_incref"].__keep__.raw  # type: ignore[attr-defined]

@@ -1,4 +1,5 @@
-"""When objects die: at the last release, or when the outermost call returns; whatever any garbage collector does."""
+"""When objects die: at the last release, or when the outermost call returns; whatever any garbage collector
+does."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ import sys
 import weakref
 
 import pytest
+from support import Thing, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, Hiwire
-from support import Thing, guest_file, wat
 
 pytestmark = pytest.mark.usefixtures("no_gc")
 
@@ -134,7 +135,8 @@ def test_nested_calls_keep_what_outer_frames_hold(engine: str) -> None:
 
 
 def test_objects_of_nested_calls_do_not_pile_up(engine: str) -> None:
-    """What calls from a host function leave behind is released when they return, not at the end of the outer call."""
+    """What calls from a host function leave behind is released when they return, not at the end of the outer
+    call."""
     alive = 0
     peak = 0
 
@@ -156,6 +158,21 @@ def test_objects_of_nested_calls_do_not_pile_up(engine: str) -> None:
     guest = Guest(EVERYTHING, {"env": {**HOST, "again": again}}, engine=engine)
     guest.exports.nested(NULL, 1)
     assert alive == 0 and peak < 2500
+
+
+def test_released_in_a_nested_call_of_another_kind(engine: str) -> None:
+    """The outer call is of a guest without externrefs, which knows nothing of what dies in the inner one."""
+    table = Hiwire(engine=engine)
+    ref = table.new(Thing())
+    watch = weakref.ref(table.get(ref))
+    guest = Guest(
+        wat('(module (import "env" "f" (func $f)) (func (export "go") call $f))'),
+        {"env": {"f": lambda: table.decref(ref)}},
+        hiwire=table,
+    )
+    assert watch() is not None
+    guest.exports.go()
+    assert watch() is None
 
 
 def test_finalizer_that_calls_the_guest(engine: str, variant: str) -> None:
@@ -229,7 +246,9 @@ def test_guest_of_a_shared_table_lets_go(engine: str) -> None:
 def test_dropped_guest_of_a_shared_table_lets_go(engine: str) -> None:
     """The same without `close`."""
     if engine == "wasmtime":
-        pytest.skip("wasmtime: instances live as long as their store, which the table owns; see docs/limits.md")
+        pytest.skip(
+            "wasmtime: instances live as long as their store, which the table owns; see docs/limits.md"
+        )
     table = Hiwire(engine=engine)
     guest = Guest(EVERYTHING, {"env": HOST}, hiwire=table)
     in_table, in_global = Thing(), Thing()
@@ -263,21 +282,28 @@ def test_object_that_holds_its_own_table(engine: str, variant: str) -> None:
     gc.collect()
     assert watch() is None
 
-    box: list[Guest] = []
-    guest = Guest(EVERYTHING, {"env": {**HOST, "make": lambda number: box[0] if box else NULL}}, engine=engine)
-    box.append(guest)
-    watch_guest = weakref.ref(guest)
-    del guest, box
+    def make_guest() -> weakref.ref[Guest]:
+        made: list[Guest] = []
+        host = {**HOST, "make": lambda number: made[0] if made else NULL}
+        made.append(Guest(EVERYTHING, {"env": host}, engine=engine))
+        return weakref.ref(made[0])
+
+    watch_guest = make_guest()
     gc.collect()
     assert watch_guest() is None
 
 
 def test_exports_keep_their_guest_alive(engine: str) -> None:
-    """A function taken out of a guest works when nothing else refers to the guest; so do its linked imports."""
-    first = Guest(wat('(module (global (export "g") i32 (i32.const 42)) (memory (export "m") 1))'), engine=engine)
+    """A function taken out of a guest works when nothing else refers to the guest; so do its linked
+    imports."""
+    first = Guest(
+        wat('(module (global (export "g") i32 (i32.const 42)) (memory (export "m") 1))'), engine=engine
+    )
     second = Guest(
-        wat('(module (import "a" "g" (global i32)) (import "a" "m" (memory 1))'
-            ' (func (export "get") (result i32) (i32.add (global.get 0) (i32.load (i32.const 0)))))'),
+        wat(
+            '(module (import "a" "g" (global i32)) (import "a" "m" (memory 1))'
+            ' (func (export "get") (result i32) (i32.add (global.get 0) (i32.load (i32.const 0)))))'
+        ),
         {"a": {"g": first.exports.g, "m": first.exports.m}},
     )
     first.memory.write(0, b"\1\0\0\0")
@@ -316,7 +342,11 @@ def test_many_guests_do_not_pile_up(engine: str) -> None:
     path = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
     environment = {**os.environ, "PYTHONPATH": path}
     run = subprocess.run(
-        [sys.executable, "-c", _MANY, engine, count], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-c", _MANY, engine, count],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     assert int(run.stdout) < 16 << 20

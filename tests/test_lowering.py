@@ -9,6 +9,7 @@ import time
 
 import pytest
 import wasmtime
+from support import guest_file, wat
 
 from hiwire_py import UnsupportedModuleError, lower, needs_lowering
 from hiwire_py.lowering import Module
@@ -16,7 +17,6 @@ from hiwire_py.lowering.binary import Reader
 from hiwire_py.lowering.indirect import spell_out
 from hiwire_py.sources import VARIANTS, shipped
 from hiwire_py.values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
-from support import guest_file, wat
 
 SEED = int(os.environ.get("HIWIRE_FUZZ_SEED", "1"))
 MUTATIONS = int(os.environ.get("HIWIRE_FUZZ_CALLS", "2000"))
@@ -72,10 +72,12 @@ def test_needs_lowering() -> None:
         ('(import "a" "g" (global externref))', True),
         ('(global (export "g") externref (ref.null extern))', True),
         ("(func (param externref))", True),
+        ("(func (param funcref))", True),
     ]:
         module = wat(f"(module {text})")
         assert needs_lowering(module) is needed
         assert (lower(module) != module) is needed
+        assert lower(lower(module)) == lower(module)
 
 
 def test_names_move_along() -> None:
@@ -105,7 +107,11 @@ def test_ref_is_null_in_the_wrong_place_for_guessing() -> None:
 
 def test_long_forms_of_integers() -> None:
     """Integers may be padded in the binary format: alignments and indexes of memories among them."""
-    module = bytearray(wat('(module (memory 1) (func (export "f") (param externref) (result i32) (i32.load align=4 (i32.const 0))))'))
+    module = bytearray(
+        wat(
+            '(module (memory 1) (func (export "f") (param externref) (result i32) (i32.load align=4 (i32.const 0))))'
+        )
+    )
     at = module.index(b"\x28\x02\x00\x0b")
     module[at : at + 4] = b"\x28\x82\x00\x00\x0b"
     size = module.index(b"\x0a", at - 12)  # the code section: one byte longer, and so is the body
@@ -132,14 +138,17 @@ def test_types_of_indirect_calls_stay_different() -> None:
 
 
 def test_mutated_modules() -> None:
-    """Random damage: lowering gives a module or UnsupportedModuleError, quickly; what was valid stays valid."""
+    """Random damage: lowering gives a module or UnsupportedModuleError, quickly; what was valid stays
+    valid."""
     r = random.Random(SEED)
     base = [guest_file("everything"), *(shipped(v) for v in VARIANTS)]
     outcomes = {"lowered": 0, "refused": 0}
     for n in range(MUTATIONS):
         damaged = bytearray(r.choice(base))
         for _ in range(r.choice((1, 1, 2, 5))):
-            damaged[r.randrange(8, len(damaged))] = r.choice((0, 0x6F, 0x70, 0x7F, 0xD1, 0xFC, r.randrange(256)))
+            damaged[r.randrange(8, len(damaged))] = r.choice(
+                (0, 0x6F, 0x70, 0x7F, 0xD1, 0xFC, r.randrange(256))
+            )
         wasm = bytes(damaged)
         start = time.perf_counter()
         try:
@@ -184,6 +193,11 @@ def test_object_files_and_shared_libraries() -> None:
     """Modules that are not linked are refused with what to do."""
     for name, words in ((b"linking", "link it with wasm-ld"), (b"dylink.0", "shared library")):
         section = bytes((len(name),)) + name + b"\2"
-        module = b"\0asm\1\0\0\0" + bytes((0, len(section))) + section + wat("(module (func (param externref)))")[8:]
+        module = (
+            b"\0asm\1\0\0\0"
+            + bytes((0, len(section)))
+            + section
+            + wat("(module (func (param externref)))")[8:]
+        )
         with pytest.raises(UnsupportedModuleError, match=words):
             lower(module)

@@ -122,9 +122,9 @@ def test_calls_that_leave_nothing_to_do() -> None:
     for wrong in (1 << 32, -(1 << 31) - 1, 1 << 70):
         with pytest.raises(OverflowError, match=r"argument 1 of f\(\) must fit i32"):
             f(wrong)
-    for wrong in ("1", 1.0, None):
+    for no_int in ("1", 1.0, None):
         with pytest.raises(TypeError, match=r"argument 1 of f\(\) must be an integer"):
-            f(wrong)
+            f(no_int)
     errors: list[BaseException] = []
 
     def run() -> None:

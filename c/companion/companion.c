@@ -1,17 +1,19 @@
 /* The companion: where the externref tables of lowered modules live.
  *
- * A lowered module holds 32-bit ids in place of externrefs, and its tables are here, in the memory of an instance of
- * its own, where a stray write of the guest cannot reach them. For each id this module counts the table slots and
- * globals that hold it. The host (hiwire_py/space.py) keeps id -> object, and asks for the ids whose count fell to 0.
+ * A lowered module holds 32-bit ids in place of externrefs, and its tables are here, in the memory of an
+ * instance of its own, where a stray write of the guest cannot reach them. For each id this module counts the
+ * table slots and globals that hold it. The host (hiwire_py/space.py) keeps id -> object, and asks for the
+ * ids whose count fell to 0.
  *
  *     id      [generation 6][index 26]   0 is the null reference; index 0 is never given out
  *     record  id  holders  link  unused  one for each index; id is 0 while no object has that index
  *
- * `link` chains the records whose count fell to 0 ("zombies"), most recent first: next index * 2 + 1, so that 0 says
- * "not in the list" and 1 ends it. A zombie may have been stored again by the time the host reads the list.
+ * `link` chains the records whose count fell to 0 ("zombies"), most recent first: next index * 2 + 1, so that
+ * 0 says "not in the list" and 1 ends it. A zombie may have been stored again by the time the host reads the
+ * list.
  *
- * Handles of tables reach this code from lowered instructions only, never from values that a guest computes; indexes,
- * lengths and ids do come from the guest, and each is checked.
+ * Handles of tables reach this code from lowered instructions only, never from values that a guest computes;
+ * indexes, lengths and ids do come from the guest, and each is checked.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,9 +21,9 @@
 
 #define EXPORT(name) __attribute__((export_name(name)))
 
-enum { INDEX_BITS = 26, PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28 };
+enum { INDEX_BITS = 26, PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28, FRAME_BYTES = 1 << 20 };
 
-enum Fault { FAULT_NONE, FAULT_BOUNDS, FAULT_FORGED };
+enum Fault { FAULT_NONE, FAULT_BOUNDS, FAULT_FORGED, FAULT_FRAMES };
 
 typedef struct {
     uint32_t id, holders, link, unused;
@@ -34,11 +36,17 @@ typedef struct {
 
 _Static_assert(sizeof(Record) == 16, "the host reads records as four words");
 
-/* What the host reads and writes directly: the head of the zombie list, and why the last trap happened. */
+/* Frames of the functions that run: the ids they hold in locals and operands (hiwire_py/lowering/frames.py).
+ */
+static uint32_t frames[FRAME_BYTES / 4];
+
+/* What the host reads and writes directly: the zombie list and its length, why the last trap happened, and
+ * where the frames begin and end. */
 static struct {
-    uint32_t zombies;
+    uint32_t zombies, zombie_count;
     uint32_t fault;
-} state = {.zombies = 1};
+    uint32_t *frames, *frames_end;
+} state = {.zombies = 1, .frames = frames, .frames_end = frames};
 
 static Record *records;
 static uint32_t record_count;
@@ -49,7 +57,8 @@ extern unsigned char __heap_base;
 static uint64_t heap_end;
 static void *spare[33];
 
-static unsigned block_class(uint64_t bytes) {
+static unsigned block_class(uint64_t bytes)
+{
     unsigned k = SMALLEST_BLOCK;
     while (((uint64_t)1 << k) < bytes) {
         k++;
@@ -57,7 +66,8 @@ static unsigned block_class(uint64_t bytes) {
     return k;
 }
 
-static void *allocate(uint64_t bytes) {
+static void *allocate(uint64_t bytes)
+{
     unsigned k = block_class(bytes);
     if (k > 31) {
         return NULL;
@@ -80,7 +90,8 @@ static void *allocate(uint64_t bytes) {
     return (void *)(uintptr_t)start;
 }
 
-static void release_block(void *block, uint64_t bytes) {
+static void release_block(void *block, uint64_t bytes)
+{
     if (block) {
         unsigned k = block_class(bytes);
         *(void **)block = spare[k];
@@ -88,8 +99,10 @@ static void release_block(void *block, uint64_t bytes) {
     }
 }
 
-/* A copy of `used` bytes in a block of `bytes`, the rest zero; the old block of `before` bytes is given back. */
-static void *regrow(void *old, uint64_t before, uint64_t used, uint64_t bytes) {
+/* A copy of `used` bytes in a block of `bytes`, the rest zero; the old block of `before` bytes is given back.
+ */
+static void *regrow(void *old, uint64_t before, uint64_t used, uint64_t bytes)
+{
     unsigned char *block = allocate(bytes);
     if (!block) {
         return NULL;
@@ -102,39 +115,46 @@ static void *regrow(void *old, uint64_t before, uint64_t used, uint64_t bytes) {
 
 /* ---- counts */
 
-static _Noreturn void fault(enum Fault why) {
+static _Noreturn void fault(enum Fault why)
+{
     state.fault = why;
     __builtin_trap();
 }
 
-static inline Record *record_of(uint32_t id) {
+static inline Record *record_of(uint32_t id)
+{
     return &records[id & ((1u << INDEX_BITS) - 1)];
 }
 
 /* Record 0 stands for null: its id is 0, and its count starts so high that it never reaches 0. */
-static inline void hold(uint32_t id, uint32_t times) {
+static inline void hold(uint32_t id, uint32_t times)
+{
     if ((id & ((1u << INDEX_BITS) - 1)) >= record_count || record_of(id)->id != id) {
         fault(FAULT_FORGED);
     }
     record_of(id)->holders += times;
 }
 
-static inline void let_go(uint32_t id) {
+static inline void let_go(uint32_t id)
+{
     Record *record = record_of(id);
     if (--record->holders == 0 && record->link == 0) {
         record->link = state.zombies;
         state.zombies = (id & ((1u << INDEX_BITS) - 1)) * 2 + 1;
+        state.zombie_count++;
     }
 }
 
-static inline void put(uint32_t *slot, uint32_t id) {
+static inline void put(uint32_t *slot, uint32_t id)
+{
     uint32_t old = *slot;
     hold(id, 1);
     *slot = id;
     let_go(old);
 }
 
-static inline uint32_t *range(Table *table, uint32_t start, uint32_t count) {
+static inline uint32_t *range(Table *table, uint32_t start, uint32_t count)
+{
     if ((uint64_t)start + count > table->size) {
         fault(FAULT_BOUNDS);
     }
@@ -143,12 +163,14 @@ static inline uint32_t *range(Table *table, uint32_t start, uint32_t count) {
 
 /* ---- for the host */
 
-EXPORT("state") void *companion_state(void) {
+EXPORT("state") void *companion_state(void)
+{
     return &state;
 }
 
 /* Room for `count` ids: the address of the records, or NULL when there is no memory; nothing changes then. */
-EXPORT("reserve") Record *companion_reserve(uint32_t count) {
+EXPORT("reserve") Record *companion_reserve(uint32_t count)
+{
     if (count > record_count) {
         Record *grown = regrow(records, (uint64_t)record_count * sizeof(Record),
                                (uint64_t)record_count * sizeof(Record), (uint64_t)count * sizeof(Record));
@@ -164,17 +186,20 @@ EXPORT("reserve") Record *companion_reserve(uint32_t count) {
     return records;
 }
 
-EXPORT("pin") void companion_pin(uint32_t id) {
+EXPORT("pin") void companion_pin(uint32_t id)
+{
     hold(id, 1);
 }
 
-EXPORT("unpin") void companion_unpin(uint32_t id) {
+EXPORT("unpin") void companion_unpin(uint32_t id)
+{
     let_go(id);
 }
 
 /* ---- the instructions on tables */
 
-EXPORT("grow") uint32_t companion_grow(uint32_t id, uint32_t count, Table *table) {
+EXPORT("grow") uint32_t companion_grow(uint32_t id, uint32_t count, Table *table)
+{
     uint32_t old = table->size;
     uint64_t size = (uint64_t)old + count;
     if (size > table->maximum || size > MOST_SLOTS) {
@@ -182,7 +207,8 @@ EXPORT("grow") uint32_t companion_grow(uint32_t id, uint32_t count, Table *table
     }
     if (size > table->capacity) {
         uint64_t capacity = (uint64_t)1 << (block_class(size * 4) - 2);
-        uint32_t *slots = regrow(table->slots, (uint64_t)table->capacity * 4, (uint64_t)old * 4, capacity * 4);
+        uint32_t *slots =
+            regrow(table->slots, (uint64_t)table->capacity * 4, (uint64_t)old * 4, capacity * 4);
         if (!slots) {
             return UINT32_MAX;
         }
@@ -198,7 +224,8 @@ EXPORT("grow") uint32_t companion_grow(uint32_t id, uint32_t count, Table *table
 }
 
 /* A new table of `size` nulls, or NULL when there is no memory. */
-EXPORT("table") Table *companion_table(uint32_t size, uint32_t maximum) {
+EXPORT("table") Table *companion_table(uint32_t size, uint32_t maximum)
+{
     Table *table = allocate(sizeof(Table));
     if (table) {
         *table = (Table){.maximum = maximum};
@@ -210,19 +237,23 @@ EXPORT("table") Table *companion_table(uint32_t size, uint32_t maximum) {
     return table;
 }
 
-EXPORT("get") uint32_t companion_get(uint32_t index, Table *table) {
+EXPORT("get") uint32_t companion_get(uint32_t index, Table *table)
+{
     return *range(table, index, 1);
 }
 
-EXPORT("set") void companion_set(uint32_t index, uint32_t id, Table *table) {
+EXPORT("set") void companion_set(uint32_t index, uint32_t id, Table *table)
+{
     put(range(table, index, 1), id);
 }
 
-EXPORT("size") uint32_t companion_size(Table *table) {
+EXPORT("size") uint32_t companion_size(Table *table)
+{
     return table->size;
 }
 
-EXPORT("fill") void companion_fill(uint32_t start, uint32_t id, uint32_t count, Table *table) {
+EXPORT("fill") void companion_fill(uint32_t start, uint32_t id, uint32_t count, Table *table)
+{
     uint32_t *slots = range(table, start, count);
     hold(id, count);
     for (uint32_t i = 0; i < count; i++) {
@@ -234,7 +265,8 @@ EXPORT("fill") void companion_fill(uint32_t start, uint32_t id, uint32_t count, 
 
 /* table.copy, and table.init from the hidden table that stands for a segment. */
 EXPORT("copy")
-void companion_copy(uint32_t to, uint32_t from, uint32_t count, Table *target, Table *source) {
+void companion_copy(uint32_t to, uint32_t from, uint32_t count, Table *target, Table *source)
+{
     uint32_t *destination = range(target, to, count);
     uint32_t *origin = range(source, from, count);
     if (destination <= origin) {
@@ -249,7 +281,8 @@ void companion_copy(uint32_t to, uint32_t from, uint32_t count, Table *target, T
 }
 
 /* elem.drop: the segment is empty from now on. */
-EXPORT("drop") void companion_drop(Table *table) {
+EXPORT("drop") void companion_drop(Table *table)
+{
     for (uint32_t i = 0; i < table->size; i++) {
         let_go(table->slots[i]);
     }
@@ -257,15 +290,44 @@ EXPORT("drop") void companion_drop(Table *table) {
 }
 
 /* The instance that owned the table is gone. */
-EXPORT("free") void companion_free(Table *table) {
+EXPORT("free") void companion_free(Table *table)
+{
     companion_drop(table);
     release_block(table->slots, (uint64_t)table->capacity * 4);
     release_block(table, sizeof(Table));
 }
 
 /* global.set: gives back the new id, for the instruction that stores it. */
-EXPORT("move") uint32_t companion_move(uint32_t id, uint32_t old) {
+EXPORT("move") uint32_t companion_move(uint32_t id, uint32_t old)
+{
     hold(id, 1);
     let_go(old);
     return id;
+}
+
+/* ---- frames: their addresses and offsets come from lowered instructions, not from values that a guest
+ * computes */
+
+EXPORT("enter") uint32_t *companion_enter(uint32_t bytes)
+{
+    uint32_t *frame = state.frames_end;
+    if (bytes > (uintptr_t)(frames + FRAME_BYTES / 4) - (uintptr_t)frame) {
+        fault(FAULT_FRAMES);
+    }
+    state.frames_end = frame + bytes / 4;
+    for (uint32_t *word = frame; word < state.frames_end; word++) {
+        *word = 0;
+    }
+    return frame;
+}
+
+EXPORT("keep") uint32_t companion_keep(uint32_t id, uint32_t *frame, uint32_t offset)
+{
+    frame[offset / 4] = id;
+    return id;
+}
+
+EXPORT("leave") void companion_leave(uint32_t *frame)
+{
+    state.frames_end = frame;
 }

@@ -159,6 +159,21 @@ void hiwire_incref(HwRef ref)
     }
 }
 
+#ifdef HIWIRE_DEDUPLICATE
+/* Takes the entry of a ref back from the host's map. false: the host released the caller's count meanwhile.
+ * Kept out of line, since hiwire_decref is hot: where references are lowered to integers, a function that
+ * hands an externref to the host pays for keeping it on record. */
+static __attribute__((noinline)) bool forget(HwRef ref)
+{
+    hiwire_deduplicate_delete(_hiwire_objects_get(heap_index(ref)));
+    if (!is_counted(ref, HIWIRE_FAIL_DECREF)) {
+        return false;
+    }
+    _hiwire_slots[heap_index(ref)] &= ~DEDUPLICATED;
+    return true;
+}
+#endif
+
 void hiwire_decref(HwRef ref)
 {
     if (!is_counted(ref, HIWIRE_FAIL_DECREF)) {
@@ -176,11 +191,9 @@ void hiwire_decref(HwRef ref)
     }
 #ifdef HIWIRE_DEDUPLICATE
     if (count == ONE_COUNT && (_hiwire_slots[index] & DEDUPLICATED)) {
-        hiwire_deduplicate_delete(_hiwire_objects_get(index));
-        if (!is_counted(ref, HIWIRE_FAIL_DECREF)) {
-            return; /* the host released the caller's count */
+        if (!forget(ref)) {
+            return;
         }
-        _hiwire_slots[index] &= ~DEDUPLICATED;
         count = _hiwire_slots[index] & COUNT_MASK; /* the host may have taken counts of its own */
         if (count == COUNT_MASK) {
             return;

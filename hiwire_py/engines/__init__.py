@@ -69,7 +69,7 @@ ENGINE_NAMES = ("wasmer", "wasmtime", "native")
 
 _PACKAGES = {"wasmer": ("wasmer", "wasmer_compiler_cranelift"), "wasmtime": ("wasmtime",)}
 _NOTES = {
-    "wasmer": "unmaintained since 2022, CPython 3.10 and older, modules are lowered; not for untrusted guests",
+    "wasmer": "unmaintained since 2022, CPython <= 3.10, modules are lowered; not for untrusted guests",
     "wasmtime": "maintained, true externref; the choice for untrusted guests",
     "native": "fastest calls, modules are lowered and compiled once through C; not for untrusted guests",
 }
@@ -79,7 +79,8 @@ def get_engine(name: str | None = None) -> Engine:
     """The engine of this thread.
 
     Args:
-        name: one of `ENGINE_NAMES`. None: the environment variable ``HIWIRE_ENGINE``, else the first that is here.
+        name: one of `ENGINE_NAMES`. None: the environment variable ``HIWIRE_ENGINE``, else the first that is
+            here.
 
     Raises:
         EngineUnavailableError: it is unknown or cannot be imported; the message says why and what would help.

@@ -22,7 +22,8 @@ Imports: TypeAlias = Mapping[tuple[str, str], RawExtern]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A module ready to be instantiated: what it declares, its compiled form, and how it was lowered, if it was."""
+    """A module ready to be instantiated: what it declares, its compiled form, and how it was lowered, if it
+    was."""
 
     module: Module
     compiled: Any
@@ -44,7 +45,8 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        """A function to import. It is given signed integers, floats, and externrefs as `externref_value` says."""
+        """A function to import. It is given signed integers, floats, and externrefs as `externref_value`
+        says."""
 
     @abc.abstractmethod
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
@@ -114,7 +116,8 @@ class Engine(abc.ABC):
         """Parse, validate, lower where needed, and compile; the same bytes are compiled once.
 
         Raises:
-            UnsupportedModuleError: the module is malformed, invalid, or uses features that are not handled here.
+            UnsupportedModuleError: the module is malformed, invalid, or uses features that are not handled
+                here.
         """
         key = hashlib.blake2b(wasm, digest_size=32).digest()
         prepared = self._prepared.get(key)
@@ -153,7 +156,8 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def trap_kind(self, error: BaseException) -> str | None:
-        """The short name of the trap that ``error`` reports, as in the specification's tests; None if it is none."""
+        """The short name of the trap that ``error`` reports, as in the specification's tests; None if it is
+        none."""
 
     @abc.abstractmethod
     def is_link_error(self, error: BaseException) -> bool:

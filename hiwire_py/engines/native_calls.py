@@ -64,9 +64,9 @@ def bind(entry, instance, address, late, new):
 # and says whether there is anything to do afterwards. Host functions count the depth themselves.
 _QUICK = """\
 def bind(space, gate, entry, address, general, finish, NULL):
-    objects, flight = space.objects, space.flight
+    objects, flight, nesting = space.objects, space.flight, space.nesting
     def call({params}):
-        if gate.owner is None or space.depth {classes}:
+        if gate.owner is None or nesting[0] {classes}:
             return general({args})
         try:
             r = entry({given})
@@ -154,6 +154,7 @@ def _bind_quick(
                 return space.objects[number] if number else NULL
             return number if functype.results else None
         except BaseException as error:
+            space.status[4] = space.status[3]  # the trap left the counted locals of its frames behind
             space.explain(error, shown, functype, args)
             raise
         finally:

@@ -1,12 +1,14 @@
 """The wasmer engine: ``wasmer`` and ``wasmer-compiler-cranelift`` 1.1.0, for CPython 3.10 and older.
 
-Its binding cannot pass externrefs (any in a signature is a Rust panic), so every module that uses them is lowered. The
-package is unmaintained since January 2022; wasmtime is the choice for untrusted guests.
+Its binding cannot pass externrefs (any in a signature is a Rust panic), so every module that uses them is
+lowered. The package is unmaintained since January 2022; wasmtime is the choice for untrusted guests.
 
 What was found about it and shapes this file:
 
-* Objects belong to the thread that made them; use by another is a Rust panic, and so is dropping a memory's buffer
-  there. Everything else may be dropped anywhere. So no buffer object is kept: memory is reached by its address.
+* Objects belong to the thread that made them; use by another is a Rust panic, and so is dropping a memory's
+buffer
+  there. Everything else may be dropped anywhere. So no buffer object is kept: memory is reached by its
+  address.
 * A memory never moves: on 64-bit machines it reserves all it may ever use.
 * Compiled code is freed with its store only. One store a thread serves all, and modules are compiled once.
 """

@@ -24,17 +24,17 @@ __all__ = [
 
 
 def lower(wasm: bytes) -> bytes:
-    """The lowered form of a module; a module that does not need it comes back as it is.
+    """The lowered form of a module; a module that does not need it, or has it, comes back as it is.
 
-    The module is taken to be valid: lowering can turn code that confuses i32 and externref into valid code, so have an
-    engine validate an untrusted module first, as `Guest` does.
+    The module is taken to be valid: lowering can turn code that confuses i32 and externref into valid code,
+    so have an engine validate an untrusted module first, as `Guest` does.
 
     Args:
         wasm: a core WebAssembly module in the binary format.
 
     Returns:
-        A module without externref, which imports from the module ``externref`` what it needs in its place. What it was
-        stands in its custom section ``externref``.
+        A module without externref, which imports from the module ``externref`` what it needs in its place.
+        What it was stands in its custom section ``externref``.
 
     Raises:
         UnsupportedModuleError: the module is malformed, or uses a feature that lowering does not handle.
@@ -44,8 +44,8 @@ def lower(wasm: bytes) -> bytes:
 
 
 def needs_lowering(wasm: bytes) -> bool:
-    """Whether an externref can cross the module's boundary: in a function's type, an exported or imported table or
-    global. (Also a function type that ends in a funcref: see `indirect`.)
+    """Whether an externref can cross the module's boundary: in a function's type, an exported or imported
+    table or global. (Also a function type that ends in a funcref: see `indirect`.)
 
     Raises:
         UnsupportedModuleError: the bytes are not a module of a supported kind.
@@ -54,7 +54,11 @@ def needs_lowering(wasm: bytes) -> bool:
 
 
 def module_needs_lowering(module: Module) -> bool:
-    if any(t.has_externref or ends_in_funcref(t) for t in module.types):
+    if any(t.has_externref for t in module.types):
+        return True
+    if any(i.module == COMPANION_MODULE for i in module.imports):
+        return False  # it has been lowered
+    if any(ends_in_funcref(t) for t in module.types):
         return True
     shared: list[object] = [i.type for i in module.imports]
     for export in module.exports:
@@ -63,7 +67,7 @@ def module_needs_lowering(module: Module) -> bool:
         elif export.kind == 3:
             shared.append(module.globals[export.index])
     return any(
-        (isinstance(x, TableType) and x.element == EXTERNREF) or (isinstance(x, Global) and x.type == EXTERNREF)
+        (isinstance(x, TableType) and x.element == EXTERNREF)
+        or (isinstance(x, Global) and x.type == EXTERNREF)
         for x in shared
     )
-

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..errors import UnsupportedModuleError
 
-__all__ = ["Reader", "leb", "name", "section", "vector"]
+__all__ = ["Reader", "leb", "name", "section", "signed_leb", "vector"]
 
 
 class Reader:
@@ -72,6 +72,18 @@ def leb(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+def signed_leb(number: int) -> bytes:
+    """A number as ``i32.const`` and block types have it."""
+    out = bytearray()
+    while True:
+        byte = number & 0x7F
+        number >>= 7
+        if (number == 0 and not byte & 0x40) or (number == -1 and byte & 0x40):
+            out.append(byte)
+            return bytes(out)
+        out.append(byte | 0x80)
 
 
 def vector(items: Iterable[bytes]) -> bytes:

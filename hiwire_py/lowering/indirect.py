@@ -1,19 +1,21 @@
 """Indirect calls: types that differ only in externref against i32 must stay different.
 
-``call_indirect`` compares the type of the function it finds with the one it expects. Lowering makes an externref an
-i32, so a guest could call a function that takes an externref with any integer of its choice, and read ids of objects as
-integers. Therefore functions whose address is taken are reached through a *thunk*: a function with extra parameters
-that nobody reads, whose types spell out which of the i32s were externrefs, and every ``call_indirect`` passes them.
+``call_indirect`` compares the type of the function it finds with the one it expects. Lowering makes an
+externref an i32, so a guest could call a function that takes an externref with any integer of its choice, and
+read ids of objects as integers. Therefore functions whose address is taken are reached through a *thunk*: a
+function with extra parameters that nobody reads, whose types spell out which of the i32s were externrefs, and
+every ``call_indirect`` passes them.
 
-The spelling is injective. Let k be the number of i32s in the lowered parameters and results. k bits say, from the
-first to the last, which were externrefs; two bits at a time choose one of the types of `_DIGITS`; a funcref ends it:
+The spelling is injective. Let k be the number of i32s in the lowered parameters and results. k bits say, from
+the first to the last, which were externrefs; two bits at a time choose one of the types of `_DIGITS`; a
+funcref ends it:
 
     (externref, i32) -> (externref)    becomes    (i32, i32, f32, i64, funcref) -> (i32)
                                                    1    0    \\-10-/\\-1-/         1
 
-Read from the end, such a type gives back the original: the number of digits d is the only one with d = ceil(k / 2).
-A type without externrefs keeps its form, unless its last parameter is a funcref: that one is spelled out too, so that
-it cannot be mistaken for another's spelling.
+Read from the end, such a type gives back the original: the number of digits d is the only one with d = ceil(k
+/ 2). A type without externrefs keeps its form, unless its last parameter is a funcref: that one is spelled
+out too, so that it cannot be mistaken for another's spelling.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ class IndirectCalls:
     Args:
         types: the module's types, not lowered.
         functions: for each function the index of its type.
-        add_type: takes lowered parameters and results, and gives the index of that type in the lowered module.
+        add_type: takes lowered parameters and results, and gives the index of that type in the lowered
+            module.
         renumber: old function index -> index in the lowered module.
     """
 

@@ -1,7 +1,7 @@
 """The structure of a WebAssembly module: what its sections declare, without the code.
 
-Format: WebAssembly core specification 2.0, chapter 5. Only the structure is checked here; whether the module is valid
-(its code above all) is for the engine to say.
+Format: WebAssembly core specification 2.0, chapter 5. Only the structure is checked here; whether the module
+is valid (its code above all) is for the engine to say.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _FOREIGN_SECTIONS = {13: "exception tags"}
 
 
 class Limits(NamedTuple):
-    """Sizes of a memory in pages or of a table in elements; ``maximum`` is None where the module sets none."""
+    """Sizes of a memory in pages or of a table in elements; ``maximum`` is None where the module sets
+    none."""
 
     minimum: int
     maximum: int | None
@@ -55,15 +56,16 @@ class Import(NamedTuple):
         return f"{self.module}.{self.name}"
 
 
-class Export(NamedTuple):
+@dataclass(frozen=True)
+class Export:
     name: str
     kind: int
     index: int
 
 
 class Element(NamedTuple):
-    """An element segment. Spans are positions of expressions in the module's bytes; items of the short forms are
-    function indexes instead."""
+    """An element segment. Spans are positions of expressions in the module's bytes; items of the short forms
+    are function indexes instead."""
 
     flags: int
     table: int
@@ -101,7 +103,9 @@ class Module:
             UnsupportedModuleError: the bytes are no core module, are cut short, or use a feature not handled.
         """
         if wasm[:4] != b"\0asm":
-            raise UnsupportedModuleError("not a WebAssembly module: it does not begin with the bytes 00 61 73 6d")
+            raise UnsupportedModuleError(
+                "not a WebAssembly module: it does not begin with the bytes 00 61 73 6d"
+            )
         if wasm[4:8] != b"\1\0\0\0":
             version = "a WebAssembly component" if wasm[6:8] == b"\1\0" else f"version {wasm[4:8].hex()}"
             raise UnsupportedModuleError(f"not a core WebAssembly module of version 1, but {version}")
@@ -182,7 +186,9 @@ class Module:
     def _read_export(self, r: Reader) -> None:
         export = Export(r.name(), r.byte(), r.u32())
         if export.kind > GLOBAL:
-            raise UnsupportedModuleError(f"export {export.name!r} is of kind {export.kind}, which is not supported")
+            raise UnsupportedModuleError(
+                f"export {export.name!r} is of kind {export.kind}, which is not supported"
+            )
         self.exports.append(export)
 
     def _read_element(self, r: Reader) -> None:
@@ -269,4 +275,6 @@ class Module:
         spaces = (self.functions, self.tables, self.memories, self.globals)
         for export in self.exports:
             if export.index >= len(spaces[export.kind]):
-                raise UnsupportedModuleError(f"export {export.name!r} names the unknown {KINDS[export.kind]} {export.index}")
+                raise UnsupportedModuleError(
+                    f"export {export.name!r} names the unknown {KINDS[export.kind]} {export.index}"
+                )

@@ -1,4 +1,5 @@
-"""The ``name`` section: debuggers' names move with the indexes (core specification, appendix "Custom Sections")."""
+"""The ``name`` section: debuggers' names move with the indexes (core specification, appendix "Custom
+Sections")."""
 
 from __future__ import annotations
 

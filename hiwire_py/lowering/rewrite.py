@@ -1,8 +1,8 @@
 """The lowering pass: a module that uses externref becomes one that holds 32-bit ids in its place.
 
-The lowered module imports, after what it imported before, the functions `HELPERS` and one i32 global per externref
-table or segment from the module ``externref``: see c/companion/companion.c for what stands behind them. What the
-module was before is written into a custom section ``externref`` as JSON.
+The lowered module imports, after what it imported before, the functions `HELPERS` and one i32 global per
+externref table or segment from the module ``externref``: see c/companion/companion.c for what stands behind
+them. What the module was before is written into a custom section ``externref`` as JSON.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Lowered:
     """A lowered module: its bytes, what it was, and the handles to import.
 
     Attributes:
-        globals: index of a mutable externref global that the module defines -> the export that gives access to it,
-            by which the host releases what the global holds when the instance is gone.
+        globals: index of a mutable externref global that the module defines -> the export that gives access
+            to it, by which the host releases what the global holds when the instance is gone.
     """
 
     wasm: bytes
@@ -74,7 +74,7 @@ class _Lowering:
                 self.hidden_globals[index] = export
         self.added_types: dict[tuple[bytes, bytes], int] = {}
         self.indirect = IndirectCalls(module.types, module.functions, self._add_type, self.to.function)
-        self.code = CodeRewriter(module, self.to, self.indirect)
+        self.code = CodeRewriter(module, self.to, self.indirect, self._add_type)
 
     def _add_type(self, params: bytes, results: bytes) -> int:
         return self.added_types.setdefault((params, results), len(self.module.types) + len(self.added_types))
@@ -98,15 +98,17 @@ class _Lowering:
                 spans = [s for s in element.items if isinstance(s, tuple)]
                 if element.offset is not None or any(wasm[a:b] != _NULL_ITEM for a, b in spans):
                     raise UnsupportedModuleError(
-                        "the module has an externref element segment that is active or not all null, which lowering"
-                        " does not handle"
+                        "the module has an externref element segment that is active or not all null,"
+                        " which lowering does not handle"
                     )
 
     def run(self) -> Lowered:
         self.check()
         wasm = self.module.wasm
         standard = {kind: Reader(wasm, start, end) for kind, start, end in self.module.sections if kind}
-        custom = [self._custom(Reader(wasm, start, end)) for kind, start, end in self.module.sections if not kind]
+        custom = [
+            self._custom(Reader(wasm, start, end)) for kind, start, end in self.module.sections if not kind
+        ]
         # The rewritten code decides on types and functions, so it is written before them.
         order = dict.fromkeys((10, 2, *_ORDER))
         bodies = {kind: self._section(kind, standard.get(kind)) for kind in order}
@@ -168,7 +170,8 @@ class _Lowering:
 
     def _exports(self, r: Reader | None) -> bytes | None:
         items = []
-        for field, kind, index in self.module.exports:
+        for export in self.module.exports:
+            field, kind, index = export.name, export.kind, export.index
             if kind == FUNCTION:
                 index = self.to.function(index)
             elif kind == GLOBAL:
@@ -215,7 +218,9 @@ class _Lowering:
             own = self.module.functions[self.to.first_function :]
             count = r.u32()
             if count != len(own):
-                raise UnsupportedModuleError(f"the module declares {len(own)} functions and has code for {count}")
+                raise UnsupportedModuleError(
+                    f"the module declares {len(own)} functions and has code for {count}"
+                )
             bodies = [self.code.body(r, type_) for type_ in own]
         self._globals(None)  # finds the functions whose address initial values take, as _elements does
         self._elements(None)
@@ -241,7 +246,9 @@ class _Lowering:
     def _custom(self, r: Reader) -> bytes | None:
         start, title = r.pos, r.name()
         if title.startswith("dylink"):
-            raise UnsupportedModuleError("a shared library for dynamic linking, which lowering does not handle")
+            raise UnsupportedModuleError(
+                "a shared library for dynamic linking, which lowering does not handle"
+            )
         if title == "linking":
             raise UnsupportedModuleError("an object file, not a linked module: link it with wasm-ld first")
         if title == "name":
@@ -284,8 +291,12 @@ class _Lowering:
                 for field, index in functions.items()
                 if module.function_type(index).has_externref
             },
-            "tables": [{"handle": h.name, "min": h.limits.minimum, "max": h.limits.maximum} for h in self.handles],
-            "globals": [field for field, i in module.exported(GLOBAL).items() if module.globals[i].type == EXTERNREF],
+            "tables": [
+                {"handle": h.name, "min": h.limits.minimum, "max": h.limits.maximum} for h in self.handles
+            ],
+            "globals": [
+                field for field, i in module.exported(GLOBAL).items() if module.globals[i].type == EXTERNREF
+            ],
         }
 
 
@@ -304,12 +315,13 @@ def _signature(functype: FuncType) -> list[list[str]]:
 
 
 def refuse_lowered(module: Module) -> None:
-    """Raise UnsupportedModuleError if the module was lowered: its imports would give it the companion's insides."""
+    """Raise UnsupportedModuleError if the module was lowered: its imports would give it the companion's
+    insides."""
     for i in module.imports:
         if i.module == COMPANION_MODULE:
             raise UnsupportedModuleError(
-                f"the module imports {i}: the module name {COMPANION_MODULE!r} is reserved for lowered modules;"
-                " pass the original module, it is lowered when it is loaded"
+                f"the module imports {i}: the module name {COMPANION_MODULE!r} is reserved for lowered"
+                " modules; pass the original module, it is lowered when it is loaded"
             )
 
 

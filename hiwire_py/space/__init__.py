@@ -1,4 +1,5 @@
-"""Python objects and the guests that hold them: see `base` for the idea, `lowered` and `tokens` for the two ways."""
+"""Python objects and the guests that hold them: see `base` for the idea, `lowered` and `tokens` for the two
+ways."""
 
 from __future__ import annotations
 

@@ -1,27 +1,25 @@
 """Spaces: which Python objects guests hold, since when and how long, and how instances link.
 
-Instances that share a handle table, or import from each other, live in one space; others do not meet. A space keeps
-the objects its guests hold in a Python dict, where Python's cycle collector sees them; the engine gets only ids
-(`lowered`) or tokens (`tokens`).
+Instances that share a handle table, or import from each other, live in one space; others do not meet. A space
+keeps the objects its guests hold in a Python dict, where Python's cycle collector sees them; the engine gets
+only ids (`lowered`) or tokens (`tokens`).
 """
 
 from __future__ import annotations
 
 import abc
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from threading import get_ident
 from typing import Any, Union
 
-from .calls import Style, bind_export, bind_host
 from ..engines import Engine, Prepared, RawExtern
 from ..errors import ClosedError, ForgedRefError, GuestTrap, UnsupportedModuleError, WrongThreadError
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
 from ..values import EXTERNREF, FuncType, check_value, type_name
+from .calls import Style, bind_export, bind_host
 
 __all__ = ["Extern", "Gate", "Instance", "Space"]
-
-_PAGE = 65536
 
 
 class Gate:
@@ -41,8 +39,8 @@ class Gate:
         if self.owner is None:
             raise ClosedError(f"this {self.what} is closed")
         raise WrongThreadError(
-            f"this {self.what} belongs to the thread {self.owner} that made it, and was used by thread {get_ident()};"
-            " make one for each thread"
+            f"this {self.what} belongs to the thread {self.owner} that made it, and was used by"
+            f" thread {get_ident()}; make one for each thread"
         )
 
 
@@ -76,12 +74,14 @@ class Instance:
     def __init__(self, space: Space, prepared: Prepared, gate: Gate) -> None:
         self.space = space
         self.module = prepared.module
+        self.lowered = prepared.lowered is not None
         self.gate = gate
         self.keep: list[object] = []  # the externs imported and, through them, the instances they come from
         self.raw: Mapping[str, RawExtern] = {}
         self.tables: dict[int, RawExtern] = {}  # lowered externref tables: index -> handle
         self.owned: Any = None  # what the space releases when the instance goes
         self.imported_tables = 0
+        self.linked = False  # whether it imports from other instances
         self.index: dict[str, tuple[int, int]] = {e.name: (e.kind, e.index) for e in self.module.exports}
 
     def extern(self, name: str) -> Extern:
@@ -99,8 +99,8 @@ class Instance:
         """The Python function that calls the export ``name``."""
         extern = self.extern(name)
         raw = self.space.store.caller(extern.raw, extern.type)
-        function = bind_export(self.space, self.gate, raw, extern.type, name, extern)
-        return function
+        style = self.space.style_of(self)
+        return bind_export(self.space, self.gate, raw, extern.type, name, extern, style)
 
 
 class Space(abc.ABC):
@@ -114,8 +114,9 @@ class Space(abc.ABC):
         self.functions: list[Callable[..., Any]] = []  # host functions; the engine holds only their positions
         self.objects: dict[Any, Any] = {}
         self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
-        self.status: Sequence[int] = (1, 0)
-        self.depth = 0  # calls from Python into guests of this space that have not returned
+        self.floor = self.limit = 0
+        self.status: Any = [0] * 5
+        self.nesting = [0]  # `depth`, in a list, which is what calls.py can read and write quickest
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = get_ident()
         self.pending = False  # something waits for the outermost call to return
@@ -123,11 +124,25 @@ class Space(abc.ABC):
         self._gates: weakref.WeakSet[Gate] = weakref.WeakSet()
         self._ref = weakref.ref(self)
 
+    @property
+    def depth(self) -> int:
+        """How many calls from Python into guests of this space have not returned."""
+        return self.nesting[0]
+
+    @depth.setter
+    def depth(self, depth: int) -> None:
+        self.nesting[0] = depth
+
+    def style_of(self, instance: Instance) -> Style:
+        """How the exports of an instance are called."""
+        return self.style
+
     # ---- objects: what the boundary functions of calls.py use
 
     @abc.abstractmethod
     def hold(self, value: Any) -> Any:
-        """The engine's form of an externref for ``value``, which lives at least until the outermost call returns."""
+        """The engine's form of an externref for ``value``, which lives at least until the outermost call
+        returns."""
 
     @abc.abstractmethod
     def leave(self) -> None:
@@ -135,11 +150,13 @@ class Space(abc.ABC):
 
     @abc.abstractmethod
     def release_since(self, mark: int) -> None:
-        """A nested call has returned: release what was made since ``flight`` had ``mark`` entries, if not stored."""
+        """A nested call has returned: release what was made since ``flight`` had ``mark`` entries, if not
+        stored."""
 
     @abc.abstractmethod
     def fault(self) -> BaseException | str | None:
-        """Why the engine's last trap happened, where it was on our account: an exception, or the trap's real kind."""
+        """Why the engine's last trap happened, where it was on our account: an exception, or the trap's real
+        kind."""
 
     @abc.abstractmethod
     def global_object(self, raw: Any) -> Any:
@@ -152,11 +169,12 @@ class Space(abc.ABC):
     def explain(
         self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
     ) -> tuple[Any, ...] | None:
-        """Raise the exception of this package that ``error``, out of a call of ``name``, as in ``f()``, stands for.
+        """Raise the exception of this package that ``error``, out of a call of ``name``, as in ``f()``,
+        stands for.
 
         Returns:
-            None when ``error`` should go on as it is: a host function raised it. Or arguments to call again with, when
-            the engine did not take one that is an integer to Python, but not an int.
+            None when ``error`` should go on as it is: a host function raised it. Or arguments to call again
+            with, when the engine did not take one that is an integer to Python, but not an int.
         """
         self._clear_frames(error)
         raised, self.raised = self.raised, None
@@ -164,13 +182,17 @@ class Space(abc.ABC):
             return None
         if isinstance(error, KeyError):
             value = error.args[0]
-            raise ForgedRefError(f"{name} gave the externref {value:#x}, but the guest was given no such object") from None
+            raise ForgedRefError(
+                f"{name} gave the externref {value:#x}, but the guest was given no such object"
+            ) from None
         if not isinstance(error, Exception):
             return None
         kind = self.engine.trap_kind(error)
         if kind is None:
             types = enumerate(zip(args, functype.params))
-            checked = tuple(check_value(value, code, f"argument {i + 1} of {name}") for i, (value, code) in types)
+            checked = tuple(
+                check_value(value, code, f"argument {i + 1} of {name}") for i, (value, code) in types
+            )
             changed = any(type(a) is not type(b) for a, b in zip(args, checked))
             return checked if changed and isinstance(error, TypeError) else None
         fault = self.fault()
@@ -200,8 +222,8 @@ class Space(abc.ABC):
         self.objects.clear()
 
     def _clear_frames(self, error: BaseException) -> None:
-        """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them raised
-        itself: the arguments would live until Python's collector comes by."""
+        """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them
+        raised itself: the arguments would live until Python's collector comes by."""
         traceback = error.__traceback__
         while traceback is not None:
             if traceback.tb_frame.f_globals.get("__name__", "").startswith(self.engine.binding):
@@ -210,13 +232,15 @@ class Space(abc.ABC):
 
     # ---- instances
 
-    def instantiate(self, prepared: Prepared, imports: Callable[[Import], Any], gate: Gate, what: str) -> Instance:
+    def instantiate(
+        self, prepared: Prepared, imports: Callable[[Import], Any], gate: Gate, what: str
+    ) -> Instance:
         """Make an instance.
 
         Args:
             prepared: the module, of this space's engine.
-            imports: for each import what to give: a Python callable, an `Extern`, a number for an immutable global.
-                LookupError says that there is none.
+            imports: for each import what to give: a Python callable, an `Extern`, a number for an immutable
+                global. LookupError says that there is none.
             gate: for the instance's functions.
             what: names the module in errors.
 
@@ -233,7 +257,9 @@ class Space(abc.ABC):
             try:
                 given.append(imports(wanted))
             except LookupError:
-                missing.append(f"{KINDS[wanted.kind]} {wanted}{wanted.type if wanted.kind == FUNCTION else ''}")
+                missing.append(
+                    f"{KINDS[wanted.kind]} {wanted}{wanted.type if wanted.kind == FUNCTION else ''}"
+                )
         if missing:
             raise UnsupportedModuleError(f"{what} imports what it was not given: {', '.join(missing)}")
         raw = {}
@@ -250,7 +276,9 @@ class Space(abc.ABC):
         except Exception as error:
             self.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
             if self.engine.is_link_error(error):
-                raise UnsupportedModuleError(f"{what} cannot be linked: {' '.join(str(error).split())}") from error
+                raise UnsupportedModuleError(
+                    f"{what} cannot be linked: {' '.join(str(error).split())}"
+                ) from error
             raise
         finally:
             self.depth -= 1
@@ -263,8 +291,13 @@ class Space(abc.ABC):
         extern = getattr(value, "__keep__", value)
         if isinstance(extern, Extern) and extern.kind == wanted.kind and extern.space is self:
             _check_fit(wanted, extern)
+            instance.linked = True
             instance.keep.append(extern.owner)
-            if wanted.kind == TABLE and isinstance(extern.type, TableType) and extern.type.element == EXTERNREF:
+            if (
+                wanted.kind == TABLE
+                and isinstance(extern.type, TableType)
+                and extern.type.element == EXTERNREF
+            ):
                 return self._import_table(instance, extern)
             return extern.raw
         if wanted.kind == FUNCTION:
@@ -280,9 +313,15 @@ class Space(abc.ABC):
                 return self._import_reference(instance, number)
             return self.store.constant(wanted.type.type, number)
         if isinstance(extern, Extern):
-            where = "another engine, table or guest" if extern.kind == wanted.kind else f"a {KINDS[extern.kind]}"
-            raise TypeError(f"import {wanted} must be a {KINDS[wanted.kind]} of the same space, not of {where}")
-        raise TypeError(f"import {wanted} must be a {KINDS[wanted.kind]} of another guest, not {type(value).__name__}")
+            where = (
+                "another engine, table or guest" if extern.kind == wanted.kind else f"a {KINDS[extern.kind]}"
+            )
+            raise TypeError(
+                f"import {wanted} must be a {KINDS[wanted.kind]} of the same space, not of {where}"
+            )
+        raise TypeError(
+            f"import {wanted} must be a {KINDS[wanted.kind]} of another guest, not {type(value).__name__}"
+        )
 
     def host_function(self, function: Callable[..., Any], functype: FuncType, name: str) -> RawExtern:
         """A Python callable as the engine imports it."""
@@ -299,20 +338,25 @@ class Space(abc.ABC):
         """An immutable externref global that holds ``value``."""
 
     @abc.abstractmethod
-    def _add_imports(self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]) -> None:
+    def _add_imports(
+        self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]
+    ) -> None:
         """Add what lowering made the module import."""
 
     def _own(self, instance: Instance, prepared: Prepared) -> None:
-        """Arrange for the release of what the instance's tables and globals hold, when the instance is gone."""
+        """Arrange for the release of what the instance's tables and globals hold, when the instance is
+        gone."""
         return None
 
     def disown(self, instance: Instance) -> None:
-        """The instance is closed: release now what its tables and globals hold, or when the running call returns."""
+        """The instance is closed: release now what its tables and globals hold, or when the running call
+        returns."""
         return None
 
     @abc.abstractmethod
     def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
-        """get(index), set(index, ref), size() and grow(ref, count) of an externref table, in the engine's terms."""
+        """get(index), set(index, ref), size() and grow(ref, count) of an externref table, in the engine's
+        terms."""
 
 
 def _check_fit(wanted: Import, extern: Extern) -> None:

@@ -1,7 +1,8 @@
-"""The functions at the boundary, made for each WebAssembly type: calls into a guest, and host functions it calls.
+"""The functions at the boundary, made for each WebAssembly type: calls into a guest, and host functions it
+calls.
 
-A call costs a few hundred nanoseconds in all, so there is no loop over parameter types in it: the source of a wrapper is
-written for its type once, compiled once, and bound to a space for each function.
+A call costs a few hundred nanoseconds in all, so there is no loop over parameter types in it: the source of a
+wrapper is written for its type once, compiled once, and bound to a space for each function.
 """
 
 from __future__ import annotations
@@ -16,44 +17,58 @@ from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
 
 __all__ = ["HostResultError", "bind_export", "bind_host"]
 
+# Calls from Python into guests that may be nested. Each level takes stack that neither Python's recursion
+# limit nor the engine's accounts for, and a RecursionError within an engine's binding can end the process.
+_DEEPEST = 40
+_TOO_DEEP = f"{_DEEPEST} calls from Python into guests are nested already (infinite recursion?)"
+
 _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63) - 1)}
 
-# `call` serves calls from outside, `nested` those from host functions, which are rarer and have more to do at the end.
-# Neither may refer to itself: that would be a cycle, and keep the guest until Python's collector comes by.
+# `call` serves calls from outside, `nested` those from host functions, which are rarer and have more to do at
+# the end. Neither may refer to itself: that would be a cycle, and keep the guest until Python's collector
+# comes by.
 _EXPORT = """\
-def bind(space, gate, raw, shown, keep, get_ident, fix, NULL):
+def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
     hold, leave, explain = space.hold, space.leave, space.explain
-    objects, flight, status = space.objects, space.flight, space.status
+    objects, flight, status, nesting = space.objects, space.flight, space.status, space.nesting
     def nested({params}):
+        if nesting[0] >= {deepest}:
+            raise RecursionError(f"{{shown}}: " + too_deep)
         while True:
-            space.depth += 1
-            mark = len(flight)
+            nesting[0] += 1
+            mark, frames = len(flight), status[4]
+            floor, limit = space.floor, space.limit
+            space.floor = mark
             try:
                 {body}
             except BaseException as error:
+                status[4] = frames
                 again = explain(error, shown, functype, ({args}))
                 if again is None:
                     raise
             finally:
-                space.depth -= 1
+                nesting[0] -= 1
+                space.floor, space.limit = floor, limit
                 if len(flight) > mark:
                     space.release_since(mark)
+                {nested_leave}
             [{args}] = again
     def call({params}):
         if get_ident() != gate.owner:
             gate.refuse()
-        if space.depth:
+        if nesting[0]:
             return nested({args})
         while True:
-            space.depth = 1
+            nesting[0] = 1
             try:
                 {body}
             except BaseException as error:
+                status[4] = status[3]
                 again = explain(error, shown, functype, ({args}))
                 if again is None:
                     raise
             finally:
-                space.depth = 0
+                nesting[0] = 0
                 {leave}
             [{args}] = again
     return call
@@ -65,7 +80,9 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
         space = space_ref()
         if space is None:
             raise gone(name)
-        space.depth += 1  # calls from here are nested, also where the engine has not counted the one that led here
+        nesting = space.nesting
+        counted = nesting[0]  # 0 where the engine made the call that led here the short way
+        nesting[0] = counted or 1
         try:
             {convert}
             result = space.functions[index]({args})
@@ -74,7 +91,7 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
             space.raised = error
             raise
         finally:
-            space.depth -= 1
+            nesting[0] = counted
     return host
 """
 
@@ -87,7 +104,8 @@ def _check(value: str, code: int, what: str) -> str:
     """Code that brings a value which Python gave to the form engines take."""
     if code in _INTEGER_RANGES:
         low, high = _INTEGER_RANGES[code]
-        return f"if {value}.__class__ is not int or not {low} <= {value} <= {high}: {value} = fix({value}, {code}, {what})"
+        fits = f"{value}.__class__ is int and {low} <= {value} <= {high}"
+        return f"if not ({fits}): {value} = fix({value}, {code}, {what})"
     if code in (F32, F64):
         return f"if {value}.__class__ is not float: {value} = fix({value}, {code}, {what})"
     if code == EXTERNREF:
@@ -106,15 +124,47 @@ class Style:
     Attributes:
         to_object: an expression that turns one, put in at ``{0}``, into its object.
         leave: a statement at the end of a call from outside.
+        nested_leave: a statement at the end of a nested call.
+        called: a statement between the arguments' conversion and the call, where there are externrefs among
+            them.
+        tidy: a statement in host functions that are given externrefs.
+        returned: a statement before the results of a host function become externrefs.
     """
 
-    def __init__(self, to_object: str, leave: str) -> None:
+    def __init__(
+        self,
+        *,
+        to_object: str,
+        leave: str,
+        nested_leave: str = "pass",
+        called: str = "",
+        tidy: str = "",
+        returned: str = "",
+    ) -> None:
         self.to_object = to_object
         self.leave = leave
+        self.nested_leave = nested_leave
+        self.called = called
+        self.tidy = tidy
+        self.returned = returned
 
 
-LOWERED = Style("objects[{0}] if {0} else NULL", "if flight or status[0] != 1: leave()")
-TOKENS = Style("objects[{0}.id] if {0} is not None else NULL", "leave()")
+LOWERED = Style(
+    to_object="objects[{0}] if {0} else NULL",
+    leave="if flight or status[0] != 1: leave()",
+    # A null in flight makes the outermost call look at the zombies, also where it is one of PLAIN.
+    nested_leave="if status[0] != 1: flight.append(0)",
+    called="space.floor = len(flight)",
+    tidy="if space.status[1] > space.patience: space.sweep()",
+    returned="if len(space.flight) > space.limit: space.sweep()",
+)
+# For instances that have nothing to do with externrefs themselves, in a space of lowered modules.
+PLAIN = Style(
+    to_object="",
+    leave="if flight: leave()",
+    nested_leave="if status[0] != 1: flight.append(0)",
+)
+TOKENS = Style(to_object="objects[{0}.id] if {0} is not None else NULL", leave="leave()")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -125,6 +175,16 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
         if not (engine_checks_integers and code in _INTEGER_RANGES):
             body.append(_check(a, code, f'f"argument {i + 1} of {{shown}}"'))
     given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
+    if style.called and EXTERNREF in functype.params:
+        given = [
+            f"h{i}" if code == EXTERNREF else a for i, (a, code) in enumerate(zip(params, functype.params))
+        ]
+        body += [
+            f"h{i} = hold({a})"
+            for i, (a, code) in enumerate(zip(params, functype.params))
+            if code == EXTERNREF
+        ]
+        body.append(style.called)
     call = f"raw({', '.join(given)})"
     # Results are bound to the same names again, so that no token lives on in the frame when the call is left.
     if functype.results == bytes((EXTERNREF,)):
@@ -132,23 +192,35 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
     elif len(functype.results) > 1 and EXTERNREF in functype.results:
         results = [f"r{i}" for i in range(len(functype.results))]
         body.append(f"{', '.join(results)} = {call}")
-        body += [f"{r} = {style.to_object.format(r)}" for r, code in zip(results, functype.results) if code == EXTERNREF]
+        body += [
+            f"{r} = {style.to_object.format(r)}"
+            for r, code in zip(results, functype.results)
+            if code == EXTERNREF
+        ]
         body.append(f"return ({', '.join(results)})")
     elif len(functype.results) > 1:
         body += [f"return tuple({call})"]
     else:
         body += [f"return {call}"]
     source = _EXPORT.format(
-        params=", ".join(params + ["/"] if params else []),
+        params=", ".join([*params, "/"] if params else []),
         args="".join(f"{a}, " for a in params),
         body=_lines(body, 16),
+        deepest=_DEEPEST,
         leave=style.leave,
+        nested_leave=style.nested_leave,
     )
     return compile(source, "<hiwire_py export>", "exec")
 
 
 def bind_export(
-    space: Any, gate: Any, raw: Callable[..., Any], functype: FuncType, name: str, keep: object
+    space: Any,
+    gate: Any,
+    raw: Callable[..., Any],
+    functype: FuncType,
+    name: str,
+    keep: object,
+    style: Style | None = None,
 ) -> Callable[..., Any]:
     """A Python function that calls a guest's export.
 
@@ -159,10 +231,13 @@ def bind_export(
         functype: the type before lowering.
         name: for errors.
         keep: kept alive as long as the function: what the instance needs.
+        style: if not that of the space.
     """
     names: dict[str, Any] = {"functype": functype}
-    exec(_export_code(functype, space.style, space.engine.checks_integers), names)
-    function: Callable[..., Any] = names["bind"](space, gate, raw, f"{name}()", keep, get_ident, check_value, NULL)
+    exec(_export_code(functype, style or space.style, space.engine.checks_integers), names)
+    function: Callable[..., Any] = names["bind"](
+        space, gate, raw, f"{name}()", keep, get_ident, check_value, NULL, _TOO_DEEP
+    )
     quick = getattr(raw, "__quick__", None)
     if quick is not None:
         function = quick(space, gate, function, functype, f"{name}()")
@@ -180,13 +255,21 @@ def _host_code(functype: FuncType, style: Style) -> Any:
         convert.append("objects = space.objects")
     for a, code in zip(params, functype.params):
         if code == EXTERNREF:
-            convert += [f"try: {a} = {style.to_object.format(a)}", f"except KeyError: raise forged({a}, name) from None"]
+            convert += [
+                f"try: {a} = {style.to_object.format(a)}",
+                f"except KeyError: raise forged({a}, name) from None",
+            ]
+    if style.tidy and EXTERNREF in functype.params:
+        convert.append(style.tidy)
     what = 'f"the result of host function {name}"'
     if not functype.results:
         result = ["return None"]
     elif len(functype.results) == 1:
         code = functype.results[0]
-        result = [_check("result", code, what), "return " + ("space.hold(result)" if code == EXTERNREF else "result")]
+        result = [
+            _check("result", code, what),
+            "return " + ("space.hold(result)" if code == EXTERNREF else "result"),
+        ]
     else:
         count = len(functype.results)
         values = [f"r{i}" for i in range(count)]
@@ -194,10 +277,14 @@ def _host_code(functype: FuncType, style: Style) -> Any:
             f"try: {', '.join(values)} = result",
             f"except (TypeError, ValueError): raise wrong_count(result, {count}, name) from None",
         ]
-        result += [_check(r, code, f'f"result {i + 1} of host function {{name}}"') for i, (r, code) in
-                   enumerate(zip(values, functype.results))]
+        result += [
+            _check(r, code, f'f"result {i + 1} of host function {{name}}"')
+            for i, (r, code) in enumerate(zip(values, functype.results))
+        ]
         held = [f"space.hold({r})" if code == EXTERNREF else r for r, code in zip(values, functype.results)]
         result.append(f"return ({', '.join(held)})")
+    if style.returned and EXTERNREF in functype.results:
+        result.insert(-1, style.returned)
     source = _HOST.format(
         params=", ".join(params),
         args=", ".join(params),
@@ -207,10 +294,13 @@ def _host_code(functype: FuncType, style: Style) -> Any:
     return compile(source, "<hiwire_py host function>", "exec")
 
 
-def bind_host(space_ref: Callable[[], Any], style: Style, index: int, functype: FuncType, name: str) -> Callable[..., Any]:
+def bind_host(
+    space_ref: Callable[[], Any], style: Style, index: int, functype: FuncType, name: str
+) -> Callable[..., Any]:
     """The function to give to the engine for ``space.functions[index]``.
 
-    Engines hold what they are given where Python's cycle collector cannot see it, so this holds the space weakly.
+    Engines hold what they are given where Python's cycle collector cannot see it, so this holds the space
+    weakly.
     """
     names: dict[str, Any] = {"wrong_count": _wrong_count}
     exec(_host_code(functype, style), names)
@@ -224,9 +314,13 @@ def _gone(name: str) -> ClosedError:
 
 def _forged(value: int, name: str) -> ForgedRefError:
     return ForgedRefError(
-        f"the guest passed {value & 0xFFFFFFFF:#010x} to {name} as an externref, but it was given no such object", value
+        f"the guest passed {value & 0xFFFFFFFF:#010x} to {name} as an externref,"
+        " but it was given no such object",
+        value,
     )
 
 
 def _wrong_count(result: object, count: int, name: str) -> HostResultError:
-    return HostResultError(f"host function {name} must return {count} results, as a tuple or list; it returned {result!r}")
+    return HostResultError(
+        f"host function {name} must return {count} results, as a tuple or list; it returned {result!r}"
+    )

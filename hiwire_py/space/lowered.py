@@ -1,12 +1,13 @@
 """The space of lowered modules: ids in place of externrefs, counted by the companion.
 
-An id lives from the moment Python passes an object to a guest. It is *in flight* until the outermost call from Python
-returns; by then either a table slot or a global holds it, or it is released. Ids whose last slot was cleared are
-*zombies* and are released at the same moment. So an object dies right after the call in which its last reference went,
-whatever Python's or the engine's garbage collector does.
+An id lives from the moment Python passes an object to a guest. It is *in flight* until the outermost call
+from Python returns; by then either a table slot or a global holds it, or it is released. Ids whose last slot
+was cleared are *zombies* and are released at the same moment. So an object dies right after the call in which
+its last reference went, whatever Python's or the engine's garbage collector does. In a long call, host
+functions release now and then what the frames of the running functions do not hold (`sweep`).
 
-Nothing that can run foreign code (a finalizer, say) happens before the bookkeeping is in order: dead objects are
-collected in a list, and dropped last.
+Nothing that can run foreign code (a finalizer, say) happens before the bookkeeping is in order: dead objects
+are collected in a list, and dropped last.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from importlib import resources
 from threading import get_ident
 from typing import Any, NamedTuple
 
-from .calls import LOWERED
 from ..engines import Engine, Prepared, RawExtern
 from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
+from ..lowering.frames import OPAQUE
 from ..lowering.rewrite import COMPANION_MODULE
-from .base import Extern, Instance, Space
 from ..values import I32, NULL
+from .base import Extern, Instance, Space
+from .calls import LOWERED, PLAIN, Style
 
 __all__ = ["LoweredSpace"]
 
@@ -36,9 +38,12 @@ _GENERATION = 1 << _INDEX_BITS
 _RECORD_WORDS = 4
 _FIRST_RESERVE = 1024
 _FREE_CHUNK = 1024
+_WORD = 0xFFFFFFFF
 _END = 1  # of the zombie list
 _NO_MAXIMUM = -1
-_FAULT_BOUNDS, _FAULT_FORGED = 1, 2
+_FAULT_BOUNDS, _FAULT_FORGED, _FAULT_FRAMES = 1, 2, 3
+# The companion's state; calls.py knows these positions too.
+_ZOMBIES, _ZOMBIE_COUNT, _FAULT, _FRAMES, _FRAMES_END, _STATUS_WORDS = 0, 1, 2, 3, 4, 5
 
 
 class _Owned:
@@ -70,6 +75,8 @@ class _Remains(NamedTuple):
 
 class LoweredSpace(Space):
     style = LOWERED
+    patience = 1024
+    """How many objects may wait in a long call before they are looked at."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -79,6 +86,9 @@ class LoweredSpace(Space):
         self.orphans: list[_Remains] = []  # of instances that are gone
         companion = resources.files("hiwire_py").joinpath("wasm/hiwire-companion.wasm").read_bytes()
         prepared = engine.prepare(companion)
+        self.waiting: list[int] = []  # zombies that frames hold
+        self.floor = 0  # entries of `flight` that are arguments of the calls on the way, or older
+        self.limit = self.patience  # entries at which to sweep
         self._companion = self.store.instantiate(prepared, {})
         self._raw = {
             e.name: self.store.caller(self._companion[e.name], prepared.module.function_type(e.index))
@@ -88,8 +98,11 @@ class LoweredSpace(Space):
         self._base = self._address()
         state = self._raw["state"]() // 4
         self._reserve(_FIRST_RESERVE)
-        self.status = self.words[state : state + 2]  # head of the zombie list; why the last trap happened
+        self.status = self.words[state : state + _STATUS_WORDS]
         self.store.watch(self._base + state * 4)
+
+    def style_of(self, instance: Instance) -> Style:
+        return LOWERED if instance.lowered or instance.linked else PLAIN
 
     # ---- ids
 
@@ -101,7 +114,9 @@ class LoweredSpace(Space):
         self.records = (address & 0xFFFFFFFF) // 4
         if self._address() != self._base:
             self.close()  # views of the memory are in use everywhere, and would now read what is not theirs
-            raise MemoryError("the engine moved a memory when it grew; engines must reserve its address space")
+            raise MemoryError(
+                "the engine moved a memory when it grew; engines must reserve its address space"
+            )
         size = self.store.memory_size(self._companion["memory"])
         self.words = memoryview((ctypes.c_char * size).from_address(self._base)).cast("B").cast("i")
 
@@ -141,18 +156,14 @@ class LoweredSpace(Space):
                 self._drop_everything()
                 return
         dead = self._take_unheld(self.flight) if self.flight else []
-        link = self.status[0]
-        if link != _END:
-            self.status[0] = _END
-            words, records = self.words, self.records
-            zombies = []
-            while link != _END:
-                at = records + (link >> 1) * _RECORD_WORDS
-                zombies.append(words[at])
-                link = words[at + 2]
-                words[at + 2] = 0
-            dead += self._take_unheld(zombies)
-        # Here, and not before, a finalizer may call the guest, or come here again through another object's death.
+        if self.status[_ZOMBIES] != _END:
+            dead += self._take_unheld(self._take_zombies())
+        if self.waiting:
+            dead += self._take_unheld(self.waiting)
+        self.floor = 0
+        self.limit = self.patience
+        # Here, and not before, a finalizer may call the guest, or come here again through another object's
+        # death.
         dead.clear()
 
     def release_since(self, mark: int) -> None:
@@ -163,8 +174,47 @@ class LoweredSpace(Space):
             self.flight.append(0)
         self._take_unheld(made).clear()
 
+    def sweep(self) -> None:
+        """In the midst of a guest's call: release what no slot, no global and no frame holds.
+
+        Only what the innermost call brought in is looked at, and what was cleared from slots.
+        """
+        words, status, flight, floor = self.words, self.status, self.flight, self.floor
+        frames = words[(status[_FRAMES] & _WORD) // 4 : (status[_FRAMES_END] & _WORD) // 4].tolist()
+        if OPAQUE in frames:
+            self.limit = len(flight) + self.patience
+            return
+        earlier = set(flight[:floor])
+        in_frames = set(frames) - earlier
+        new = dict.fromkeys(flight[floor:])
+        # Cleared from slots by any call, so they may be in the frames of calls further out than this one.
+        cleared = dict.fromkeys(self.waiting + self._take_zombies())
+        flight[floor:] = [id_ for id_ in new if id_ in in_frames]
+        self.waiting = [id_ for id_ in cleared if id_ in in_frames]
+        if self.waiting or self.pending:
+            self.pending = True
+            flight.append(0)
+        self.limit = (
+            2 * len(flight) + self.patience
+        )  # so that sweeps of deep stacks cost no more than the calls
+        self._take_unheld(
+            [id_ for id_ in {**new, **cleared} if id_ not in in_frames and id_ not in earlier]
+        ).clear()
+
+    def _take_zombies(self) -> list[int]:
+        words, records, status = self.words, self.records, self.status
+        link, status[_ZOMBIES], status[_ZOMBIE_COUNT] = status[_ZOMBIES], _END, 0
+        zombies = []
+        while link != _END:
+            at = records + (link >> 1) * _RECORD_WORDS
+            zombies.append(words[at])
+            link = words[at + 2]
+            words[at + 2] = 0
+        return zombies
+
     def _take_unheld(self, ids: list[int]) -> list[Any]:
-        """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to drop."""
+        """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to
+        drop."""
         words, records, objects, free = self.words, self.records, self.objects, self.free
         dead = []
         while ids:
@@ -179,10 +229,12 @@ class LoweredSpace(Space):
         return dead
 
     def fault(self) -> BaseException | str | None:
-        why = self.status[1]
+        why = self.status[_FAULT]
         if not why:
             return None
-        self.status[1] = 0
+        self.status[_FAULT] = 0
+        if why == _FAULT_FRAMES:
+            return "call stack exhausted"
         if why == _FAULT_FORGED:
             return ForgedRefError("the guest stored an externref that it was not given: it forged an id")
         return "out of bounds table access"
@@ -215,7 +267,9 @@ class LoweredSpace(Space):
         owned: _Owned = instance.owned
         return owned
 
-    def _add_imports(self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]) -> None:
+    def _add_imports(
+        self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]
+    ) -> None:
         if prepared.lowered is None:
             return
         for helper in HELPERS:
@@ -240,7 +294,8 @@ class LoweredSpace(Space):
             self._owned(instance).globals.extend(globals_)
 
     def disown(self, instance: Instance) -> None:
-        # Other instances may still call into this one: its tables are emptied here, and freed with the instance.
+        # Other instances may still call into this one: its tables are emptied here, and freed with the
+        # instance.
         owned: _Owned | None = instance.owned
         if owned is not None:
             for handle in owned.tables:

@@ -1,9 +1,9 @@
 """The space of an engine whose binding passes externrefs.
 
-The engine is given tokens, not the objects: its references are roots that Python's cycle collector cannot see through,
-and an object which holds its own guest would never die. A token knows only its number; the dict ``objects`` of the
-space has the object. When the engine drops a token, which it may do at any time, the number is queued, and the object
-goes when no guest call is on the way.
+The engine is given tokens, not the objects: its references are roots that Python's cycle collector cannot see
+through, and an object which holds its own guest would never die. A token knows only its number; the dict
+``objects`` of the space has the object. When the engine drops a token, which it may do at any time, the
+number is queued, and the object goes when no guest call is on the way.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
-from .calls import TOKENS
 from ..engines import Engine, Prepared, RawExtern
-from .base import Extern, Instance, Space
 from ..values import EXTERNREF, NULL
+from .base import Extern, Instance, Space
+from .calls import TOKENS
 
 __all__ = ["TokenSpace"]
 
@@ -70,7 +70,8 @@ class TokenSpace(Space):
             self._drop_released()
 
     def released(self, id_: int) -> None:
-        """A token is gone. This may be said on any thread, and from within the engine, where no finalizer may run."""
+        """A token is gone. This may be said on any thread, and from within the engine, where no finalizer may
+        run."""
         self._released.append(id_)
         if not self.depth and not self._collecting and get_ident() == self.thread:
             self._drop_released()
@@ -100,7 +101,9 @@ class TokenSpace(Space):
     def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
         return self.store.constant(EXTERNREF, self.hold(value))
 
-    def _add_imports(self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]) -> None:
+    def _add_imports(
+        self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]
+    ) -> None:
         return None
 
     def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
