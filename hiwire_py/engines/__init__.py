@@ -70,19 +70,27 @@ def _wasmtime_lowered() -> Engine:
     return WasmtimeEngine.for_this_thread(lowered=True)
 
 
+def _native() -> Engine:
+    from .native import NativeEngine
+
+    return NativeEngine.for_this_thread()
+
+
 _LOADERS: dict[str, Callable[[], Engine]] = {
     "wasmer": _wasmer,
     "wasmtime": _wasmtime,
     "wasmtime-lowered": _wasmtime_lowered,
+    "native": _native,
 }
 
-ENGINE_NAMES = ("wasmer", "wasmtime")
+ENGINE_NAMES = ("wasmer", "wasmtime", "native")
 """The engines, in the order of preference. "wasmtime-lowered" is for tests and comparisons only."""
 
 _PACKAGES = {"wasmer": ("wasmer", "wasmer_compiler_cranelift"), "wasmtime": ("wasmtime",)}
 _NOTES = {
     "wasmer": "unmaintained since 2022, CPython <= 3.10, modules are lowered; not for untrusted guests",
     "wasmtime": "maintained, true externref; the choice for untrusted guests",
+    "native": "fastest calls, modules are lowered and compiled once through C; not for untrusted guests",
 }
 
 
@@ -124,6 +132,11 @@ def engines() -> list[EngineInfo]:
 
 
 def _info(name: str) -> EngineInfo:
+    if name == "native":
+        from .native_compile import version_here, why_unavailable
+
+        reason = why_unavailable()
+        return EngineInfo(name, not reason, "" if reason else version_here(), reason, _NOTES[name])
     package = _PACKAGES[name][0]
     try:
         version = importlib.metadata.version(package)

@@ -103,6 +103,10 @@ class Store(abc.ABC):
         """
         raise NotImplementedError
 
+    def watch(self, address: int) -> None:
+        """The 32-bit number at ``address`` is 1 when a call leaves nothing to do. For engines that look."""
+        return None
+
     def collect(self) -> None:
         """Release externrefs that nothing in the store holds. Nothing to do where modules are lowered."""
         return None

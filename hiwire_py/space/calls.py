@@ -81,6 +81,9 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
         space = space_ref()
         if space is None:
             raise gone(name)
+        nesting = space.nesting
+        counted = nesting[0]  # 0 where the engine made the call that led here the short way
+        nesting[0] = counted or 1
         try:
             {convert}
             result = space.functions[index]({args})
@@ -88,6 +91,8 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
         except BaseException as error:
             space.raised = error
             raise
+        finally:
+            nesting[0] = counted
     return host
 """
 
@@ -247,6 +252,9 @@ def bind_export(
     function: Callable[..., Any] = names["bind"](
         space, gate, raw, f"{name}()", keep, get_ident, check_value, NULL, _TOO_DEEP
     )
+    quick = getattr(raw, "__quick__", None)
+    if quick is not None:
+        function = quick(space, gate, function, functype, f"{name}()")
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The guest's export {name}{functype}."
     function.__keep__ = keep  # type: ignore[attr-defined]

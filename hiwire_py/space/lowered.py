@@ -99,6 +99,7 @@ class LoweredSpace(Space):
         state = self._raw["state"]() // 4
         self._reserve(_FIRST_RESERVE)
         self.status = self.words[state : state + _STATUS_WORDS]
+        self.store.watch(self._base + state * 4)
 
     def style_of(self, instance: Instance) -> Style:
         style = LOWERED if instance.lowered or instance.linked else PLAIN
