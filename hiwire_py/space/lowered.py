@@ -241,6 +241,13 @@ class LoweredSpace(Space):
     def live(self) -> int:
         return len(self.objects)
 
+    def key(self, raw: Any) -> Any:
+        return raw or None
+
+    def places(self, key: Any) -> int | None:
+        held: int = self.words[self.records + (key & _INDEX) * _RECORD_WORDS + 1]
+        return held
+
     # ---- instances
 
     def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:

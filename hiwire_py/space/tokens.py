@@ -95,6 +95,16 @@ class TokenSpace(Space):
     def live(self) -> int:
         return len(self.objects)
 
+    def key(self, raw: Any) -> Any:
+        return None if raw is None else raw.id
+
+    def places(self, key: Any) -> int | None:
+        return None
+
+    @property
+    def busy(self) -> bool:
+        return self.depth > 0 or self._collecting
+
     def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:
         return extern.raw
 

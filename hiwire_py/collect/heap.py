@@ -1,0 +1,313 @@
+"""Handing the objects that a table holds over to Python's collector, and back.
+
+For the time of a collection the table lets go of every object whose handles all lie in structs that have
+wrappers, and the wrappers hold those objects instead, each what its own struct holds. So Python's collector sees
+the references that exist in the guest's memory, and does the rest: no cycle is looked for here. Afterwards the
+table takes back the objects of all wrappers that are alive.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections import deque
+from threading import get_ident
+from typing import Any
+
+from ..errors import StaleRefError
+from ..hiwire import Hiwire
+from ..space import Space
+from .accounts import Accounts
+from .arena import Arena, usable
+from .layouts import Layout
+
+__all__ = ["GONE", "Heap"]
+
+_NOBODY = 0  # no thread has this number
+_LEAST = 1000
+
+
+class _Gone:
+    """Stands in the table for an object that was collected, until the guest gives its handle back.
+
+    A guest sees it only if its function that frees a struct uses the struct's handles.
+    """
+
+    __slots__ = ()
+
+    def __call__(self, *args: object, **kwargs: object) -> Any:
+        raise StaleRefError("the handle's object was collected: only a struct that is being freed still has it")
+
+    def __getattr__(self, name: str) -> Any:
+        self()
+
+    def __repr__(self) -> str:
+        return "<object that was collected>"
+
+
+GONE = _Gone()
+
+
+class Heap:
+    """The structs with wrappers of all guests that share a table, or of one guest without a table.
+
+    Attributes:
+        arenas: one for each guest.
+        orphans: those of guests that are gone, with structs to be freed.
+        again: whether the last collection was disturbed, by a finalizer that called the guest.
+        wanted: whether a collection was put off because a guest was running.
+        mistaken: layouts that the memory did not agree with.
+    """
+
+    def __init__(self, space: Space, table: Hiwire | None) -> None:
+        self.space = space
+        self.accounts = None if table is None else Accounts(table)
+        self.arenas: weakref.WeakSet[Arena] = weakref.WeakSet()
+        self.orphans: deque[Arena] = deque()
+        self.again = self.wanted = False
+        self.mistaken: dict[int, Layout] = {}
+        self.threshold = _LEAST
+        self._window: list[Arena] | None = None
+
+    def count(self) -> int:
+        """How many structs have wrappers, or had and are not freed."""
+        return sum(len(arena.live) for arena in self.arenas)
+
+    def adjust(self) -> None:
+        """A collection is over: the next one is due when there are twice as many structs."""
+        self.wanted = False
+        self.threshold = max(_LEAST, 2 * self.count())
+
+    def drain(self, errors: list[BaseException] | None = None) -> int:
+        """Free the structs of dead wrappers, unless a guest runs. See `Arena.drain`."""
+        if self.space.busy or get_ident() != self.space.thread:
+            return 0
+        freed = sum(arena.drain(errors) for arena in list(self.arenas))
+        while self.orphans:
+            freed += self.orphans.popleft().drain(errors)
+        return freed
+
+    # ---- the window: from `park` to `restore`, Python's collector runs
+
+    def park(self) -> None:
+        """Let the wrappers hold what their structs hold, and the table let go of it."""
+        space, accounts = self.space, self.accounts
+        if accounts is None or get_ident() != space.thread or space.closing:
+            return
+        if space.busy:
+            self.wanted = True  # handles may be in the guest's locals
+            return
+        arenas = [arena for arena in self.arenas if usable(arena)]
+        if not any(arena.live for arena in arenas):
+            return
+        self._find_lost(arenas)
+        self._window = arenas
+        for gate in space.gates:
+            if gate.owner == space.thread:
+                gate.owner, gate.held = _NOBODY, (space.thread, self.interrupt)
+        space.paused = self.interrupt
+        try:
+            self._park(accounts, arenas)
+        except BaseException:
+            self.restore()
+            raise
+
+    def _park(self, accounts: Accounts, arenas: list[Arena]) -> None:
+        trace = Trace()
+        for arena, (address, words) in [(arena, _words(arena)) for arena in arenas]:
+            trace.add(arena, address, words)
+        trace.finish()
+        keys, wrong = accounts.accounted(trace.found)
+        if wrong:
+            excess = set(wrong)
+            for wrapper, handles in trace.structs:
+                if not excess.isdisjoint(handles):
+                    trace.mistaken.add(wrapper._guest_entry.layout)
+        self.mistaken.update((id(layout), layout) for layout in trace.mistaken)
+        if not keys:
+            return
+        objects = self.space.objects
+        parked = {handle: key for handle, key in keys.items() if objects[key] is not GONE}
+        for wrapper, handles in trace.structs:
+            held = {parked[handle]: objects[parked[handle]] for handle in handles if handle in parked}
+            if held:
+                wrapper._guest_parked = held
+        for key in parked.values():
+            objects[key] = GONE
+
+    def interrupt(self) -> None:
+        """Someone comes into the guest during the window: the table must hold everything again.
+
+        What Python has found to be garbage is not taken back, unless a finalizer uses its wrapper.
+        """
+        self.again = True
+        self.restore()
+
+    def restore(self) -> None:
+        """End the window: the table takes back the objects of the wrappers that are alive."""
+        arenas = self._window
+        if arenas is None:
+            return
+        space = self.space
+        space.paused = None
+        for gate in space.gates:
+            if gate.held is not None:
+                gate.owner, gate.held = gate.held[0], None
+        self._find_lost(arenas)
+        objects = space.objects
+        for arena in arenas:
+            for entry in list(arena.live.values()):
+                wrapper = entry.wrapper()
+                if wrapper is not None:
+                    held = wrapper._guest_parked
+                    if held is not None:
+                        wrapper._guest_parked = None
+                        for key, value in held.items():
+                            if objects.get(key) is GONE:
+                                objects[key] = value
+
+    def close_window(self) -> None:
+        """The collection is over."""
+        self.restore()
+        self._window = None
+
+    def take_back(self, wrapper: Any) -> None:
+        """A finalizer, or whoever a finalizer gave it to, uses a wrapper that was found to be garbage."""
+        held, wrapper._guest_parked = wrapper._guest_parked, None
+        objects = self.space.objects
+        for key, value in held.items():
+            if objects.get(key) is GONE:
+                objects[key] = value
+        self.again = True
+
+    def _find_lost(self, arenas: list[Arena]) -> None:
+        """Find the wrappers again that finalizers kept: Python had cleared all weak references to them."""
+        for arena in arenas:
+            owners = arena.lost()
+            if owners:
+                for referrer in gc.get_referrers(*owners):
+                    if hasattr(type(referrer), "_guest_owner"):
+                        arena.renew(referrer, referrer._guest_owner.pointer)
+
+
+def _words(arena: Arena) -> tuple[int, memoryview]:
+    # The gates are closed to everyone else; this looks past them.
+    gate = arena.gate
+    owner, gate.owner = gate.owner, get_ident()
+    try:
+        return arena.words()
+    finally:
+        gate.owner = owner
+
+
+class Trace:
+    """Reads what structs hold.
+
+    A word of memory is counted once, however many layouts lie over it: objects in such structs, and in structs
+    with more than one owner, are to be kept.
+
+    Attributes:
+        found: handle -> copies found; negative for handles that are to be kept.
+        structs: wrappers, with the handles that their structs, and structs those own, hold.
+        mistaken: layouts that lie over each other, or own what has another owner.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[int, int] = {}
+        self.structs: list[tuple[Any, list[int]]] = []
+        self.mistaken: set[Layout] = set()
+        self._kept: set[int] = set()
+        # By the memory's address: two guests may share one.
+        self._claimed: dict[int, set[int]] = {}
+        self._visited: dict[int, set[int]] = {}
+        self._twice: list[tuple[int, Layout, memoryview]] = []
+        self._owns: dict[Layout, list[tuple[int, Layout]]] = {}
+
+    def add(self, arena: Arena, address: int, words: memoryview) -> None:
+        """Read all structs of a guest."""
+        claimed = self._claimed.setdefault(address, set())
+        visited = self._visited.setdefault(address, set())
+        common = visited.intersection(arena.live)
+        visited.update(arena.live)
+        found, structs = self.found, self.structs
+        limit = len(words) * 4
+        for pointer, entry in list(arena.live.items()):
+            wrapper = entry.wrapper()
+            layout = entry.layout
+            # The size was checked when the wrapper was made, and memories do not shrink.
+            if wrapper is None:
+                continue
+            handles: list[int] = []
+            if pointer in common:
+                self._twice.append((pointer, layout, words))
+            at = pointer >> 2
+            for offset in layout.handles:
+                handle = words[at + offset]
+                if handle:
+                    self._claim(claimed, at + offset, handle, layout)
+                    found[handle] = found.get(handle, 0) + 1
+                    handles.append(handle)
+            owned = self._owned(layout)
+            if owned:
+                self._follow(words, at, owned, limit, claimed, visited, handles)
+            if handles:
+                structs.append((wrapper, handles))
+
+    def _follow(
+        self,
+        words: memoryview,
+        at: int,
+        owned: list[tuple[int, Layout]],
+        limit: int,
+        claimed: set[int],
+        visited: set[int],
+        handles: list[int],
+    ) -> None:
+        """Read the structs that a struct owns."""
+        found = self.found
+        waiting = [(words[at + offset], target) for offset, target in owned]
+        while waiting:
+            pointer, layout = waiting.pop()
+            if not pointer or pointer & 3 or pointer + layout.size > limit:
+                continue
+            if pointer in visited:
+                self._twice.append((pointer, layout, words))
+                continue
+            visited.add(pointer)
+            at = pointer >> 2
+            for offset in layout.handles:
+                handle = words[at + offset]
+                if handle:
+                    self._claim(claimed, at + offset, handle, layout)
+                    found[handle] = found.get(handle, 0) + 1
+                    handles.append(handle)
+            waiting += [(words[at + offset], target) for offset, target in self._owned(layout)]
+
+    def _claim(self, claimed: set[int], at: int, handle: int, layout: Layout) -> None:
+        if at in claimed:
+            self._kept.add(handle)
+            self.mistaken.add(layout)
+        else:
+            claimed.add(at)
+
+    def _owned(self, layout: Layout) -> list[tuple[int, Layout]]:
+        owned = self._owns.get(layout)
+        if owned is None:
+            owned = self._owns[layout] = layout.owns()
+        return owned
+
+    def finish(self) -> None:
+        """All structs were read: mark what must be kept."""
+        seen: set[tuple[int, int]] = set()
+        waiting = self._twice
+        while waiting:
+            pointer, layout, words = waiting.pop()
+            if (pointer, id(words)) in seen or pointer & 3 or not pointer or pointer + layout.size > len(words) * 4:
+                continue
+            seen.add((pointer, id(words)))
+            self.mistaken.add(layout)
+            at = pointer >> 2
+            self._kept.update(words[at + offset] for offset in layout.handles)
+            waiting += [(words[at + offset], target, words) for offset, target in self._owned(layout)]
+        for handle in self._kept:
+            self.found[handle] = -1
