@@ -82,10 +82,14 @@ class Heap:
         """Free the structs of dead wrappers, unless a guest runs. See `Arena.drain`."""
         if self.space.busy or get_ident() != self.space.thread:
             return 0
-        freed = sum(arena.drain(errors) for arena in list(self.arenas))
-        while self.orphans:
-            freed += self.orphans.popleft().drain(errors)
-        return freed
+        freed = 0
+        while True:  # what a struct held may have been the last reference to another wrapper
+            now = sum(arena.drain(errors) for arena in list(self.arenas))
+            while self.orphans:
+                now += self.orphans.popleft().drain(errors)
+            if not now:
+                return freed
+            freed += now
 
     # ---- the window: from `park` to `restore`, Python's collector runs
 
