@@ -331,6 +331,8 @@ class World:
                 waiting += [(False, self.pointers[at])] if at in self.pointers else []
             else:
                 structs.add(at)
+                if at not in self.structs:
+                    raise Wrong(f"the struct at {at:#x} was freed, but can be reached")
                 handles, children = self.structs[at]
                 waiting += [(True, self.named[handle]) for handle in handles if handle]
                 waiting += [(False, child) for child in children if child]

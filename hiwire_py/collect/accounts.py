@@ -12,6 +12,7 @@ from typing import Any
 
 from ..hiwire import Hiwire
 from ..space import Space
+from .slots import SlotArray
 
 __all__ = ["Accounts"]
 
@@ -44,6 +45,7 @@ class Accounts:
             self._slot_info = raw("_hiwire_slot_info")
             self._get, self._next = raw("hiwire_get"), raw("hiwire_next")
             self._num_refs, self._is_valid = raw("hiwire_num_refs"), raw("hiwire_is_valid")
+        self._array = SlotArray.of(self.space, instance) if self.visible else None
         self._immortal = 2  # the next immortal handle to look at
         self._immortals: Counter[Any] = Counter()  # key -> how many immortal handles hold it
 
@@ -63,11 +65,14 @@ class Accounts:
         keys: dict[int, Any] = {}
         wrong: list[int] = []
         slot_info, get, key_of = self._slot_info, self._get, self.space.key
+        slots = [] if self._array is None else self._array.read(found)
+        bound = len(slots)
         kept: dict[int, Any] = {}
         for handle, copies in found.items():
             if not handle & 1:
                 continue  # immortal, or no handle
-            info = slot_info(handle >> 1 & _INDEX)
+            index = handle >> 1 & _INDEX
+            info = slots[index] if index < bound else slot_info(index)
             if not info & 1 or (info & _WORD) >> _VERSION_SHIFT != handle >> _VERSION_SHIFT:
                 continue
             count = info >> 2 & _COUNT_MAX
@@ -88,9 +93,9 @@ class Accounts:
         if not keys:
             return
         slots = Counter(keys.values())
-        places = self.space.places
-        if places(next(iter(slots))) is not None:
-            shared = {key for key, count in slots.items() if places(key) != count}
+        places = self.space.places(slots)
+        if places is not None:
+            shared = {key for (key, count), held in zip(slots.items(), places) if held != count}
         elif self.space.holders > 1:
             shared = set(slots)  # the engine does not tell what other tables and globals hold
         else:

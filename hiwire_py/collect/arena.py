@@ -95,7 +95,7 @@ class Arena:
             self.live[pointer] = entry._replace(wrapper=weakref.ref(wrapper))
 
     def drain(self, errors: list[BaseException] | None) -> int:
-        """Free the structs whose owners are dead. To be called while no guest of the space runs.
+        """Free the structs whose owners are dead. `Heap.drain` says when.
 
         Args:
             errors: takes what the guest raises; None: it goes where Python sends exceptions of finalizers.
@@ -107,9 +107,6 @@ class Arena:
         queue = self.queue
         space = self.heap.space
         for _ in range(len(queue)):
-            # Freeing drops objects, and so may come back here, or into another call.
-            if space.busy or not queue:
-                break
             pointer, owner = queue.popleft()
             if owner() is not None:
                 queue.append((pointer, owner))

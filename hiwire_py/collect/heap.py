@@ -20,6 +20,7 @@ from ..space import Space
 from .accounts import Accounts
 from .arena import Arena, usable
 from .layouts import Layout
+from .trace import Trace
 
 __all__ = ["GONE", "Heap"]
 
@@ -83,10 +84,19 @@ class Heap:
         if self.space.busy or get_ident() != self.space.thread:
             return 0
         freed = 0
-        while True:  # what a struct held may have been the last reference to another wrapper
-            now = sum(arena.drain(errors) for arena in list(self.arenas))
-            while self.orphans:
-                now += self.orphans.popleft().drain(errors)
+        space = self.space
+        while True:
+            # One call of the guest as far as the space is concerned: what dies, dies at its end, and can come
+            # back here then. What a struct held may have been the last reference to another wrapper.
+            space.depth += 1
+            try:
+                now = sum(arena.drain(errors) for arena in list(self.arenas))
+                while self.orphans:
+                    now += self.orphans.popleft().drain(errors)
+            finally:
+                space.depth -= 1
+                if not space.depth:
+                    space.leave()
             if not now:
                 return freed
             freed += now
@@ -118,10 +128,9 @@ class Heap:
 
     def _park(self, accounts: Accounts, arenas: list[Arena]) -> None:
         trace = Trace()
-        for arena, (address, words) in [(arena, _words(arena)) for arena in arenas]:
-            trace.add(arena, address, words)
-        trace.finish()
-        keys, wrong = accounts.accounted(trace.found)
+        for arena in arenas:
+            trace.add(arena, *_words(arena))
+        keys, wrong = accounts.accounted(trace.counts())
         if wrong:
             excess = set(wrong)
             for wrapper, handles in trace.structs:
@@ -133,7 +142,11 @@ class Heap:
         objects = self.space.objects
         parked = {handle: key for handle, key in keys.items() if objects[key] is not GONE}
         for wrapper, handles in trace.structs:
-            held = {parked[handle]: objects[parked[handle]] for handle in handles if handle in parked}
+            held = {}
+            for handle in handles:
+                if handle in parked:
+                    key = parked[handle]
+                    held[key] = objects[key]
             if held:
                 wrapper._guest_parked = held
         for key in parked.values():
@@ -202,116 +215,3 @@ def _words(arena: Arena) -> tuple[int, memoryview]:
         return arena.words()
     finally:
         gate.owner = owner
-
-
-class Trace:
-    """Reads what structs hold.
-
-    A word of memory is counted once, however many layouts lie over it: objects in such structs, and in structs
-    with more than one owner, are to be kept.
-
-    Attributes:
-        found: handle -> copies found; negative for handles that are to be kept.
-        structs: wrappers, with the handles that their structs, and structs those own, hold.
-        mistaken: layouts that lie over each other, or own what has another owner.
-    """
-
-    def __init__(self) -> None:
-        self.found: dict[int, int] = {}
-        self.structs: list[tuple[Any, list[int]]] = []
-        self.mistaken: set[Layout] = set()
-        self._kept: set[int] = set()
-        # By the memory's address: two guests may share one.
-        self._claimed: dict[int, set[int]] = {}
-        self._visited: dict[int, set[int]] = {}
-        self._twice: list[tuple[int, Layout, memoryview]] = []
-        self._owns: dict[Layout, list[tuple[int, Layout]]] = {}
-
-    def add(self, arena: Arena, address: int, words: memoryview) -> None:
-        """Read all structs of a guest."""
-        claimed = self._claimed.setdefault(address, set())
-        visited = self._visited.setdefault(address, set())
-        common = visited.intersection(arena.live)
-        visited.update(arena.live)
-        found, structs = self.found, self.structs
-        limit = len(words) * 4
-        for pointer, entry in list(arena.live.items()):
-            wrapper = entry.wrapper()
-            layout = entry.layout
-            # The size was checked when the wrapper was made, and memories do not shrink.
-            if wrapper is None:
-                continue
-            handles: list[int] = []
-            if pointer in common:
-                self._twice.append((pointer, layout, words))
-            at = pointer >> 2
-            for offset in layout.handles:
-                handle = words[at + offset]
-                if handle:
-                    self._claim(claimed, at + offset, handle, layout)
-                    found[handle] = found.get(handle, 0) + 1
-                    handles.append(handle)
-            owned = self._owned(layout)
-            if owned:
-                self._follow(words, at, owned, limit, claimed, visited, handles)
-            if handles:
-                structs.append((wrapper, handles))
-
-    def _follow(
-        self,
-        words: memoryview,
-        at: int,
-        owned: list[tuple[int, Layout]],
-        limit: int,
-        claimed: set[int],
-        visited: set[int],
-        handles: list[int],
-    ) -> None:
-        """Read the structs that a struct owns."""
-        found = self.found
-        waiting = [(words[at + offset], target) for offset, target in owned]
-        while waiting:
-            pointer, layout = waiting.pop()
-            if not pointer or pointer & 3 or pointer + layout.size > limit:
-                continue
-            if pointer in visited:
-                self._twice.append((pointer, layout, words))
-                continue
-            visited.add(pointer)
-            at = pointer >> 2
-            for offset in layout.handles:
-                handle = words[at + offset]
-                if handle:
-                    self._claim(claimed, at + offset, handle, layout)
-                    found[handle] = found.get(handle, 0) + 1
-                    handles.append(handle)
-            waiting += [(words[at + offset], target) for offset, target in self._owned(layout)]
-
-    def _claim(self, claimed: set[int], at: int, handle: int, layout: Layout) -> None:
-        if at in claimed:
-            self._kept.add(handle)
-            self.mistaken.add(layout)
-        else:
-            claimed.add(at)
-
-    def _owned(self, layout: Layout) -> list[tuple[int, Layout]]:
-        owned = self._owns.get(layout)
-        if owned is None:
-            owned = self._owns[layout] = layout.owns()
-        return owned
-
-    def finish(self) -> None:
-        """All structs were read: mark what must be kept."""
-        seen: set[tuple[int, int]] = set()
-        waiting = self._twice
-        while waiting:
-            pointer, layout, words = waiting.pop()
-            if (pointer, id(words)) in seen or pointer & 3 or not pointer or pointer + layout.size > len(words) * 4:
-                continue
-            seen.add((pointer, id(words)))
-            self.mistaken.add(layout)
-            at = pointer >> 2
-            self._kept.update(words[at + offset] for offset in layout.handles)
-            waiting += [(words[at + offset], target, words) for offset, target in self._owned(layout)]
-        for handle in self._kept:
-            self.found[handle] = -1

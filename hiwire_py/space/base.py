@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from threading import get_ident
 from typing import Any, Union
 
@@ -172,8 +172,8 @@ class Space(abc.ABC):
         """The key in ``objects`` of an externref in the engine's form; None for the null externref."""
 
     @abc.abstractmethod
-    def places(self, key: Any) -> int | None:
-        """How many table slots and globals of guests hold the object; None where only the engine knows."""
+    def places(self, keys: Iterable[Any]) -> list[int] | None:
+        """How many table slots and globals of guests hold each object; None where only the engine knows."""
 
     @property
     def busy(self) -> bool:

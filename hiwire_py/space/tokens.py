@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Any
 
@@ -98,7 +98,7 @@ class TokenSpace(Space):
     def key(self, raw: Any) -> Any:
         return None if raw is None else raw.id
 
-    def places(self, key: Any) -> int | None:
+    def places(self, keys: Iterable[Any]) -> list[int] | None:
         return None
 
     @property
