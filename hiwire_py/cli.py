@@ -90,7 +90,9 @@ class _Commands(click.Group):
         return super().resolve_command(context, args)
 
 
-@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, message="hiwire_py %(version)s")
 @click.pass_context
 def command(context: click.Context) -> None:
@@ -174,11 +176,15 @@ def demo_command(
 
 @command.command("demo cycles")
 @_engine
-@click.option("--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="How many rounds.")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="How many rounds."
+)
 @click.option(
     "--objects", type=click.IntRange(min=1), default=OBJECTS, show_default=True, help="Objects in each round."
 )
-@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Draw the plot into this file too.")
+@click.option(
+    "--png", type=click.Path(dir_okay=False, path_type=Path), help="Draw the plot into this file too."
+)
 @_json
 def cycles_command(engine: str | None, rounds: int, objects: int, png: Path | None, as_json: bool) -> int:
     """Collect cycles that pass through a guest's memory, beside the same without collection.

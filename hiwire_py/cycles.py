@@ -21,7 +21,7 @@ __all__ = ["OBJECTS", "ROUNDS", "CycleRun", "CyclesResult", "plot", "run_cycles"
 
 ROUNDS, OBJECTS = 100, 1000
 _PAGE = 65536
-# Colours that people who see no red or green can tell apart, and different marks besides (Okabe and Ito's set).
+# Colours that people who see no red or green can tell apart (Okabe and Ito's set), and marks besides.
 _WITHOUT, _WITH = "#d55e00", "#0072b2"
 
 
@@ -134,7 +134,9 @@ def plot(result: CyclesResult, path: Path) -> None:
     figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.plot(range(1, len(without.live) + 1), without.live, "o-", color=_WITHOUT, markersize=4, linewidth=1.8)
+    axes.plot(
+        range(1, len(without.live) + 1), without.live, "o-", color=_WITHOUT, markersize=4, linewidth=1.8
+    )
     axes.plot(range(1, len(with_.live) + 1), with_.live, "-", color=_WITH, linewidth=1.8)
     top = max(without.live)
     if without.failed_in:
@@ -157,7 +159,9 @@ def plot(result: CyclesResult, path: Path) -> None:
     axes.set_ylabel("live guest objects")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_title(
-        f"Callbacks that capture their own wrapper, in {without.pages} pages of memory", fontsize=12, loc="left"
+        f"Callbacks that capture their own wrapper, in {without.pages} pages of memory",
+        fontsize=12,
+        loc="left",
     )
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

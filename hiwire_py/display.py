@@ -81,8 +81,9 @@ def show_cycles(result: CyclesResult) -> None:
     """Live objects round by round, both runs in the same scale."""
     screen = console()
     screen.print(
-        f"{result.rounds} rounds of {result.objects:,} objects, each with a callback that captures its own wrapper;"
-        f" engine {result.engine}"
+        f"{result.rounds} rounds of {result.objects:,} objects, each with a callback that captures its own"
+        f" wrapper; engine {result.engine}",
+        soft_wrap=True,
     )
     top = max(*result.without.live, *result.with_.live, 1)
     for title, run, style in (
@@ -92,9 +93,10 @@ def show_cycles(result: CyclesResult) -> None:
         outcome = (
             f"OUT OF MEMORY in round {run.failed_in}, with {run.live[-1]:,} live objects"
             if run.failed_in
-            else f"all {result.rounds} rounds, at most {max(run.live):,} live objects; {run.left:,} left at the end"
+            else f"all {result.rounds} rounds, at most {max(run.live):,} live objects;"
+            f" {run.left:,} left at the end"
         )
-        screen.print(f"\n[bold]{title}[/]: {outcome}, {run.pages} pages, {run.seconds:.2f} s")
+        screen.print(f"\n[bold]{title}[/]: {outcome}, {run.pages} pages, {run.seconds:.2f} s", soft_wrap=True)
         for label, line in _plot(run, top, result.rounds):
             screen.print(f"{label:>8} ┤[{style}]{line}[/]", soft_wrap=True)
         screen.print(" " * 9 + "└" + "─" * min(result.rounds, _PLOT_WIDTH) + " rounds", soft_wrap=True)
@@ -114,7 +116,7 @@ def _plot(run: CycleRun, top: int, rounds: int) -> Iterator[tuple[str, str]]:
         filled = [round(live / top * _PLOT_HEIGHT * 8) - line * 8 for live in columns]
         blocks = [_BLOCKS[min(max(eighths, 0), 8)] for eighths in filled]
         if line == _PLOT_HEIGHT - 1 and failed >= 0 and failed + 1 < width:
-            blocks[failed + 1] = "×"
+            blocks[failed + 1] = "x"
         yield (f"{top:,}" if line == _PLOT_HEIGHT - 1 else "", "".join(blocks).rstrip())
 
 

@@ -1,8 +1,8 @@
 """Random graphs over both heaps, and what must be alive in them: the model that `collect` is tested against.
 
 Python objects refer to each other, wrappers to structs, structs to structs that they own, and structs and the
-guest's globals to Python objects through handles. `World` builds such graphs on a real table and a real memory,
-keeps a plain description of them, and marks what can be reached in the description.
+guest's globals to Python objects through handles. `World` builds such graphs on a real table and a real
+memory, keeps a plain description of them, and marks what can be reached in the description.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from typing import Any
 from support import wat
 
 from hiwire_py import Guest, GuestObject, Hiwire, layout
+from hiwire_py.collect import Layout
 
 __all__ = ["Bench", "Wrong", "World", "run_case"]
 
 HANDLES, CHILDREN = 3, 2
 # Not at the start, and with a word between that is neither.
 _HANDLE_AT, _CHILD_AT, SIZE = 8, 8 + 4 * HANDLES + 4, 8 + 4 * HANDLES + 4 + 4 * CHILDREN
-NODE = layout(
+NODE: Layout = layout(
     SIZE,
     handles=[_HANDLE_AT + 4 * i for i in range(HANDLES)],
     owns={_CHILD_AT + 4 * i: lambda: NODE for i in range(CHILDREN)},
@@ -47,7 +48,8 @@ class Wrong(AssertionError):
 class Canary:
     """Part of each Python node, to see it die by."""
 
-    __slots__ = ("__weakref__", "number", "edges", "owner")
+    __slots__ = ("__weakref__", "edges", "number", "owner")
+    number: int
     edges: list[Any]
     owner: Any
 
@@ -121,7 +123,18 @@ def _make(kind: str, canary: Canary, edges: list[Any]) -> Any:
         return error
 
 
-_OTHERS = ("instance", "method", "slotted", "list", "dict", "tuple", "closure", "partial", "generator", "coroutine")
+_OTHERS = (
+    "instance",
+    "method",
+    "slotted",
+    "list",
+    "dict",
+    "tuple",
+    "closure",
+    "partial",
+    "generator",
+    "coroutine",
+)
 KINDS = (*_OTHERS, "exception", *("wrapper",) * 6)
 
 
@@ -228,9 +241,10 @@ class World:
     # ---- building and changing
 
     def add(self) -> None:
-        canary, edges, number = Canary(), [], self.numbers
+        canary, number = Canary(), self.numbers
+        edges: list[Any] = []
         self.numbers += 1
-        canary.number, canary.edges = number, edges  # type: ignore[attr-defined]
+        canary.number, canary.edges = number, edges
         kind = self.rng.choice(KINDS)
         if kind == "wrapper":
             made: Any = Wrapper(self.guest, self.allocate, layout=NODE, free="free")

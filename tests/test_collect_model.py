@@ -1,5 +1,5 @@
-"""`collect` against a mark-sweep oracle, on random graphs over both heaps; and wrong collectors, which must be
-caught.
+"""`collect` against a mark-sweep oracle, on random graphs over both heaps; and wrong collectors, which must
+be caught.
 
 HIWIRE_MODEL_CASES says how many graphs, HIWIRE_MODEL_SEED where their seeds start; a failure names its seed.
 """

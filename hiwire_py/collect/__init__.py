@@ -1,5 +1,5 @@
-"""Collecting cycles that cross the boundary: a Python object, its wrapper of a guest's struct, and the handle in
-the struct that holds the object. docs/cycles.md explains it to a user; `heap` how it is done.
+"""Collecting cycles that cross the boundary: a Python object, its wrapper of a guest's struct, and the handle
+in the struct that holds the object. docs/cycles.md explains it to a user; `heap` how it is done.
 """
 
 from __future__ import annotations

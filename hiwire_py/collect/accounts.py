@@ -56,9 +56,9 @@ class Accounts:
             found: handle -> how many copies of it were found; a negative number for one that must be kept.
 
         Returns:
-            Handle -> key in ``space.objects``, for those handles whose count equals the copies found and whose
-            object no other slot and no global holds; and the handles that were found more often than they are
-            counted.
+            Handle -> key in ``space.objects``, for those handles whose count equals the copies found and
+            whose object no other slot and no global holds; and the handles that were found more often than
+            they are counted.
         """
         if not self.visible or not found:
             return {}, []

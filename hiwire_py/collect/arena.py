@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..guest import Guest
@@ -22,10 +23,10 @@ __all__ = ["Arena", "Entry", "Owner"]
 class Owner:
     """The pointer to a struct, held by its wrapper alone: when this is gone, the struct is to be freed.
 
-    The finalizer only queues. Python runs it for all of a cycle's objects before it knows which of them another
-    finalizer has kept, and runs it once. So the entry holds a weak reference, by which `Arena.drain` finds out
-    later whether the owner is dead. It is made here, because Python has cleared all older ones by now, also those
-    to objects that stay alive.
+    The finalizer only queues. Python runs it for all of a cycle's objects before it knows which of them
+    another finalizer has kept, and runs it once. So the entry holds a weak reference, by which `Arena.drain`
+    finds out later whether the owner is dead. It is made here, because Python has cleared all older ones by
+    now, also those to objects that stay alive.
     """
 
     __slots__ = ("__weakref__", "pointer", "queue")
@@ -78,8 +79,8 @@ class Arena:
         size = self.memory.size
         if pointer % 4 or not 0 < pointer <= size - layout.size:
             raise ValueError(
-                f"{pointer:#x} is no pointer to a struct of {layout.size} bytes: it must be a multiple of 4 and"
-                f" lie within the memory of {size:#x} bytes"
+                f"{pointer:#x} is no pointer to a struct of {layout.size} bytes: it must be a multiple of 4"
+                f" and lie within the memory of {size:#x} bytes"
             )
         if pointer in self.live:
             raise ValueError(
@@ -119,9 +120,7 @@ class Arena:
                 free(pointer)
             except Exception as error:
                 if errors is None:
-                    sys.unraisablehook(
-                        _Unraisable(type(error), error, error.__traceback__, "could not free a struct", free)
-                    )
+                    sys.unraisablehook(_Unraisable(error, free))
                 else:
                     errors.append(error)
         return freed
@@ -142,14 +141,15 @@ class Arena:
         return address, memoryview((ctypes.c_char * size).from_address(address)).cast("B").cast("I")
 
 
-class _Unraisable(NamedTuple):
+class _Unraisable:
     """What `sys.unraisablehook` takes."""
 
-    exc_type: type[BaseException]
-    exc_value: BaseException
-    exc_traceback: Any
-    err_msg: str
-    object: Any
+    def __init__(self, error: BaseException, free: object) -> None:
+        self.exc_type: type[BaseException] = type(error)
+        self.exc_value: BaseException | None = error
+        self.exc_traceback: TracebackType | None = error.__traceback__
+        self.err_msg: str | None = "Exception ignored while a struct was freed"
+        self.object: object = free
 
 
 def usable(arena: Arena) -> bool:

@@ -22,8 +22,8 @@ _heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
 
 
 class _State(threading.local):
-    """Of each thread. A heap belongs to one thread, and one thread at a time runs Python's collector: so no lock
-    is needed, and none can be waited for in a finalizer."""
+    """Of each thread. A heap belongs to one thread, and one thread at a time runs Python's collector: so no
+    lock is needed, and none can be waited for in a finalizer."""
 
     inside = False
     runs = 0
@@ -36,8 +36,8 @@ _state = _State()
 def collect() -> int:
     """Free the guest objects that only cycles through guests keep alive, and those of dead wrappers.
 
-    This runs Python's collector. It sees the tables and guests of the calling thread, but not those with a call
-    on the way: theirs are collected when they are used next.
+    This runs Python's collector. It sees the tables and guests of the calling thread, but not those with a
+    call on the way: theirs are collected when they are used next.
 
     Returns:
         How many wrapped structs were freed.

@@ -1,9 +1,9 @@
 """Handing the objects that a table holds over to Python's collector, and back.
 
 For the time of a collection the table lets go of every object whose handles all lie in structs that have
-wrappers, and the wrappers hold those objects instead, each what its own struct holds. So Python's collector sees
-the references that exist in the guest's memory, and does the rest: no cycle is looked for here. Afterwards the
-table takes back the objects of all wrappers that are alive.
+wrappers, and the wrappers hold those objects instead, each what its own struct holds. So Python's collector
+sees the references that exist in the guest's memory, and does the rest: no cycle is looked for here.
+Afterwards the table takes back the objects of all wrappers that are alive.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class _Gone:
     __slots__ = ()
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
-        raise StaleRefError("the handle's object was collected: only a struct that is being freed still has it")
+        raise StaleRefError(
+            "the handle's object was collected: only a struct that is being freed still has it"
+        )
 
     def __getattr__(self, name: str) -> Any:
         self()

@@ -158,7 +158,7 @@ class _Reader:
         for at, (size, handles, owns) in fields.items():
             later = {offset: (lambda at=target: made[at]) for offset, target in owns.items()}
             try:
-                made[at] = _checked(size, handles, later)  # type: ignore[arg-type]
+                made[at] = _checked(size, handles, later)
             except ValueError as error:
                 raise ValueError(f"the description of {name!r} is damaged: {error}") from None
         return made[address]

@@ -18,23 +18,24 @@ __all__ = ["GuestObject"]
 class GuestObject:
     """Base of wrappers: the Python object that owns a struct of a guest.
 
-    The struct is freed after its wrapper has died: never within a finalizer, and never while the guest runs, but
-    at the next use of a wrapper, the making of another, or `collect`. Handles in the struct do not keep the
-    wrapper alive forever: `collect` sees through them, by the layout.
+    The struct is freed after its wrapper has died: never within a finalizer, and never while the guest runs,
+    but at the next use of a wrapper, the making of another, or `collect`. Handles in the struct do not keep
+    the wrapper alive forever: `collect` sees through them, by the layout.
 
-    A subclass may have a ``__del__`` that calls the guest with `pointer`, and may store itself somewhere; then
-    the struct stays too. An object can be weakly referenced; it cannot be copied or pickled.
+    A subclass may have a ``__del__`` that calls the guest with `pointer`, and may store itself somewhere;
+    then the struct stays too. An object can be weakly referenced; it cannot be copied or pickled.
 
     Args:
         guest: whose struct it is. Its handles must be of the table that was given to it (``hiwire=``).
-        pointer: the struct; or a function of no arguments that makes it and returns a pointer, 0 when there is no
-            memory. A function is called again after `collect` if it returned 0 or raised MemoryError.
+        pointer: the struct; or a function of no arguments that makes it and returns a pointer, 0 when there
+            is no memory. A function is called again after `collect` if it returned 0 or raised MemoryError.
         layout: where handles are in the struct.
         free: the export that frees a struct, called with the pointer. It gives back the handles in it.
 
     Raises:
         MemoryError: the guest has no memory, although unreachable objects were collected.
-        ValueError: the pointer is not to a struct within the guest's memory, or the struct has a wrapper already.
+        ValueError: the pointer is not to a struct within the guest's memory, or the struct has a wrapper
+            already.
         AttributeError: the guest has no such export.
     """
 
@@ -109,6 +110,7 @@ def _make(function: Callable[[], int], name: str) -> int:
         pointer = function()
     if pointer == 0:
         raise MemoryError(
-            f"the guest has no memory for another {name}, and no unreachable ones are left: give it more memory"
+            f"the guest has no memory for another {name}, and no unreachable ones are left:"
+            " give it more memory"
         )
     return pointer

@@ -1,8 +1,8 @@
 """Reading all slots of a table at once, where the table's memory can be read.
 
-A call of the guest for each handle costs more than all the rest of a collection. So the array of slots is looked
-up in the table's memory. Nobody says where it is: it is found by raising the count of a live handle and seeing
-which word changes, and checked by samples each time.
+A call of the guest for each handle costs more than all the rest of a collection. So the array of slots is
+looked up in the table's memory. Nobody says where it is: it is found by raising the count of a live handle
+and seeing which word changes, and checked by samples each time.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ class SlotArray:
 
     def _find(self, handles: Iterable[int]) -> int | None:
         """The address of slot 0 in the memory."""
-        info, incref, decref = (self._call[n] for n in ("_hiwire_slot_info", "hiwire_incref", "hiwire_decref"))
+        info, incref, decref = (
+            self._call[n] for n in ("_hiwire_slot_info", "hiwire_incref", "hiwire_decref")
+        )
         for handle in islice((h for h in handles if h & 1), _SAMPLES):
             index = handle >> 1 & _INDEX
             word = info(index) & _WORD

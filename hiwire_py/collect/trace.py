@@ -16,8 +16,8 @@ _Fields = tuple[tuple[int, ...], list[tuple[int, Layout]]]
 class Trace:
     """What the structs of all guests that share a table hold.
 
-    A word of memory is counted once, however many layouts lie over it: objects in such structs, and in structs
-    with more than one owner, are to be kept.
+    A word of memory is counted once, however many layouts lie over it: objects in such structs, and in
+    structs with more than one owner, are to be kept.
 
     Attributes:
         structs: wrappers, with the handles that their structs, and structs those own, hold.

@@ -33,8 +33,8 @@ class Gate:
         self.owner: int | None = get_ident()
         self.what = what
         self.held: tuple[int, Callable[[], None]] | None = None
-        """While cycles are looked for: the owner, and what must be called before anyone comes in. ``owner`` is
-        then nobody, so that calls which are not concerned pay nothing for this."""
+        """While cycles are looked for: the owner, and what must be called before anyone comes in. ``owner``
+        is then nobody, so that calls which are not concerned pay nothing for this."""
 
     def check(self) -> None:
         if get_ident() != self.owner:
