@@ -57,7 +57,9 @@ def objects_of(engine: str | None, count: int) -> tuple[list[Holder], list[Guest
     held: list[Holder] = []
     guests = []
     while len(held) < count:
-        one = Guest(shipped("guest-cycle"), {"env": {"invoke": lambda callback, x: callback(x)}}, hiwire=table)
+        one = Guest(
+            shipped("guest-cycle"), {"env": {"invoke": lambda callback, x: callback(x)}}, hiwire=table
+        )
         guests.append(one)
         described = layout(one, "object")
         for _ in range(min(12_000, count - len(held))):
@@ -96,7 +98,9 @@ def main() -> int:
     print(f"CPython {version}, {idle.instance.space.engine.name}, {arguments.objects:,} objects")
     print(f"plain gc.collect()      {unit:8.1f} ms")
     print(f"collect(), all live     {live:8.1f} ms   {live / unit:.1f} times plain")
-    print(f"collect(), all dead     {dead:8.1f} ms   {freed:,} structs freed, {sum(g.exports.objects_live() for g in guests)} left")
+    print(
+        f"collect(), all dead     {dead:8.1f} ms   {freed:,} structs freed, {sum(g.exports.objects_live() for g in guests)} left"
+    )
     print(f"100,000 guest calls     {before:8.1f} ms before the first wrapper, {after:.1f} ms after")
     return 0
 

@@ -16,7 +16,7 @@ __all__ = ["collect", "heap_of", "run"]
 
 _FULL = 2  # the generation that Python's collector names when it looks at all objects
 _MOST_PASSES = 10
-_PATIENCE = 1.0
+_PATIENCE = 30.0  # seconds, for other threads that collect; not for ever, as their finalizers may wait for us
 
 _heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
 
@@ -53,7 +53,8 @@ def collect() -> int:
 
 
 def run(errors: list[BaseException] | None) -> int:
-    """What `collect` does. ``errors`` is as in `Heap.drain`."""
+    """What `collect` does. ``errors`` is as in `Heap.drain`; what went wrong with the collection itself is
+    raised."""
     freed = _drain(errors)
     if _on_collection not in gc.callbacks:
         gc.callbacks.append(_on_collection)
@@ -69,9 +70,11 @@ def run(errors: list[BaseException] | None) -> int:
     for heap in _mine():
         heap.adjust()
     error, _state.error = _state.error, None
+    if error is not None:
+        if errors is None:
+            raise error
+        errors.append(error)
     if errors is not None:
-        if error is not None:
-            errors.append(error)
         _warn()
     return freed
 

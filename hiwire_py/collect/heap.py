@@ -85,6 +85,8 @@ class Heap:
         """Free the structs of dead wrappers, unless a guest runs. See `Arena.drain`."""
         if self.space.busy or get_ident() != self.space.thread:
             return 0
+        if not self.orphans and not any(arena.queue for arena in self.arenas):
+            return 0
         freed = 0
         space = self.space
         while True:
