@@ -1,7 +1,7 @@
 """Measures `collect`: python scripts/bench_collect.py [--engine NAME] [--objects N]
 
-Each object is a Python object that holds a wrapper, whose struct holds a handle of the object. The unit is plain
-gc.collect() on the same Python heap. Calls of a guest without wrappers are timed before and after.
+Each object is a Python object that holds a wrapper, whose struct holds a handle of the object. The unit is
+plain gc.collect() on the same Python heap. Calls of a guest without wrappers are timed before and after.
 """
 
 from __future__ import annotations
@@ -98,9 +98,8 @@ def main() -> int:
     print(f"CPython {version}, {idle.instance.space.engine.name}, {arguments.objects:,} objects")
     print(f"plain gc.collect()      {unit:8.1f} ms")
     print(f"collect(), all live     {live:8.1f} ms   {live / unit:.1f} times plain")
-    print(
-        f"collect(), all dead     {dead:8.1f} ms   {freed:,} structs freed, {sum(g.exports.objects_live() for g in guests)} left"
-    )
+    left = sum(one.exports.objects_live() for one in guests)
+    print(f"collect(), all dead     {dead:8.1f} ms   {freed:,} structs freed, {left} left")
     print(f"100,000 guest calls     {before:8.1f} ms before the first wrapper, {after:.1f} ms after")
     return 0
 
