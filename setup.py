@@ -31,9 +31,13 @@ CLI = [
 BUILD = [
     "ziglang>=0.13",  # a C compiler for WebAssembly where no container engine and no clang is, without root
 ]
+PLOTS = [
+    "matplotlib>=3.8",  # the picture of `hiwire demo cycles --png`
+]
 TEST = [
     *CLI,
     *BUILD,  # guests in README and tests are compiled
+    *PLOTS,  # pictures are drawn and looked into
     "hypothesis>=6.100",  # random operations against a plain dict
     "pytest>=8",  # runs the tests
 ]
@@ -88,7 +92,7 @@ setup(
     ],
     python_requires=">=3.10",
     install_requires=REQUIRES,
-    extras_require={"cli": CLI, "build": BUILD, "test": TEST, "dev": DEV},
+    extras_require={"cli": CLI, "build": BUILD, "plots": PLOTS, "test": TEST, "dev": DEV},
     packages=find_packages(include=["hiwire_py", "hiwire_py.*"]),
     package_data={"hiwire_py": ["py.typed", "wasm/*.wasm", "wasm/SHA256SUMS", "engines/*.c", "engines/*.h"]},
     ext_modules=extensions(),

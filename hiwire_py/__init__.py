@@ -5,6 +5,7 @@ The public names; see README.md for a first session.
 
 from __future__ import annotations
 
+from .collect import GuestObject, collect, layout
 from .deduplicate import deduplicate_functions
 from .engines import EngineInfo, engines
 from .errors import (
@@ -42,6 +43,7 @@ __all__ = [
     "FuelError",
     "Guest",
     "GuestLimitError",
+    "GuestObject",
     "GuestTrap",
     "Hiwire",
     "HiwireError",
@@ -53,8 +55,10 @@ __all__ = [
     "ToolchainError",
     "UnsupportedModuleError",
     "WrongThreadError",
+    "collect",
     "deduplicate_functions",
     "engines",
+    "layout",
     "lower",
     "needs_lowering",
 ]

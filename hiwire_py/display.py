@@ -13,16 +13,19 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .cycles import CycleRun, CyclesResult
 from .demo import DemoResult
 from .demo import Progress as Report
 from .describe import Description, Item
 from .doctor import Finding
 from .doctor import Report as Examination
 
-__all__ = ["console", "counting", "show_demo", "show_description", "show_examination"]
+__all__ = ["console", "counting", "show_cycles", "show_demo", "show_description", "show_examination"]
 
 # In a pipe there is no width to keep to, but tables need one.
 _PIPE_WIDTH = 160
+_PLOT_WIDTH, _PLOT_HEIGHT = 66, 6
+_BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
 def console() -> Console:
@@ -79,6 +82,49 @@ def _demo_facts(result: DemoResult) -> Table:
     if result.refs_after != result.refs_before:
         facts.add_row("", "[bold red]LEAK[/]: the guest has released everything, but handles are left")
     return facts
+
+
+def show_cycles(result: CyclesResult) -> None:
+    """Live objects round by round, both runs in the same scale."""
+    screen = console()
+    screen.print(
+        f"{result.rounds} rounds of {result.objects:,} objects, each with a callback that captures its own"
+        f" wrapper; engine {result.engine}",
+        soft_wrap=True,
+    )
+    top = max(*result.without.live, *result.with_.live, 1)
+    for title, run, style in (
+        ("without collection (no layout)", result.without, "yellow"),
+        ("with collection", result.with_, "blue"),
+    ):
+        outcome = (
+            f"OUT OF MEMORY in round {run.failed_in}, with {run.live[-1]:,} live objects"
+            if run.failed_in
+            else f"all {result.rounds} rounds, at most {max(run.live):,} live objects;"
+            f" {run.left:,} left at the end"
+        )
+        screen.print(f"\n[bold]{title}[/]: {outcome}, {run.pages} pages, {run.seconds:.2f} s", soft_wrap=True)
+        for label, line in _plot(run, top, result.rounds):
+            screen.print(f"{label:>8} ┤[{style}]{line}[/]", soft_wrap=True)
+        screen.print(" " * 9 + "└" + "─" * min(result.rounds, _PLOT_WIDTH) + " rounds", soft_wrap=True)
+    if result.with_.left or result.with_.failed_in:
+        screen.print("[bold red]WRONG[/]: with collection, memory must suffice and nothing be left")
+
+
+def _plot(run: CycleRun, top: int, rounds: int) -> Iterator[tuple[str, str]]:
+    """Columns of blocks, from the top line down; an x above the round that found no memory."""
+    width = min(rounds, _PLOT_WIDTH)
+    columns = [0] * width
+    for number, live in enumerate(run.live):
+        at = number * width // rounds
+        columns[at] = max(columns[at], live)
+    failed = (run.failed_in - 1) * width // rounds if run.failed_in else -1
+    for line in range(_PLOT_HEIGHT - 1, -1, -1):
+        filled = [round(live / top * _PLOT_HEIGHT * 8) - line * 8 for live in columns]
+        blocks = [_BLOCKS[min(max(eighths, 0), 8)] for eighths in filled]
+        if line == _PLOT_HEIGHT - 1 and failed >= 0 and failed + 1 < width:
+            blocks[failed + 1] = "x"
+        yield (f"{top:,}" if line == _PLOT_HEIGHT - 1 else "", "".join(blocks).rstrip())
 
 
 def show_examination(report: Examination) -> None:

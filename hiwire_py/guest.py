@@ -92,6 +92,9 @@ class Guest:
         else:
             space = shared
         self._gate = Gate("guest")
+        self.table = hiwire
+        """The handle table that the guest was given, or None."""
+        self.wrapped: Any = None  # the guest's objects that have wrappers: `collect` fills it in
         self._owns_space = shared is None
         tables = {} if hiwire is None else hiwire.exports
 
@@ -122,6 +125,11 @@ class Guest:
             raise AttributeError("the guest exports no memory")
         memory: GuestMemory = self.exports["memory" if "memory" in names else names[0]]
         return memory
+
+    @property
+    def instance(self) -> Instance:
+        """What stands behind the guest."""
+        return self._instance
 
     def collect(self) -> None:
         """Release objects that the guest does not hold any more.
@@ -229,6 +237,12 @@ class GuestMemory:
         """The size in bytes, a multiple of 65,536."""
         self._gate.check()
         return self._store.memory_size(self.__keep__.raw)
+
+    @property
+    def address(self) -> int:
+        """Where the memory begins in this process. Good until the memory grows or is gone."""
+        self._gate.check()
+        return self._store.memory_address(self.__keep__.raw)
 
     def read(self, address: int, count: int) -> bytes:
         """A copy of ``count`` bytes.

@@ -123,6 +123,7 @@ class Hiwire:
         self._num_refs, self._refcount = calls["hiwire_num_refs"], calls["hiwire_refcount"]
         self._is_valid, self._capacity = calls["hiwire_is_valid"], calls["hiwire_capacity"]
         self._next = calls["hiwire_next"]
+        self.wrapped: Any = None  # kept alive with the table: `collect` fills it in
         self._heap = heap
         for name in ("get", "pop", "incref", "decref"):
             # Where the engine checks arguments, its functions serve in place of the methods: a call less.

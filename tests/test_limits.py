@@ -215,6 +215,7 @@ def test_engines_without_limits_say_so(engine: str, name: str) -> None:
     """A limit that an engine does not have is an error that names both, not silence."""
     missing = {
         "wasmer": {"memory_limit", "table_limit", "deadline", "fuel"},
+        "native": {"memory_limit", "table_limit", "deadline", "fuel"},
         "wasmtime-lowered": {"memory_limit", "table_limit"},
     }
     limits = {name: 1 << 20}

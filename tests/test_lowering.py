@@ -120,6 +120,20 @@ def test_long_forms_of_integers() -> None:
     assert valid(bytes(module)) and valid(lower(bytes(module)))
 
 
+def test_long_runs_of_plain_instructions() -> None:
+    """Code in which thousands of instructions stay as they are, of every kind."""
+    for plain in (
+        "(drop (i32.const 5))",
+        "nop",
+        "(local.set 1 (local.get 1))",
+        "(i32.store (i32.const 8) (i32.const 1))",
+    ):
+        for count in (499, 500, 999, 1000, 1001, 5000):
+            text = f'(func (export "f") (param externref i32) (result externref) {plain * count} (call 1 (local.get 0)))'
+            other = "(func (param externref) (result externref) (local.get 0))"
+            assert valid(lower(wat(f"(module (memory 1) {text} {other})")))
+
+
 def _random_type(r: random.Random) -> FuncType:
     codes = (I32, I32, I64, F32, F64, FUNCREF, EXTERNREF, EXTERNREF)
     return FuncType(*(bytes(r.choice(codes) for _ in range(r.randrange(5))) for _ in range(2)))

@@ -65,7 +65,7 @@ def test_commands_and_options() -> None:
     """README names every command and every option of its own, and none that does not exist."""
     context = click.Context(command)
     exist = {name: command.get_command(context, name) for name in command.list_commands(context)}
-    table = dict(re.findall(r"^\| `hiwire (\w+)[^|]*`\s*\|(.*)\|$", README, re.MULTILINE))
+    table = dict(re.findall(r"^\| `hiwire (demo cycles|\w+)[^|]*`\s*\|(.*)\|$", README, re.MULTILINE))
     assert table.keys() == exist.keys()
     for name, found in exist.items():
         assert found is not None
@@ -95,8 +95,8 @@ def test_extras() -> None:
     """README names the extras of the package."""
     extras = re.search(r"extras_require=\{(.*)\}", (ROOT / "setup.py").read_text())
     assert extras is not None
-    assert set(re.findall(r'"(\w+)":', extras[1])) == {"cli", "build", "test", "dev"}
-    for name in ("cli", "build", "test", "dev"):
+    assert set(re.findall(r'"(\w+)":', extras[1])) == {"cli", "build", "plots", "test", "dev"}
+    for name in ("cli", "build", "plots", "test", "dev"):
         assert f"`{name}`" in README
 
 

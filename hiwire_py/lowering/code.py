@@ -32,6 +32,7 @@ HELPERS = {
     "leave": (1, 0),
 }
 
+_RUN = 1000
 _LEB = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
 # A run of instructions that lowering leaves as they are. This is the decoder, and nearly all of its work is
 # done here, in the regular expression engine's C code: instructions are prefix-free and the empty run
@@ -50,7 +51,7 @@ _UNCHANGED = re.compile(
     + rb"\x00|\x09"
     + _LEB
     + rb"|\x0a\x00\x00|\x0b\x00)"  # conversions, bulk memory
-    rb"){0,1000}",
+    rb"){0,%d}" % _RUN,
     re.DOTALL,
 ).match
 
@@ -170,6 +171,9 @@ class CodeRewriter:
             stop = _UNCHANGED(data, pos, end).end()  # type: ignore[union-attr]  # the empty run always matches
             if stop != pos:
                 out.append(data[pos:stop])
+                if stop - pos >= _RUN and stop < end:
+                    pos = stop
+                    continue  # the run may have been cut off at its longest
                 pos = stop
             if pos >= end:
                 return b"".join(out)

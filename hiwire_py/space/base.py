@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from threading import get_ident
 from typing import Any, Union
 
@@ -37,11 +37,14 @@ _PAGE = 65536
 class Gate:
     """Who may come in: the thread that owns a table or guest, until it is closed."""
 
-    __slots__ = ("__weakref__", "owner", "what")
+    __slots__ = ("__weakref__", "held", "owner", "what")
 
     def __init__(self, what: str) -> None:
         self.owner: int | None = get_ident()
         self.what = what
+        self.held: tuple[int, Callable[[], None]] | None = None
+        """While cycles are looked for: the owner, and what must be called before anyone comes in. ``owner``
+        is then nobody, so that calls which are not concerned pay nothing for this."""
 
     def check(self) -> None:
         if get_ident() != self.owner:
@@ -50,8 +53,14 @@ class Gate:
     def refuse(self) -> None:
         if self.owner is None:
             raise ClosedError(f"this {self.what} is closed")
+        owner = self.owner
+        if self.held is not None:
+            owner, resume = self.held
+            if get_ident() == owner:
+                resume()
+                return
         raise WrongThreadError(
-            f"this {self.what} belongs to the thread {self.owner} that made it, and was used by"
+            f"this {self.what} belongs to the thread {owner} that made it, and was used by"
             f" thread {get_ident()}; make one for each thread"
         )
 
@@ -137,7 +146,9 @@ class Space(abc.ABC):
         self.thread = get_ident()
         self.pending = False  # something waits for the outermost call to return
         self.closing = False
-        self._gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+        self.gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+        self.paused: Callable[[], None] | None = None  # as `Gate.held`, for those who come in by no gate
+        self.holders = 0  # instances with externref tables or globals, handle tables among them
         self._ref = weakref.ref(self)
 
     @property
@@ -181,6 +192,22 @@ class Space(abc.ABC):
     @abc.abstractmethod
     def live(self) -> int:
         """How many objects the guests of this space hold."""
+
+    # ---- objects: what the collector of cycles asks
+
+    @abc.abstractmethod
+    def key(self, raw: Any) -> Any:
+        """The key in ``objects`` of an externref in the engine's form; None for the null externref."""
+
+    @abc.abstractmethod
+    def places(self, keys: Iterable[Any]) -> list[int] | None:
+        """How many table slots and globals of guests hold each object; None where only the engine knows."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is on the way that no other call may come into: a call, or the engine's own
+        cleaning up."""
+        return self.depth > 0
 
     def explain(
         self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
@@ -230,7 +257,7 @@ class Space(abc.ABC):
 
     def close(self) -> None:
         """Let no one in any more, and drop all objects: now, or when the running call returns."""
-        for gate in self._gates:
+        for gate in self.gates:
             gate.owner = None
         self.closing = True
         self.request_leave()
@@ -280,8 +307,10 @@ class Space(abc.ABC):
         """
         if self.closing:
             raise ClosedError(f"{what} cannot be added: the table or guest it shares is closed")
+        if self.paused is not None:
+            self.paused()
         instance = Instance(self, prepared, gate)
-        self._gates.add(gate)
+        self.gates.add(gate)
         missing: list[str] = []
         given: list[Any] = []
         for wanted in prepared.module.imports:
@@ -302,6 +331,10 @@ class Space(abc.ABC):
         self._add_imports(instance, prepared, raw)
         instance.keep.append(raw)
         self._check_sizes(prepared, what)
+        module = prepared.module
+        self.holders += any(t.element == EXTERNREF for t in module.tables) or any(
+            g.type == EXTERNREF for g in module.globals
+        )
         self.depth += 1  # the start function may call host functions
         try:
             if self.timed and self.depth == 1:

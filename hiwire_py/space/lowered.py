@@ -15,7 +15,7 @@ from __future__ import annotations
 import ctypes
 import random
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import resources
 from threading import get_ident
 from typing import Any, NamedTuple
@@ -245,6 +245,13 @@ class LoweredSpace(Space):
 
     def live(self) -> int:
         return len(self.objects)
+
+    def key(self, raw: Any) -> Any:
+        return raw or None
+
+    def places(self, keys: Iterable[Any]) -> list[int] | None:
+        words, holders = self.words, self.records + 1
+        return [words[holders + (key & _INDEX) * _RECORD_WORDS] for key in keys]
 
     # ---- instances
 

@@ -9,7 +9,7 @@ unreachable.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, RefStore
@@ -110,6 +110,12 @@ class RefSpace(Space):
 
     def global_object(self, raw: Any) -> Any:
         return self.objects[raw] if raw else NULL
+
+    def key(self, raw: Any) -> Any:
+        return raw or None
+
+    def places(self, keys: Iterable[Any]) -> list[int] | None:
+        return None
 
     def live(self) -> int:
         return len(self.objects)

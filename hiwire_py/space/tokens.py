@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Any
 
@@ -94,6 +94,16 @@ class TokenSpace(Space):
 
     def live(self) -> int:
         return len(self.objects)
+
+    def key(self, raw: Any) -> Any:
+        return None if raw is None else raw.id
+
+    def places(self, keys: Iterable[Any]) -> list[int] | None:
+        return None
+
+    @property
+    def busy(self) -> bool:
+        return self.depth > 0 or self._collecting
 
     def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:
         return extern.raw

@@ -1,0 +1,145 @@
+"""When cycles are looked for: on demand, and with each full collection of Python's collector."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import warnings
+import weakref
+from typing import Any
+
+from ..guest import Guest
+from .heap import Heap
+
+__all__ = ["collect", "heap_of", "run"]
+
+_FULL = 2  # the generation that Python's collector names when it looks at all objects
+_MOST_PASSES = 10
+_PATIENCE = 30.0  # seconds, for other threads that collect; not for ever, as their finalizers may wait for us
+
+_heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
+
+
+class _State(threading.local):
+    """Of each thread. A heap belongs to one thread, and one thread at a time runs Python's collector: so no
+    lock is needed, and none can be waited for in a finalizer."""
+
+    inside = False
+    runs = 0
+    error: BaseException | None = None
+
+
+_state = _State()
+
+
+def collect() -> int:
+    """Free the guest objects that only cycles through guests keep alive, and those of dead wrappers.
+
+    This runs Python's collector. It sees the tables and guests of the calling thread, but not those with a
+    call on the way: theirs are collected when they are used next.
+
+    Returns:
+        How many wrapped structs were freed.
+
+    Raises:
+        Exception: what the guest raised while it freed a struct; the others are freed all the same.
+    """
+    errors: list[BaseException] = []
+    freed = run(errors)
+    if errors:
+        raise errors[0]
+    return freed
+
+
+def run(errors: list[BaseException] | None) -> int:
+    """What `collect` does. ``errors`` is as in `Heap.drain`; what went wrong with the collection itself is
+    raised."""
+    freed = _drain(errors)
+    if _on_collection not in gc.callbacks:
+        gc.callbacks.append(_on_collection)
+    for _ in range(_MOST_PASSES):
+        for heap in _mine():
+            heap.again = False
+        heap = None  # type: ignore[assignment]
+        _collect_python()
+        freed += _drain(errors)
+        # A finalizer used a wrapper, and so kept it; it will not run again.
+        if not any(heap.again for heap in _mine()):
+            break
+    for heap in _mine():
+        heap.adjust()
+    error, _state.error = _state.error, None
+    if error is not None:
+        if errors is None:
+            raise error
+        errors.append(error)
+    if errors is not None:
+        _warn()
+    return freed
+
+
+def heap_of(guest: Guest) -> Heap:
+    """The heap of a guest's table."""
+    space = guest.instance.space
+    heap = None
+    for known in _heaps:
+        if known.space is space and (known.accounts is not None or guest.table is None):
+            heap = known
+    if heap is None:
+        heap = Heap(space, guest.table)
+        _heaps.add(heap)
+        if guest.table is not None:
+            guest.table.wrapped = heap
+    if _on_collection not in gc.callbacks:
+        gc.callbacks.append(_on_collection)
+    return heap
+
+
+def _mine() -> list[Heap]:
+    me = threading.get_ident()
+    return [heap for heap in list(_heaps) if heap.space.thread == me]
+
+
+def _drain(errors: list[BaseException] | None) -> int:
+    return sum(heap.drain(errors) for heap in _mine())
+
+
+def _collect_python() -> None:
+    """Run Python's collector. It does nothing at all while another thread runs it."""
+    before, end = _state.runs, time.monotonic() + _PATIENCE
+    while True:
+        gc.collect()
+        if _state.runs != before or _state.inside or time.monotonic() > end:
+            return
+        time.sleep(0.001)
+
+
+def _on_collection(phase: str, info: dict[str, Any]) -> None:
+    """Called by Python's collector before and after its work."""
+    if info["generation"] != _FULL:
+        return
+    try:
+        if phase == "start":
+            _state.inside = True
+            _state.runs += 1
+            for heap in _mine():
+                heap.park()
+        else:
+            _state.inside = False
+            for heap in _mine():
+                heap.close_window()
+    except BaseException as error:  # Python's collector would only print it
+        _state.error = error
+
+
+def _warn() -> None:
+    for heap in _mine():
+        for layout in heap.mistaken.values():
+            warnings.warn(
+                f"{layout} does not describe the guest's memory: handles are in it more often than they are"
+                " counted, or structs have two owners; what they hold is kept",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        heap.mistaken.clear()

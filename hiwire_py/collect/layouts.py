@@ -1,0 +1,179 @@
+"""Layouts: where in a guest's struct the owned handles and the owning pointers are.
+
+The collector believes a layout as far as it can do no harm: a field that is missing keeps objects alive, and
+what a field holds is checked against the table's counts and the memory's bounds before anything follows.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import Union, overload
+
+from ..guest import Guest
+
+__all__ = ["Layout", "layout"]
+
+_WORD = 4
+_MOST_SIZE = 1 << 32
+# What c/hiwire/hiwire_layout.h writes: a struct of three words, and fields of three words each.
+_LAYOUT, _FIELD = struct.Struct("<III"), struct.Struct("<III")
+_HANDLE, _OWNS = 1, 2
+_MOST_FIELDS = 1 << 16
+
+Later = Callable[[], "Layout"]
+
+
+class Layout:
+    """See `layout`, which makes them.
+
+    Attributes:
+        size: bytes of the struct.
+        handles: the offsets of owned handles, in words.
+    """
+
+    __slots__ = ("_owns", "handles", "size")
+
+    def __init__(self, size: int, handles: tuple[int, ...], owns: Mapping[int, Union[Layout, Later]]) -> None:
+        self.size = size
+        self.handles = handles
+        self._owns = dict(owns)
+
+    def owns(self) -> list[tuple[int, Layout]]:
+        """The owning pointers: their offsets in words, and what they point to."""
+        found = []
+        for offset, target in self._owns.items():
+            owned = target if isinstance(target, Layout) else target()
+            if not isinstance(owned, Layout):
+                raise TypeError(
+                    f"the function for the pointer at offset {offset * _WORD} must give a layout,"
+                    f" not {type(owned).__name__}"
+                )
+            found.append((offset, owned))
+        return found
+
+    def __repr__(self) -> str:
+        handles = [offset * _WORD for offset in self.handles]
+        owns = [offset * _WORD for offset in self._owns]
+        return f"<Layout of {self.size} bytes, handles at {handles}, owning pointers at {owns}>"
+
+
+@overload
+def layout(
+    source: int, /, *, handles: Iterable[int] = ..., owns: Mapping[int, Union[Layout, Later]] | None = ...
+) -> Layout: ...
+@overload
+def layout(source: Guest, name: str, /) -> Layout: ...
+def layout(
+    source: Union[int, Guest],
+    name: str | None = None,
+    /,
+    *,
+    handles: Iterable[int] = (),
+    owns: Mapping[int, Union[Layout, Later]] | None = None,
+) -> Layout:
+    """Say where a guest's struct has its owned handles and its owning pointers.
+
+    *Owned* means: whoever frees the struct gives this count of the handle back, or frees what the pointer
+    points to, and nobody else does. A field left out is safe: what it holds stays alive. So is memory that
+    does not say what the layout promises.
+
+    Args:
+        source: the struct's size in bytes; or a guest whose C code describes the struct with
+            ``HIWIRE_LAYOUT`` of ``hiwire_layout.h``, so that the offsets are the compiler's.
+        name: with a guest: the name it gave to ``HIWIRE_LAYOUT``.
+        handles: the offsets of owned handles, in bytes.
+        owns: offset of an owning pointer -> the layout of what it points to, or a function that gives it: a
+            list's nodes can own each other so.
+
+    Raises:
+        ValueError: an offset is not a multiple of 4, not within the struct, or there twice; or the guest's
+            description is damaged.
+        LookupError: the guest has no such description.
+    """
+    if isinstance(source, Guest):
+        if name is None:
+            raise TypeError("layout(guest, name): the name in HIWIRE_LAYOUT is missing")
+        return _Reader(source).read(name)
+    if name is not None:
+        raise TypeError("layout(size, ...) takes no name")
+    owned = {} if owns is None else owns
+    return _checked(source, list(handles), owned)
+
+
+def _checked(size: int, handles: list[int], owns: Mapping[int, Union[Layout, Later]]) -> Layout:
+    if not _WORD <= size <= _MOST_SIZE:
+        raise ValueError(f"a struct has from {_WORD} to {_MOST_SIZE} bytes, not {size}")
+    seen: set[int] = set()
+    for offset in [*handles, *owns]:
+        if offset % _WORD:
+            raise ValueError(f"offset {offset} is not a multiple of {_WORD}: no handle or pointer is there")
+        if not 0 <= offset <= size - _WORD:
+            raise ValueError(f"offset {offset} is not within the struct of {size} bytes")
+        if offset in seen:
+            raise ValueError(f"offset {offset} is there twice: a field is one handle or one pointer")
+        seen.add(offset)
+    for offset, target in owns.items():
+        if not isinstance(target, Layout) and not callable(target):
+            raise TypeError(f"offset {offset} must own a layout, not {type(target).__name__}")
+    return Layout(
+        size,
+        tuple(offset // _WORD for offset in handles),
+        {offset // _WORD: target for offset, target in owns.items()},
+    )
+
+
+class _Reader:
+    """Reads what HIWIRE_LAYOUT wrote into a guest's memory, which may be anything."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        self.made: dict[int, Layout] = {}
+
+    def read(self, name: str) -> Layout:
+        export = f"hiwire_layout_{name}"
+        if export not in self.guest.exports:
+            raise LookupError(
+                f"the guest does not export {export!r}: describe the struct with"
+                f" HIWIRE_LAYOUT({name}, ...) of hiwire_layout.h"
+            )
+        return self._at(self.guest.exports[export]() & 0xFFFFFFFF, name)
+
+    def _at(self, address: int, name: str) -> Layout:
+        """The layout whose description is at an address. Descriptions may refer to each other in rings."""
+        waiting = [address]
+        fields: dict[int, tuple[int, list[int], dict[int, int]]] = {}
+        while waiting:
+            at = waiting.pop()
+            if at in fields:
+                continue
+            try:
+                fields[at] = size, handles, owns = self._fields(at)
+            except IndexError as error:
+                raise ValueError(f"the description of {name!r} is damaged: {error}") from None
+            waiting += owns.values()
+            if len(fields) > _MOST_FIELDS:
+                raise ValueError(f"the description of {name!r} is damaged: it has no end")
+        made = self.made
+        for at, (size, handles, owns) in fields.items():
+            later = {offset: (lambda at=target: made[at]) for offset, target in owns.items()}
+            try:
+                made[at] = _checked(size, handles, later)
+            except ValueError as error:
+                raise ValueError(f"the description of {name!r} is damaged: {error}") from None
+        return made[address]
+
+    def _fields(self, at: int) -> tuple[int, list[int], dict[int, int]]:
+        memory = self.guest.memory
+        size, count, first = _LAYOUT.unpack(memory.read(at, _LAYOUT.size))
+        if count > _MOST_FIELDS:
+            raise IndexError(f"{count} fields")
+        handles, owns = [], {}
+        for kind, offset, target in _FIELD.iter_unpack(memory.read(first, count * _FIELD.size)):
+            if kind == _HANDLE:
+                handles.append(offset)
+            elif kind == _OWNS and offset not in owns:
+                owns[offset] = target
+            else:
+                raise IndexError(f"a field of kind {kind} at offset {offset}")
+        return size, handles, owns

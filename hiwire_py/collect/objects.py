@@ -1,0 +1,116 @@
+"""Class GuestObject: the Python side of a struct in a guest's memory."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any, Union
+
+from ..errors import ClosedError
+from ..guest import Guest
+from .arena import Arena, Entry, Owner
+from .collecting import collect, heap_of, run
+from .layouts import Layout
+
+__all__ = ["GuestObject"]
+
+
+class GuestObject:
+    """Base of wrappers: the Python object that owns a struct of a guest.
+
+    The struct is freed after its wrapper has died: never within a finalizer, and never while the guest runs,
+    but at the next use of a wrapper, the making of another, or `collect`. Handles in the struct do not keep
+    the wrapper alive forever: `collect` sees through them, by the layout.
+
+    A subclass may have a ``__del__`` that calls the guest with `pointer`, and may store itself somewhere;
+    then the struct stays too. An object can be weakly referenced; it cannot be copied or pickled.
+
+    Args:
+        guest: whose struct it is. Its handles must be of the table that was given to it (``hiwire=``).
+        pointer: the struct; or a function of no arguments that makes it and returns a pointer, 0 when there
+            is no memory. A function is called again after `collect` if it returned 0 or raised MemoryError.
+        layout: where handles are in the struct.
+        free: the export that frees a struct, called with the pointer. It gives back the handles in it.
+
+    Raises:
+        MemoryError: the guest has no memory, although unreachable objects were collected.
+        ValueError: the pointer is not to a struct within the guest's memory, or the struct has a wrapper
+            already.
+        AttributeError: the guest has no such export.
+    """
+
+    __slots__ = ("__weakref__", "_guest_arena", "_guest_owner", "_guest_parked")
+
+    _guest_arena: Arena
+    _guest_owner: Owner
+    _guest_parked: dict[Any, Any] | None
+
+    def __init__(
+        self, guest: Guest, pointer: Union[int, Callable[[], int]], *, layout: Layout, free: str
+    ) -> None:
+        if hasattr(self, "_guest_owner"):
+            raise TypeError(f"this {type(self).__name__} has a struct already; make another wrapper")
+        release = getattr(guest.exports, free)
+        arena = _arena(guest)
+        heap = arena.heap
+        heap.drain()
+        if heap.count() >= heap.threshold or heap.wanted:
+            if heap.space.busy:
+                heap.wanted = True
+            elif gc.isenabled():
+                run(None)
+        number = pointer if isinstance(pointer, int) else _make(pointer, type(self).__name__)
+        self._guest_parked = None
+        self._guest_owner = arena.adopt(self, number & 0xFFFFFFFF, layout, release)
+        self._guest_arena = arena
+
+    @property
+    def pointer(self) -> int:
+        """The struct's address in the guest's memory, for calls of the guest.
+
+        Ask for it each time: this is how a finalizer's use of the struct is noticed.
+
+        Raises:
+            ClosedError: the wrapper has no struct, as ``__init__`` failed, or Python has taken it apart.
+        """
+        try:
+            owner = self._guest_owner
+        except AttributeError:
+            raise ClosedError(f"this {type(self).__name__} has no struct") from None
+        arena = self._guest_arena
+        if self._guest_parked is not None:
+            arena.heap.take_back(self)
+            arena.renew(self, owner.pointer)
+        if arena.queue:
+            arena.heap.drain()
+        return owner.pointer
+
+    @property
+    def _guest_entry(self) -> Entry:
+        return self._guest_arena.live[self._guest_owner.pointer]
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: its struct has one owner")
+
+
+def _arena(guest: Guest) -> Arena:
+    arena: Arena | None = guest.wrapped
+    if arena is None:
+        arena = guest.wrapped = Arena(guest, heap_of(guest))
+    return arena
+
+
+def _make(function: Callable[[], int], name: str) -> int:
+    try:
+        pointer = function()
+    except MemoryError:
+        pointer = 0
+    if pointer == 0:
+        collect()
+        pointer = function()
+    if pointer == 0:
+        raise MemoryError(
+            f"the guest has no memory for another {name}, and no unreachable ones are left:"
+            " give it more memory"
+        )
+    return pointer
