@@ -105,6 +105,8 @@ class Builder:
                     Path(folder, "runtime"),
                     options=(*flags, "-fno-builtin"),
                 )
+            if recipe.wasi and compiler.name == "zig":
+                link = _for_zig(self._root / "hiwire" / "module-link.txt")
             module = compiler.link(objects, Path(folder, "hiwire.wasm"), target=target, options=link)
             return module.read_bytes()
 
@@ -117,3 +119,14 @@ class Builder:
         for path in (*inputs, self._root / "runtime" / "mem.c", self._root / "wasm-cflags.txt"):
             key.update(path.read_bytes())
         return key.hexdigest()[:32]
+
+
+def _for_zig(options: Path) -> list[str]:
+    """The options of the library's module in the words of Zig's own linker, which links for WASI and knows
+    fewer. What it has no word for changes the size of the module by some bytes, and nothing that it does."""
+    names = {"--allow-undefined": "--import-symbols", "-zstack-size=8192": "-z stack-size=8192"}
+    flags: list[str] = []
+    for flag in options.read_text(encoding="utf-8").split():
+        if flag not in ("--stack-first", "--compress-relocations"):
+            flags += names.get(flag, flag.replace("--export-if-defined=", "--export=")).split()
+    return flags
