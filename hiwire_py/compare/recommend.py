@@ -90,21 +90,16 @@ def _variants(report: dict[str, Any]) -> list[str]:
         at = _common_size(report, variant["name"], grower["name"])
         if at is None:
             continue
-        texts = [f"Up to {most:,} refs {variant['name']} will do:"]
         saved = grower["module_bytes"] - variant["module_bytes"]
-        hosts = len(grower["imports"]) - len(variant["imports"])
         gains = []
         if saved > 0:
-            gains.append(f"its module is {saved:,} bytes smaller than that of {grower['name']}")
-        if hosts > 0:
-            gains.append("it asks the host for no memory")
+            gains.append(f"saves {saved:,} bytes of code")
+        if len(variant["imports"]) < len(grower["imports"]):
+            gains.append("asks the host for no memory")
         gains.append(_speed(report, variant["name"], grower["name"], at))
-        crossing = _first_worth(report, variant["name"], grower["name"])
-        if crossing is None:
-            gains.append(f"but at each size measured its {variant['initial_pages']} pages are more than it needs")
-        elif crossing > 0:
-            gains.append(f"in memory it pays from about {crossing:,} refs, fewer fit less than its pages")
-        sentences.append(f"{texts[0]} {'; '.join(gains)}.")
+        pages = variant["initial_pages"]
+        gains.append(f"has its {pages} pages from the start, full or not")
+        sentences.append(f"Up to {most:,} refs {variant['name']} {_and(gains)}.")
     largest = fixed[-1]["most_refs"]
     others = [v["name"] for v in growing if v is not grower and v["module_bytes"]]
     text = f"For more than {largest:,}, or a number not known beforehand, take {grower['name']}"
@@ -139,23 +134,15 @@ def _speed(report: dict[str, Any], one: str, other: str, size: str) -> str:
             continue
         if mine["low"] <= theirs["high"] and theirs["low"] <= mine["high"]:
             continue
-        said.append(f"{mine['median']:.0f} against {theirs['median']:.0f} ns a ref on {engine}")
-    where = f"growing to {int(size):,} refs"
-    return f"{where} takes {' and '.join(said)}" if said else f"{where} takes as long, within the ranges"
+        said.append(f"{mine['median']:.0f} against {theirs['median']:.0f} ns on {engine}")
+    size = f"{int(size):,}"
+    if not said:
+        return f"grows to {size} refs as fast as {other}, within the ranges"
+    return f"grows to {size} refs at {_and(said)}"
 
 
-def _first_worth(report: dict[str, Any], fixed: str, growing: str) -> int | None:
-    """The least size measured at which the static variant has no more pages than the growing one; 0: at
-    all."""
-    for engine, row in _rows_of(report, fixed).items():
-        other = _rows_of(report, growing).get(engine)
-        if other is None:
-            continue
-        sizes = [int(n) for n in row["pages"] if n != "before" and n in other["pages"]]
-        worth = [n for n in sizes if row["pages"][str(n)] <= other["pages"][str(n)]]
-        if sizes:
-            return None if not worth else 0 if min(worth) == min(sizes) else min(worth)
-    return 0
+def _and(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _engines(report: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from ..guest import Guest, GuestMemory
 from ..hiwire import Hiwire
 from ..lowering import Module, lower_module
 from ..sources import read_wasm, shipped
-from .measure import Settings, Times, clock, quiet, repeat
+from .measure import Cycle, Settings, Times, clock, quiet, repeat
 
 __all__ = ["GUEST_OPERATIONS", "PYTHON_OPERATIONS", "STARTUP", "Subject"]
 
@@ -34,7 +34,7 @@ STARTUP = ("load", "lower", "compile", "instantiate")
 
 _PAGE = 65536
 _SEED = 2463534242
-_MOST_INTERNED = 100_000
+_INTERN_LOOPS = 10
 
 
 class _Object:
@@ -69,7 +69,6 @@ class Subject:
     _table: Hiwire | None = None
     _guest_table: Hiwire | None = None
     _guest: Guest | None = None
-    _interned: int = 0
 
     def open(self) -> None:
         """Make the tables that the operations work on, one for Python and one for the guest.
@@ -130,7 +129,7 @@ class Subject:
         with quiet():
             repeat(self._python_cycle, len(self._objects), 3 * seconds, self.times)
             repeat(self._python_deduplicate, len(self._objects), 2 * seconds, self.times)
-            repeat(self._python_intern, len(self._objects), seconds, self.times)
+            self._intern(from_guest=False)
 
     def guest(self) -> None:
         """The operations as a guest calls them, in a loop of its own."""
@@ -139,7 +138,7 @@ class Subject:
         count, seconds = len(self._held), self.settings.slice
         with quiet():
             repeat(self._guest_cycle, count, 3 * seconds, self.times, least=count)
-            repeat(self._guest_intern, count, seconds / 2, self.times, least=count)
+            self._intern(from_guest=True)
             repeat(self._guest_host, count, seconds, self.times)
             repeat(self._guest_deduplicate, count, 2 * seconds, self.times)
 
@@ -240,21 +239,9 @@ class Subject:
         for _ in range(2):
             deque(map(table.decref, refs), maxlen=0)
 
-    def _python_intern(self, count: int) -> Iterator[tuple[str, int]]:
-        assert self._table is not None
-        objects = self._objects[:count]
-        self._make_room_for_interned(count)
-        start = clock()
-        deque(map(self._table.intern, objects), maxlen=0)
-        yield "python.intern", clock() - start
-
     def _guest_cycle(self, count: int) -> Iterator[tuple[str, int]]:
         for name in ("loop", "new", "get", "incref", "decref", "pop"):
             yield f"guest.{name}", self._call(f"bench_{name}", count)
-
-    def _guest_intern(self, count: int) -> Iterator[tuple[str, int]]:
-        self._make_room_for_interned(count)
-        yield "guest.intern", self._call("bench_intern", count)
 
     def _guest_host(self, count: int) -> Iterator[tuple[str, int]]:
         yield "guest.host", self._call("bench_host", count)
@@ -276,16 +263,35 @@ class Subject:
             raise TableFullError(f"{name} made {made} of {count} handles: the table is full")
         return spent
 
-    def _make_room_for_interned(self, count: int) -> None:
-        """Interned objects stay for good, so now and then the table must go."""
-        self._interned += count
-        if self._interned > _MOST_INTERNED:
-            self._interned = 0
-            self.close()
-            self.open()
+    def _intern(self, from_guest: bool) -> None:
+        """Interned objects stay for good, so a run has a table of its own, which it then throws away."""
+        with Hiwire(self._wasm, engine=self.engine) as table:
+            objects = self._objects
+            if not from_guest:
+                repeat(_interning(table, objects), len(objects), self.settings.slice / 4, self.times)
+                return
+            exports, count = self._bench(table).exports, len(objects)
+            exports.bench_reserve(count)
+            for thing in objects:
+                exports.bench_object(thing)
+            function = exports.bench_intern
+            function(count)
+            start = clock()
+            for _ in range(_INTERN_LOOPS):
+                function(count)
+            self.times.add("guest.intern", (clock() - start) / (_INTERN_LOOPS * count))
 
     def _bench(self, table: Hiwire) -> Guest:
         return Guest(shipped("guest-bench"), {"env": {"host": lambda thing: 0}}, hiwire=table)
+
+
+def _interning(table: Hiwire, objects: list[_Object]) -> Cycle:
+    def cycle(count: int) -> Iterator[tuple[str, int]]:
+        start = clock()
+        deque(map(table.intern, objects[:count]), maxlen=0)
+        yield "python.intern", clock() - start
+
+    return cycle
 
 
 def _memory(table: Hiwire) -> GuestMemory:
