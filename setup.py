@@ -29,10 +29,15 @@ CLI = [
 BUILD = [
     "ziglang>=0.13",  # a C compiler for WebAssembly where no container engine and no clang is, without root
 ]
+PLOTS = [
+    "matplotlib>=3.8",  # the pictures of `hiwire compare --plots`
+]
 TEST = [
     *CLI,
     *BUILD,  # guests in README and tests are compiled
+    *PLOTS,
     "hypothesis>=6.100",  # random operations against a plain dict
+    "jsonschema>=4.18",  # the report of `hiwire compare` is as its schema says
     "pytest>=8",  # runs the tests
 ]
 DEV = [
@@ -68,7 +73,7 @@ setup(
     ],
     python_requires=">=3.10",
     install_requires=REQUIRES,
-    extras_require={"cli": CLI, "build": BUILD, "test": TEST, "dev": DEV},
+    extras_require={"cli": CLI, "build": BUILD, "plots": PLOTS, "test": TEST, "dev": DEV},
     packages=find_packages(include=["hiwire_py", "hiwire_py.*"]),
     package_data={"hiwire_py": ["py.typed", "wasm/*.wasm", "wasm/SHA256SUMS"]},
     entry_points={"console_scripts": ["hiwire = hiwire_py.__main__:main"]},

@@ -35,6 +35,8 @@ __all__ = ["command", "run"]
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _EXISTING = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+# Typed click has a parameter here that older releases do not have.
+_Type: Any = click.ParamType
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _engine = click.option(
@@ -202,13 +204,17 @@ def build_command(
     return OK
 
 
-class _Words(click.ParamType):
+class _Words(_Type):
     """Several words with commas between them."""
 
     name = "list"
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        words = tuple(filter(None, (word.strip() for word in value.split(",")))) if isinstance(value, str) else value
+        words = (
+            tuple(filter(None, (word.strip() for word in value.split(","))))
+            if isinstance(value, str)
+            else value
+        )
         if not words:
             self.fail("a list of words with commas between them is wanted", param, context)
         return words
@@ -229,9 +235,13 @@ class _Sizes(_Words):
 @click.option("--engines", type=_Words(), help="Only these.  [default: all]")
 @click.option("--variants", type=_Words(), default=",".join(DEFAULT_VARIANTS), show_default=True,
               help="Also static_pages:N for any N, and the path of any module built with hiwire.")  # fmt: skip
-@click.option("--sizes", type=_Sizes(), help="Of the growth curve, in refs.  [default: 10^2 to 10^7, or 10^5]")
+@click.option(
+    "--sizes", type=_Sizes(), help="Of the growth curve, in refs.  [default: 10^2 to 10^7, or 10^5]"
+)
 @click.option("--quick", is_flag=True, help="Half a minute at most, with wider ranges.")
-@click.option("--json", "json_file", type=_FILE, help="Write the report there, as docs/compare.schema.json says.")
+@click.option(
+    "--json", "json_file", type=_FILE, help="Write the report there, as docs/compare.schema.json says."
+)
 @click.option("--markdown", "markdown_file", type=_FILE, help="Write it there for people.")
 @click.option("--plots", type=_FOLDER, help="Draw pictures into this folder (needs the extra plots).")
 @click.option("--toolchain", type=click.Choice(COMPILERS),

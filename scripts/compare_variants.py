@@ -17,7 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 try:
     from hiwire_py.cli import run
 except ImportError as error:
-    print(f"compare_variants: {error}; install it with: python -m pip install '.[cli,plots]'", file=sys.stderr)
+    print(
+        f"compare_variants: {error}; install it with: python -m pip install '.[cli,plots]'", file=sys.stderr
+    )
     sys.exit(2)
 
 if __name__ == "__main__":

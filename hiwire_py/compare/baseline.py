@@ -56,8 +56,12 @@ def compare_reports(before: dict[str, Any], now: dict[str, Any]) -> dict[str, An
         for part, what in (("machine", "processor"), ("machine", "python"), ("versions", "hiwire_py"))
         if before[part][what] != now[part][what]
     ]
+    if before["command"]["settings"] != now["command"]["settings"]:
+        notes.append("the settings are not the same (--quick or --sizes), and times depend on them")
     engines, then = now["versions"]["engines"], before["versions"]["engines"]
-    notes += [f"another {n}: {then[n]} then, {engines[n]} now" for n in then if engines.get(n, then[n]) != then[n]]
+    notes += [
+        f"another {n}: {then[n]} then, {engines[n]} now" for n in then if engines.get(n, then[n]) != then[n]
+    ]
     changes: list[dict[str, Any]] = []
     compared = 0
     for variant, old, new in _pairs(before["variants"], now["variants"], ("name",)):
@@ -83,7 +87,9 @@ def compare_reports(before: dict[str, Any], now: dict[str, Any]) -> dict[str, An
     return {"created": before["created"], "notes": notes, "compared": compared, "changes": changes}
 
 
-def _pairs(before: list[Any], now: list[Any], keys: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any, Any]]:
+def _pairs(
+    before: list[Any], now: list[Any], keys: tuple[str, ...]
+) -> list[tuple[tuple[str, ...], Any, Any]]:
     old = {tuple(item[key] for key in keys): item for item in before}
     new = {tuple(item[key] for key in keys): item for item in now}
     return [(key, old[key], item) for key, item in new.items() if key in old]

@@ -28,7 +28,7 @@ def typical(report: dict[str, Any], engine: str) -> dict[str, Any] | None:
     """The row that stands for an engine where the variant hardly matters: that of the first variant measured."""
     rows = [row for row in measured(report) if row["engine"] == engine]
     named = [row for row in rows if row["variant"] in ("extern_realloc", "static_pages")]
-    return (named or rows or [None])[0]
+    return next(iter(named or rows), None)
 
 
 def deduplicate_ratios(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -79,7 +79,9 @@ def recommend(report: dict[str, Any]) -> str:
 
 def _variants(report: dict[str, Any]) -> list[str]:
     facts = {v["name"]: v for v in report["variants"] if "module_bytes" in v}
-    fixed = sorted((v for n, v in facts.items() if n.startswith("static_pages")), key=lambda v: v["most_refs"])
+    fixed = sorted(
+        (v for n, v in facts.items() if n.startswith("static_pages")), key=lambda v: v["most_refs"]
+    )
     growing = [v for v in facts.values() if v not in fixed]
     if not fixed or not growing:
         return []
@@ -119,7 +121,8 @@ def _common_size(report: dict[str, Any], one: str, other: str) -> str | None:
         int(name.partition(".")[2])
         for engine, row in _rows_of(report, one).items()
         for name in row["statistics"]
-        if name.startswith("growth.") and name in _rows_of(report, other).get(engine, {"statistics": ()})["statistics"]
+        if name.startswith("growth.")
+        and name in _rows_of(report, other).get(engine, {"statistics": ()})["statistics"]
     ]
     return str(max(sizes)) if sizes else None
 
@@ -137,7 +140,7 @@ def _speed(report: dict[str, Any], one: str, other: str, size: str) -> str:
         said.append(f"{mine['median']:.0f} against {theirs['median']:.0f} ns on {engine}")
     size = f"{int(size):,}"
     if not said:
-        return f"grows to {size} refs as fast as {other}, within the ranges"
+        return f"grows to {size} refs as fast as {other}"
     return f"grows to {size} refs at {_and(said)}"
 
 

@@ -94,11 +94,18 @@ def _modules(report: dict[str, Any]) -> Sheet:
         room = f"{v['most_refs']:,}" if v["most_refs"] is not None else _NONE
         if "module_bytes" in v:
             sizes = [f"{v[key]:,}" for key in ("module_bytes", "code_bytes", "data_bytes", "initial_pages")]
-            rows.append((v["name"], v["source"], *sizes, str(len(v["imports"])), str(len(v["exports"])), room))
+            rows.append(
+                (v["name"], v["source"], *sizes, str(len(v["imports"])), str(len(v["exports"])), room)
+            )
         else:
             rows.append((v["name"], "not built", *[_NONE] * 6, room))
     head = ("variant", "from", "bytes", "code", "data", "first pages", "imports", "exports", "refs at most")
-    return Sheet("Modules", head, tuple(rows), "; ".join(f"{v['name']}: {v['description']}" for v in report["variants"]))
+    return Sheet(
+        "Modules",
+        head,
+        tuple(rows),
+        "; ".join(f"{v['name']}: {v['description']}" for v in report["variants"]),
+    )
 
 
 def _measured(report: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -152,7 +159,9 @@ def _memory(report: dict[str, Any]) -> Sheet:
         if row["pages"] and variant not in seen:
             seen.add(variant)
             cells = [
-                f"{row['pages'][str(n)]:,} ({number(row['bytes_per_ref'][str(n)])})" if str(n) in row["pages"] else _NONE
+                f"{row['pages'][str(n)]:,} ({number(row['bytes_per_ref'][str(n)])})"
+                if str(n) in row["pages"]
+                else _NONE
                 for n in sizes
             ]
             rows.append((variant, f"{row['pages']['before']:,}", *cells))
@@ -163,7 +172,13 @@ def _memory(report: dict[str, Any]) -> Sheet:
 
 def _capacity(report: dict[str, Any]) -> Sheet:
     rows = tuple(
-        (variant, engine, f"{row['capacity']['refs']:,}", f"{row['capacity']['pages']:,}", row["capacity"]["then"])
+        (
+            variant,
+            engine,
+            f"{row['capacity']['refs']:,}",
+            f"{row['capacity']['pages']:,}",
+            row["capacity"]["then"],
+        )
         for variant, engine, row in _measured(report)
         if row["capacity"]
     )
@@ -233,7 +248,10 @@ def markdown(report: dict[str, Any], pictures: dict[str, str] | None = None) -> 
     ]
     baseline = report.get("baseline")
     if baseline is not None and not baseline["changes"]:
-        lines += [f"Nothing changed beyond noise since {baseline['created']}: {baseline['compared']} numbers.", ""]
+        lines += [
+            f"Nothing changed beyond noise since {baseline['created']}: {baseline['compared']} numbers.",
+            "",
+        ]
     for text, path in (pictures or {}).items():
         lines += [f"![{text}]({path})", ""]
     for sheet in sheets(report):

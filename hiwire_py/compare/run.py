@@ -67,7 +67,10 @@ def find_engines(names: Sequence[str] | None) -> list[EngineInfo]:
 
 
 def request(
-    variant_names: Sequence[str], engine_names: Sequence[str] | None, settings: Settings, toolchain: str | None
+    variant_names: Sequence[str],
+    engine_names: Sequence[str] | None,
+    settings: Settings,
+    toolchain: str | None,
 ) -> Request:
     """Checks what was asked for, and builds what must be built.
 
@@ -81,7 +84,7 @@ def request(
         "engines": [info.name for info in found],
         "variants": [variant.name for variant in variants],
         "toolchain": toolchain,
-        "settings": asdict(settings),
+        "settings": {**asdict(settings), "sizes": list(settings.sizes)},  # as JSON gives it back
     }
     return Request(variants, found, settings, command)
 
@@ -202,7 +205,10 @@ def _take(row: dict[str, Any], subject: Subject) -> None:
     if row["status"] == "measured" and not row["statistics"]:
         row.update(status="impossible", reason="interrupted before its first measurement")
     if subject.growth:
-        row["pages"] = {"before": subject.pages_before, **{str(n): pages for n, pages in subject.growth.items()}}
+        row["pages"] = {
+            "before": subject.pages_before,
+            **{str(n): pages for n, pages in subject.growth.items()},
+        }
         row["bytes_per_ref"] = {str(n): pages * _PAGE / n for n, pages in subject.growth.items()}
     row["growth_stopped"] = subject.growth_stopped
     row["fragmentation"] = subject.fragmentation

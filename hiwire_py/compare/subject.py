@@ -158,12 +158,13 @@ class Subject:
                 start = clock()
                 reached = fill(thing, made, size)
                 spent += clock() - start
+                if reached > made:
+                    self.times.add(f"growth.{reached}", spent / reached)
+                    self.growth[reached] = memory.size // _PAGE
                 if reached < size:
-                    self.growth_stopped = f"the table is full at {reached:,} refs"
+                    self.growth_stopped = f"full at {reached:,} refs"
                     break
                 made = size
-                self.times.add(f"growth.{size}", spent / size)
-                self.growth[size] = memory.size // _PAGE
 
     def fragment(self) -> None:
         """Replaces handles in order and at random, then releases all at random and fills the table again."""
@@ -210,7 +211,9 @@ class Subject:
                 "refs": made,
                 "full": full,
                 "pages": _memory(table).size // _PAGE,
-                "then": _at_the_end(table, thing) if full else f"not full: the measurement ended at {made:,} refs",
+                "then": _at_the_end(table, thing)
+                if full
+                else f"not full: the measurement ended at {made:,} refs",
             }
 
     # ---- cycles: see measure.Cycle
@@ -313,5 +316,3 @@ def _at_the_end(table: Hiwire, thing: object) -> str:
     return f"hiwire_new gives NULL; in Python {said}; " + (
         "after one decref the next new succeeds" if kept else "and the table is DAMAGED"
     )
-
-

@@ -61,7 +61,9 @@ def _table(sheet: Sheet) -> Table:
     )
     last = ""
     for number, head in enumerate(sheet.head):
-        table.add_column(head, justify="left" if number < sheet.texts or head == "then" else "right", overflow="fold")
+        table.add_column(
+            head, justify="left" if number < sheet.texts or head == "then" else "right", overflow="fold"
+        )
     for row in sheet.rows:
         # A name is written once for its rows: where it stands is where a variant begins.
         first = "" if row[0] == last and sheet.texts > 1 else row[0]

@@ -75,7 +75,9 @@ class Variant:
         if not self.wasm:
             return {}
         module = Module.parse(self.wasm)
-        sizes = {kind: sum(s.end - s.start for s in module.sections if s.kind == kind) for kind in (_CODE, _DATA)}
+        sizes = {
+            kind: sum(s.end - s.start for s in module.sections if s.kind == kind) for kind in (_CODE, _DATA)
+        }
         return {
             "module_bytes": len(self.wasm),
             "code_bytes": sizes[_CODE],
