@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -35,8 +35,6 @@ __all__ = ["command", "run"]
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _EXISTING = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
-# Typed click has a parameter here that older releases do not have.
-_Type: Any = click.ParamType
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _engine = click.option(
@@ -204,39 +202,34 @@ def build_command(
     return OK
 
 
-class _Words(_Type):
-    """Several words with commas between them."""
-
-    name = "list"
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        words = (
-            tuple(filter(None, (word.strip() for word in value.split(","))))
-            if isinstance(value, str)
-            else value
-        )
-        if not words:
-            self.fail("a list of words with commas between them is wanted", param, context)
-        return words
+def _words(context: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Words with commas between them."""
+    if value is None:
+        return None
+    words = tuple(word.strip() for word in value.split(","))
+    if not all(words):
+        raise click.BadParameter("a list of words with commas between them is wanted", context, param)
+    return words
 
 
-class _Sizes(_Words):
+def _sizes(context: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """Numbers of handles, ascending."""
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        words = super().convert(value, param, context)
-        for word in words:
-            if not str(word).isascii() or not str(word).isdecimal() or not 1 <= int(word) <= 10_000_000:
-                self.fail(f"{word!r} is no number from 1 to 10000000", param, context)
-        return tuple(sorted(set(map(int, words))))
+    words = _words(context, param, value)
+    for word in words or ():
+        if not re.fullmatch("[0-9]{1,8}", word) or not 1 <= int(word) <= 10_000_000:
+            raise click.BadParameter(f"{word!r} is no number from 1 to 10000000", context, param)
+    return None if words is None else tuple(sorted(set(map(int, words))))
 
 
 @command.command("compare")
-@click.option("--engines", type=_Words(), help="Only these.  [default: all]")
-@click.option("--variants", type=_Words(), default=",".join(DEFAULT_VARIANTS), show_default=True,
+@click.option("--engines", callback=_words, metavar="NAME,...", help="Only these.  [default: all]")
+@click.option("--variants", callback=_words, metavar="NAME,...", default=",".join(DEFAULT_VARIANTS), show_default=True,
               help="Also static_pages:N for any N, and the path of any module built with hiwire.")  # fmt: skip
 @click.option(
-    "--sizes", type=_Sizes(), help="Of the growth curve, in refs.  [default: 10^2 to 10^7, or 10^5]"
+    "--sizes",
+    callback=_sizes,
+    metavar="N,...",
+    help="Of the growth curve, in refs.  [default: 10^2 to 10^7, or 10^5]",
 )
 @click.option("--quick", is_flag=True, help="Half a minute at most, with wider ranges.")
 @click.option(

@@ -435,3 +435,20 @@ def test_bad_input(
 def test_engines_are_those_of_the_package() -> None:
     """Nothing is named here that `engines` does not name."""
     assert [info.name for info in find_engines(None)] == [info.name for info in engines()]
+
+
+# ---- docs/variants.md
+
+
+def test_docs_show_a_run_of_the_script() -> None:
+    """docs/variants.md is what the script made of docs/variants.json, with pictures; README leads there."""
+    report = json.loads((ROOT / "docs" / "variants.json").read_text(encoding="utf-8"))
+    validate(report)
+    assert report["complete"]
+    assert report["command"]["settings"]["sizes"] == list(Settings().sizes)
+    text = (ROOT / "docs" / "variants.md").read_text(encoding="utf-8")
+    pictures = dict(re.findall(r"^!\[(.+)\]\((.+)\)$", text, re.MULTILINE))
+    assert len(pictures) == 4
+    assert all((ROOT / "docs" / path).is_file() for path in pictures.values())
+    assert text == markdown(report, pictures)
+    assert "](docs/variants.md)" in (ROOT / "README.md").read_text(encoding="utf-8")

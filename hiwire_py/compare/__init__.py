@@ -1,12 +1,13 @@
 """`hiwire compare`: measures the variants of hiwire on the engines that are here.
 
-variants, build     what is compared, and how it comes to be
-measure, subject    the clock, and what is done while it runs
-run                 a whole comparison, as a report
-recommend           what follows from the numbers
-baseline            the report of another day
-report, table, plots  Markdown and JSON, the terminal, pictures
-files               the report into files, checked before the first measurement
+variants, build   what is compared, and how it comes to be
+measure, subject  the clock, and what is done while it runs
+run               a whole comparison, as a report
+recommend         what follows from the numbers
+baseline          the report of another day
+report, method    Markdown and JSON, and what readers must know
+table, plots      the terminal, pictures
+files             the report into files, checked before the first measurement
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Settings:
         fill_seconds: and how long, at most.
     """
 
-    rounds: int = 5
+    rounds: int = 7
     slice: float = 0.05
     sizes: tuple[int, ...] = _SIZES
     python_batch: int = 1000

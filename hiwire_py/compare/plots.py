@@ -1,7 +1,7 @@
 """The pictures: growth, cost by engine, size against room, and what deduplication costs.
 
-Made for a column of 800 pixels. Colours are those of Okabe and Ito, which people with any kind of colour vision
-tell apart; markers and hatches say the same once more.
+Made for a column of 800 pixels. Colours are those of Okabe and Ito, which people with any kind of colour
+vision tell apart; markers and hatches say the same once more.
 """
 
 from __future__ import annotations
@@ -274,7 +274,7 @@ def _deduplicate(report: dict[str, Any], figure: Any) -> bool:
     panel.set_xlim(0.8, max(r["high"] for r in ratios) * 2)
     for claim in (50, 100):
         panel.axvline(claim, color="#555555", linestyle="--", linewidth=1.2)
-        panel.annotate(f"{claim}×", (claim, 1), (0, 3), xycoords=("data", "axes fraction"), ha="center",
+        panel.annotate(f"{claim}x", (claim, 1), (0, 3), xycoords=("data", "axes fraction"), ha="center",
                        textcoords="offset points", fontsize=10)  # fmt: skip
     panel.set_xticks(
         [1, 2, 5, 10, 20, 50, 100, 200, 500], ["1", "2", "5", "10", "20", "50", "100", "200", "500"]

@@ -25,7 +25,7 @@ def measured(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def typical(report: dict[str, Any], engine: str) -> dict[str, Any] | None:
-    """The row that stands for an engine where the variant hardly matters: that of the first variant measured."""
+    """The row that stands for an engine where the variant hardly matters: that of the first measured."""
     rows = [row for row in measured(report) if row["engine"] == engine]
     named = [row for row in rows if row["variant"] in ("extern_realloc", "static_pages")]
     return next(iter(named or rows), None)
@@ -35,8 +35,8 @@ def deduplicate_ratios(report: dict[str, Any]) -> list[dict[str, Any]]:
     """How many times as long new_deduplicate takes as new, on each engine, from Python and in a guest.
 
     ``low`` and ``high`` come from the ranges: the least time of one over the greatest of the other. ``calls``
-    is how many calls of host functions it makes; ``explained`` is the part of its time that these calls take, by
-    the measurement guest.host; it is known for guests only.
+    is how many calls of host functions it makes; ``explained`` is the part of its time that these calls take,
+    by the measurement guest.host; it is known for guests only.
     """
     found = []
     for engine in dict.fromkeys(row["engine"] for row in report["rows"]):
@@ -173,6 +173,6 @@ def _deduplicate(report: dict[str, Any]) -> list[str]:
     if not said:
         return []
     return [
-        f"new_deduplicate with a new key takes as long as new {', '.join(said)}: it calls the host twice, and in a"
-        " guest a call of the host costs far more than all else that it does."
+        f"new_deduplicate with a new key takes as long as new {', '.join(said)}: it calls the host twice, and in"
+        " a guest a call of the host costs far more than all else that it does."
     ]

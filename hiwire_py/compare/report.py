@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .method import METHOD, WHY_DEDUPLICATE
 from .subject import GUEST_OPERATIONS, PYTHON_OPERATIONS, STARTUP
 
 __all__ = ["Sheet", "markdown", "sheets", "write_text"]
 
-_NONE = "–"
+_NONE = "-"
 _SIZE = 1000
 _HEADS = {
     "new_deduplicate_new": "dedup. new key",
@@ -43,13 +44,13 @@ def number(value: float) -> str:
 
 
 def time_text(statistic: dict[str, Any] | None, unit: float = 1.0, brief: bool = False) -> str:
-    """A median with its range, as ``12.3 (11.9–14.0)``, or without."""
+    """A median with its range, as ``12.3 (11.9-14.0)``, or without."""
     if statistic is None:
         return _NONE
     if brief:
         return number(statistic["median"] / unit)
     low, high = statistic["low"] / unit, statistic["high"] / unit
-    return f"{number(statistic['median'] / unit)} ({number(low)}–{number(high)})"
+    return f"{number(statistic['median'] / unit)} ({number(low)}-{number(high)})"
 
 
 def _spread(found: list[dict[str, Any] | None]) -> str:
@@ -200,7 +201,7 @@ def _deduplicate(report: dict[str, Any]) -> Sheet:
     rows = []
     for r in report["deduplicate"]:
         share = _NONE if r["explained"] is None else f"{r['explained']:.0%}"
-        ratio = f"{number(r['ratio'])} ({number(r['low'])}–{number(r['high'])})"
+        ratio = f"{number(r['ratio'])} ({number(r['low'])}-{number(r['high'])})"
         rows.append((r["engine"], f"{r['from']}, {r['key']} key", ratio, str(r["calls"]), share))
     head = ("engine", "called from", "times new", "host calls", "of its time")
     return Sheet("new_deduplicate against new", head, tuple(rows))
@@ -259,7 +260,9 @@ def markdown(report: dict[str, Any], pictures: dict[str, str] | None = None) -> 
         lines.append(_line(tuple("---" if n < sheet.texts else "--:" for n in range(len(sheet.head)))))
         lines += [_line(row) for row in sheet.rows]
         lines += ["", *([f"{sheet.note}.", ""] if sheet.note else [])]
-    return "\n".join(lines).rstrip() + "\n"
+    if report["deduplicate"]:
+        lines += ["## Why new_deduplicate is slower", "", WHY_DEDUPLICATE, ""]
+    return "\n".join([*lines, METHOD])
 
 
 def _line(cells: tuple[str, ...]) -> str:

@@ -1,7 +1,7 @@
 """A whole comparison: every variant on every engine, round by round.
 
-A round visits all pairs before any of them has its next run. So the range of a number says how much it changed
-over the minutes of the comparison, and Ctrl-C leaves a report in which nothing is missing but runs.
+A round visits all pairs before any of them has its next run. So the range of a number says how much it
+changed over the minutes of the comparison, and Ctrl-C leaves a report in which nothing is missing but runs.
 """
 
 from __future__ import annotations

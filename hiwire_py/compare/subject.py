@@ -89,7 +89,7 @@ class Subject:
                 count = min(count, self.most_refs * 3 // 4)
             self._held = [_Object() for _ in range(count)]
             put = guest.exports.bench_object
-            if not guest.exports.bench_reserve(count) or not all([put(o) for o in self._held]):
+            if not guest.exports.bench_reserve(count) or not all(map(put, self._held)):
                 raise HiwireError("the bench guest has no room")
             self._guest = guest
         except (HiwireError, OSError) as error:
@@ -193,7 +193,7 @@ class Subject:
             self.fragmentation = {"refs": live, "pages_before": before, "pages_after": after}
 
     def fill(self) -> None:
-        """Fills a table until it is full, or as far as the settings allow, and looks at what happens there."""
+        """Fills a table until it is full, or as far as the settings allow, and sees what happens there."""
         if self._guest is None:
             return
         with Hiwire(self._wasm, engine=self.engine) as table, quiet():
