@@ -223,8 +223,14 @@ def _sizes(context: click.Context, param: click.Parameter, value: str | None) ->
 
 @command.command("compare")
 @click.option("--engines", callback=_words, metavar="NAME,...", help="Only these.  [default: all]")
-@click.option("--variants", callback=_words, metavar="NAME,...", default=",".join(DEFAULT_VARIANTS), show_default=True,
-              help="Also static_pages:N for any N, and the path of any module built with hiwire.")  # fmt: skip
+@click.option(
+    "--variants",
+    callback=_words,
+    metavar="NAME,...",
+    default=",".join(DEFAULT_VARIANTS),
+    show_default=True,
+    help="Also static_pages:N for any N, and the path of any module built with hiwire.",
+)
 @click.option(
     "--sizes",
     callback=_sizes,
@@ -239,7 +245,7 @@ def _sizes(context: click.Context, param: click.Parameter, value: str | None) ->
 @click.option("--plots", type=_FOLDER, help="Draw pictures into this folder (needs the extra plots).")
 @click.option("--toolchain", type=click.Choice(COMPILERS),
               help="Build all variants with it; none: build nothing.")  # fmt: skip
-@click.option("--baseline", type=_EXISTING, help="Mark what changed since this report of --json.")
+@click.option("--baseline", type=_FILE, help="Mark what changed since this report of --json.")
 def compare_command(
     engines: tuple[str, ...] | None,
     variants: tuple[str, ...],

@@ -1,8 +1,8 @@
 """Compares a report with an earlier one, and tells a change from noise.
 
-A time has changed when its two ranges have nothing in common and its medians are more than `LEAST_CHANGE` apart:
-ranges of few runs miss each other by chance now and then, and then only just. What is exact, sizes and pages,
-has changed when it is another number.
+A time has changed when its two ranges have nothing in common and its medians are more than `LEAST_CHANGE`
+apart: ranges of few runs miss each other by chance now and then, and then only just. What is exact, sizes and
+pages, has changed when it is another number.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def compare_reports(before: dict[str, Any], now: dict[str, Any]) -> dict[str, An
     """What changed between two reports.
 
     Returns:
-        ``created``: when the earlier one was made; ``notes``: what makes them hard to compare; ``compared``: how
-        many numbers both have; ``changes``: each with variant, engine ("" for a module), name, before, after, and
-        the change as a fraction of before.
+        ``created``: when the earlier one was made; ``notes``: what makes them hard to compare; ``compared``:
+        how many numbers both have; ``changes``: each with variant, engine ("" for a module), name, before,
+        after, and the change as a fraction of before.
     """
     notes = [
         f"another {what}: {before[part][what]} then, {now[part][what]} now"

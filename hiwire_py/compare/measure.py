@@ -1,8 +1,8 @@
 """Numbers from a clock: what one run is, and what is left of several.
 
-A *run* of a measurement is one slice of time in which its operation is repeated; its value is the time divided
-by the number of operations. Runs of one measurement are minutes apart, with all others between them, so that
-the range over the runs shows how much the machine changes its mind, and not only how much it jitters.
+A *run* of a measurement is one slice of time in which its operation is repeated; its value is the time
+divided by the number of operations. Runs of one measurement are far apart, with all others between them, so
+that the range over the runs shows how much the machine changes its mind, and not only how much it jitters.
 """
 
 from __future__ import annotations

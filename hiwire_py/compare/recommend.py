@@ -169,10 +169,11 @@ def _deduplicate(report: dict[str, Any]) -> list[str]:
     for ratio in report["deduplicate"]:
         if ratio["key"] == "new":
             side = "from Python" if ratio["from"] == "python" else "in the guest"
-            said.append(f"{ratio['ratio']:.1f} times {side} on {ratio['engine']}")
+            factor = f"{ratio['ratio']:.1f}" if ratio["ratio"] < 10 else f"{ratio['ratio']:.0f}"
+            said.append(f"{factor} times as long {side} on {ratio['engine']}")
     if not said:
         return []
     return [
-        f"new_deduplicate with a new key takes as long as new {', '.join(said)}: it calls the host twice, and in"
-        " a guest a call of the host costs far more than all else that it does."
+        f"Against new, new_deduplicate with a new key takes {', '.join(said)}: it calls the host twice, and"
+        " in a guest a call of the host costs far more than all else that it does."
     ]

@@ -152,7 +152,8 @@ def _subjects(wanted: Request, rows: list[dict[str, Any]], folder: Path) -> Iter
         if row["status"] == "impossible":
             continue
         index, variant = by_name[row["variant"]]
-        path = folder / f"{index}.wasm"
+        path = folder / str(index) / f"{Path(variant.name).stem}.wasm".replace(":", "-")
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(variant.wasm)
         yield number, Subject(str(path), row["engine"], variant.most_refs, wanted.settings)
 

@@ -196,7 +196,7 @@ class Subject:
         """Fills a table until it is full, or as far as the settings allow, and sees what happens there."""
         if self._guest is None:
             return
-        with Hiwire(self._wasm, engine=self.engine) as table, quiet():
+        with Hiwire(self.path, engine=self.engine) as table, quiet():
             exports, thing, made = self._bench(table).exports, _Object(), 0
             exports.bench_reserve(1)
             step, limit = 1 << 18, self.settings.fill
