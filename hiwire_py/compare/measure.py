@@ -67,6 +67,11 @@ class Statistic:
         """Of at least one value."""
         return cls(statistics.median(values), min(values), max(values), len(values))
 
+    def widened(self, part: float) -> Statistic:
+        """With a range that reaches further on both sides, by a part of the median."""
+        by = part * self.median
+        return Statistic(self.median, max(0.0, self.low - by), self.high + by, self.runs)
+
     def overlaps(self, other: Statistic) -> bool:
         """Whether the two ranges have a value in common."""
         return self.low <= other.high and other.low <= self.high
