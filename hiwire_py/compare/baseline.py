@@ -2,8 +2,8 @@
 
 A time has changed when its two ranges are far apart: when they have nothing in common even if each is made
 wider by `MARGIN` on both sides, and a nanosecond at least lies between the medians. Ranges of few runs miss
-each other by chance now and then, but only just; and where code comes to lie in memory is worth a fraction of a
-nanosecond. What is exact, sizes and pages, has changed when it is another number.
+each other by chance now and then, but only just; and where code comes to lie in memory is worth a fraction of
+a nanosecond. What is exact, sizes and pages, has changed when it is another number.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ def compare_reports(before: dict[str, Any], now: dict[str, Any]) -> dict[str, An
 
     Returns:
         ``created``: when the earlier one was made; ``notes``: what makes them hard to compare; ``compared``:
-        how many numbers both have; ``apart``: how many times have ranges that do not overlap; ``changes``: each with variant, engine ("" for a module), name, before,
-        after, and the change as a fraction of before.
+        how many numbers both have; ``apart``: how many times have ranges that do not overlap; ``changes``:
+        each with variant, engine ("" for a module), name, before, after, and the change as a fraction of
+        before.
     """
     notes = [
         f"another {what}: {before[part][what]} then, {now[part][what]} now"

@@ -35,8 +35,9 @@ METHOD = """\
 ## What is noise
 
 Two numbers whose ranges overlap are the same number. Two runs of this command on one quiet machine agree
-within the ranges they print, with an exception now and then that `--baseline` allows for: it marks a time
-only if the ranges have nothing in common *and* the medians are more than 10 % apart. Sizes, pages and
+within the ranges they print; of several hundred numbers a few miss each other, most often by a little.
+`--baseline` counts them, and marks as changed only those whose ranges are apart even when each is made wider
+by a tenth of its median on both sides, and by a nanosecond or more. Sizes, pages and
 capacities are exact. Numbers below 5 ns and those for 100 refs depend on where code and memory come to lie,
 and can differ between two processes by more than within one. Other programs on the machine widen the ranges
 upwards: look at the least value then. Numbers of two machines, two Pythons, or of `--quick` and a full run,

@@ -11,7 +11,7 @@ from typing import Any
 from .method import METHOD, WHY_DEDUPLICATE
 from .subject import GUEST_OPERATIONS, PYTHON_OPERATIONS, STARTUP
 
-__all__ = ["Sheet", "markdown", "sheets", "write_text"]
+__all__ = ["Sheet", "as_json", "compared_text", "markdown", "sheets", "write_text"]
 
 _NONE = "-"
 _SIZE = 1000
@@ -216,14 +216,26 @@ def _not_measured(report: dict[str, Any]) -> Sheet:
 
 def _changes(report: dict[str, Any]) -> Sheet:
     rows = []
-    baseline = report.get("baseline") or {"changes": [], "compared": 0, "created": "", "notes": []}
+    baseline = report.get("baseline") or {
+        "changes": [],
+        "compared": 0,
+        "apart": 0,
+        "created": "",
+        "notes": [],
+    }
     for c in baseline["changes"]:
         values = [c[key] if isinstance(c[key], str) else number(c[key]) for key in ("before", "after")]
         change = _NONE if c["change"] is None else f"{c['change']:+.0%}"
         rows.append((c["variant"], c["engine"] or _NONE, c["name"], *values, change))
-    note = "; ".join([f"{baseline['compared']} numbers compared", *baseline["notes"]])
+    note = "; ".join([compared_text(baseline), *baseline["notes"]])
     head = ("variant", "engine", "what", "then", "now", "change")
     return Sheet(f"Changed beyond noise since {baseline['created']}", head, tuple(rows), note, texts=3)
+
+
+def compared_text(baseline: dict[str, Any]) -> str:
+    """How much of two reports was compared, and how much of that is apart."""
+    compared, apart = baseline["compared"], baseline["apart"]
+    return f"{compared} numbers compared, of which {apart} have ranges that do not overlap"
 
 
 def markdown(report: dict[str, Any], pictures: dict[str, str] | None = None) -> str:
@@ -250,7 +262,7 @@ def markdown(report: dict[str, Any], pictures: dict[str, str] | None = None) -> 
     baseline = report.get("baseline")
     if baseline is not None and not baseline["changes"]:
         lines += [
-            f"Nothing changed beyond noise since {baseline['created']}: {baseline['compared']} numbers.",
+            f"Nothing changed beyond noise since {baseline['created']}: {compared_text(baseline)}.",
             "",
         ]
     for text, path in (pictures or {}).items():

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .report import Sheet, sheets
+from .report import Sheet, compared_text, sheets
 from .run import Progress as Report
 
 __all__ = ["progress_bar", "show"]
@@ -48,7 +48,7 @@ def show(report: dict[str, Any], screen: Console) -> None:
             screen.print(Padding(escape(sheet.note), (0, 1, 1, 1)), style="dim")
     baseline = report.get("baseline")
     if baseline is not None and not baseline["changes"]:
-        text = f"Nothing changed beyond noise since {baseline['created']}: {baseline['compared']} numbers."
+        text = f"Nothing changed beyond noise since {baseline['created']}: {compared_text(baseline)}."
         screen.print(text, style="bold", markup=False)
         for note in baseline["notes"]:
             screen.print(f"But: {note}", markup=False)
