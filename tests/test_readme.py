@@ -95,8 +95,8 @@ def test_extras() -> None:
     """README names the extras of the package."""
     extras = re.search(r"extras_require=\{(.*)\}", (ROOT / "setup.py").read_text())
     assert extras is not None
-    assert set(re.findall(r'"(\w+)":', extras[1])) == {"cli", "build", "test", "dev"}
-    for name in ("cli", "build", "test", "dev"):
+    assert set(re.findall(r'"(\w+)":', extras[1])) == {"cli", "build", "plots", "test", "dev"}
+    for name in ("cli", "build", "plots", "test", "dev"):
         assert f"`{name}`" in README
 
 
