@@ -1,11 +1,12 @@
 """What the package is, what it needs, and why."""
 
 import re
+import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 
 # wasmer 1.1.0 is the last release. It has wheels for CPython 3.7 to 3.10 on these machines; elsewhere its
 # name gets a stand-in that cannot be imported.
@@ -20,6 +21,7 @@ REQUIRES = [
     f"wasmer==1.1.0; {WASMER_HERE}",  # the engine this package is made for
     f"wasmer-compiler-cranelift==1.1.0; {WASMER_HERE}",  # its compiler; wasmer alone runs nothing
     "wasmtime>=35",  # the maintained engine; before 35, making an externref can fail when many are held
+    "cffi>=1.16",  # calls of wasmtime and of native guests, at a twentieth of the cost of ctypes
 ]
 
 CLI = [
@@ -45,8 +47,24 @@ DEV = [
     # Pinned, because another release formats or judges differently.
     "clang-format==19.1.7",  # the layout of C
     "mypy==2.4.1",  # types
+    "types-cffi>=1.16",  # and those of cffi, which has none
     "ruff==0.17.5",  # the layout of Python, and mistakes in it
 ]
+
+
+def extensions() -> list[Extension]:
+    """What makes calls fast. All of it is optional: without a C compiler the package works, more slowly, and
+    `hiwire doctor` says what is missing."""
+    sys.path.insert(0, str(HERE))
+    try:
+        from hiwire_py.engines._build_wasmtime import builder
+    except ImportError as e:
+        print(f"hiwire_py: no extensions are built: {e}", file=sys.stderr)
+        return []
+    extension: Extension = builder.distutils_extension(tmpdir=str(HERE / "build" / "cffi"), verbose=False)
+    extension.optional = True
+    return [extension]
+
 
 version = re.search(
     r'^__version__ = "(.+)"$', (HERE / "hiwire_py" / "__init__.py").read_text("utf-8"), re.MULTILINE
@@ -75,7 +93,8 @@ setup(
     install_requires=REQUIRES,
     extras_require={"cli": CLI, "build": BUILD, "plots": PLOTS, "test": TEST, "dev": DEV},
     packages=find_packages(include=["hiwire_py", "hiwire_py.*"]),
-    package_data={"hiwire_py": ["py.typed", "wasm/*.wasm", "wasm/SHA256SUMS"]},
+    package_data={"hiwire_py": ["py.typed", "wasm/*.wasm", "wasm/SHA256SUMS", "engines/*.c", "engines/*.h"]},
+    ext_modules=extensions(),
     entry_points={"console_scripts": ["hiwire = hiwire_py.__main__:main"]},
     zip_safe=False,
 )

@@ -23,7 +23,7 @@ from .demo import choose_sources, count_words
 from .describe import describe
 from .display import console, counting, show_demo, show_description, show_examination
 from .doctor import examine
-from .engines import ENGINE_NAMES
+from .engines import ENGINE_NAMES, engines
 from .errors import HiwireError
 from .lowering import lower, needs_lowering
 from .runner import ArgumentError, run_export, show_value
@@ -137,9 +137,16 @@ def doctor_command(as_json: bool) -> int:
 )
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
               help="Without FILE: take as much text as that lasts, if there is so much.")  # fmt: skip
+@click.option("--all-engines", is_flag=True, help="On every engine that is here, one after the other.")
 @_json
 def demo_command(
-    files: tuple[Path, ...], engine: str | None, variant: str, top: int, seconds: float, as_json: bool
+    files: tuple[Path, ...],
+    engine: str | None,
+    variant: str,
+    top: int,
+    seconds: float,
+    all_engines: bool,
+    as_json: bool,
 ) -> int:
     """Count the words of text files in C; the words are Python strings.
 
@@ -151,17 +158,24 @@ def demo_command(
     Examples:
         hiwire demo
         hiwire demo --engine wasmtime --seconds 3
+        hiwire demo --all-engines --seconds 2
         hiwire demo --top 5 README.md CHANGELOG.md
         hiwire demo --json | python -m json.tool
     """
-    with counting("counting words") as progress:
-        chosen = files or choose_sources(seconds, engine=engine, variant=variant)
-        result = count_words(chosen, engine=engine, variant=variant, top=top, progress=progress)
+    if all_engines and engine is not None:
+        raise click.UsageError("--engine and --all-engines exclude each other")
+    names = [info.name for info in engines() if info.available] if all_engines else [engine]
+    results = []
+    for name in names:
+        with counting("counting words" + (f" on {name}" if all_engines else "")) as progress:
+            chosen = files or choose_sources(seconds, engine=name, variant=variant)
+            results.append(count_words(chosen, engine=name, variant=variant, top=top, progress=progress))
     if as_json:
-        _print_json(result.as_json())
+        found = [result.as_json() for result in results]
+        _print_json({"runs": found} if all_engines else found[0])
     else:
-        show_demo(result)
-    return OK if result.ok else FAILED
+        show_demo(results)
+    return OK if all(result.ok for result in results) else FAILED
 
 
 @command.command("build")

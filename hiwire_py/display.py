@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich import box
@@ -45,17 +45,24 @@ def counting(what: str) -> Iterator[Report | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def show_demo(result: DemoResult) -> None:
-    """The most frequent words, and what it took to count them."""
+def show_demo(results: Sequence[DemoResult]) -> None:
+    """The most frequent words of the first result, and what it took to count them on each engine."""
     screen = console()
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("", justify="right", style="dim")
     table.add_column("word", overflow="fold")
     table.add_column("count", justify="right")
-    for place, (word, count) in enumerate(result.top, 1):
+    for place, (word, count) in enumerate(results[0].top, 1):
         table.add_row(str(place), escape(word), f"{count:,}")
-    if result.top:
+    if results[0].top:
         screen.print(table)
+    for result in results:
+        screen.print(_demo_facts(result))
+        if len(results) > 1:
+            screen.print()
+
+
+def _demo_facts(result: DemoResult) -> Table:
     check = "every count equals that of collections.Counter"
     bad = result.difference
     files = "1 file" if result.files == 1 else f"{result.files:,} files"
@@ -71,7 +78,7 @@ def show_demo(result: DemoResult) -> None:
     facts.add_row("check", f"[bold red]WRONG[/]: {escape(bad)}" if bad else f"[green]{check}[/]")
     if result.refs_after != result.refs_before:
         facts.add_row("", "[bold red]LEAK[/]: the guest has released everything, but handles are left")
-    screen.print(facts)
+    return facts
 
 
 def show_examination(report: Examination) -> None:

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any
 
 from . import __version__
-from .engines import engines, get_engine
+from .engines import EngineInfo, engines, get_engine
 from .errors import EngineUnavailableError
 
 __all__ = ["Finding", "Report", "examine"]
@@ -65,11 +65,18 @@ def examine() -> Report:
         python=f"{python} on {platform.system()} {platform.machine()}, {sys.executable}",
         default_engine=_default_engine(),
         engines=tuple(
-            Finding(i.name, i.available, i.version if i.available else i.reason, i.note) for i in engines()
+            Finding(i.name, i.available, i.version if i.available else i.reason, _note(i)) for i in engines()
         ),
         modules=tuple(_modules()),
         toolchains=tuple(_toolchains()),
     )
+
+
+def _note(info: EngineInfo) -> str:
+    """What one should know about an engine, and the way it is called."""
+    if not info.mode:
+        return info.note
+    return f"{info.note}; called through {info.mode}" + (f" ({info.mode_reason})" if info.mode_reason else "")
 
 
 def _default_engine() -> str:

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 __all__ = [
     "ClosedError",
+    "DeadlineError",
     "EngineUnavailableError",
     "ForgedRefError",
+    "FuelError",
+    "GuestLimitError",
     "GuestTrap",
     "HiwireError",
+    "MemoryLimitError",
     "NullRefError",
     "StaleRefError",
     "TableFullError",
+    "TableLimitError",
     "ToolchainError",
     "UnsupportedModuleError",
     "WrongThreadError",
@@ -57,6 +62,29 @@ class GuestTrap(HiwireError, RuntimeError):
     def __init__(self, message: str, kind: str = "trap") -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class GuestLimitError(HiwireError):
+    """A guest reached a limit that was set for it; the base of the four kinds. Host and other guests are not
+    affected."""
+
+
+class MemoryLimitError(GuestLimitError, MemoryError):
+    """A memory would be larger than ``memory_limit``: at the start, or when Python grows it. Nothing has
+    changed."""
+
+
+class TableLimitError(GuestLimitError, MemoryError):
+    """A table would be larger than ``table_limit``: at the start, or when Python grows it. Nothing has
+    changed."""
+
+
+class DeadlineError(GuestLimitError, TimeoutError):
+    """A call took longer than ``deadline``, and was stopped."""
+
+
+class FuelError(GuestLimitError, RuntimeError):
+    """A call burnt all its ``fuel``, and was stopped."""
 
 
 class EngineUnavailableError(HiwireError, ImportError):

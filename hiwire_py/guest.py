@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-from .engines import get_engine
-from .errors import HiwireError
+from .engines import GuestLimits, get_engine
+from .errors import HiwireError, MemoryLimitError, TableLimitError
 from .hiwire import Hiwire
 from .lowering.module import FUNCTION, GLOBAL, MEMORY, TABLE, Import, TableType
 from .sources import WasmSource, read_wasm
@@ -43,9 +43,20 @@ class Guest:
             imports, or the default.
         hiwire: a table to share. Its functions serve as imports ``hiwire_*`` of the modules ``env`` and
             ``hiwire``, unless ``imports`` has others.
+        memory_limit: bytes that each memory may have. A module that asks for more at the start, and growth by
+            Python, raise MemoryLimitError; to the guest's own ``memory.grow`` the answer is -1, as
+            WebAssembly has it. What the engine needs to keep track of externrefs counts like one more memory.
+        table_limit: the same for the elements of each table, and TableLimitError.
+        deadline: seconds that each call from outside may take, counting the host functions it calls; then it
+            is stopped in the guest, within some hundredths of a second, and DeadlineError is raised. A host
+            function is not stopped.
+        fuel: what each call from outside may burn, about one for each instruction; then FuelError. Unlike a
+            deadline it does not depend on the machine. Guests that link with each other share all limits:
+            those of the first.
 
     Raises:
-        EngineUnavailableError: the engine is unknown or not installed.
+        EngineUnavailableError: the engine is unknown or not installed, or has no such limits.
+        GuestLimitError: the module asks for more than the limits allow, or its start function reached one.
         UnsupportedModuleError: the module is malformed or invalid, uses what is not supported, or lacks
             imports.
         GuestTrap: its start function trapped.
@@ -58,12 +69,22 @@ class Guest:
         *,
         engine: str | None = None,
         hiwire: Hiwire | None = None,
+        memory_limit: int | None = None,
+        table_limit: int | None = None,
+        deadline: float | None = None,
+        fuel: int | None = None,
     ) -> None:
+        limits = GuestLimits(memory_limit, table_limit, deadline, fuel)
         data, what = read_wasm(wasm)
         imports = {} if imports is None else imports
         shared = _shared_space(imports, hiwire)
         if shared is None:
-            space = new_space(engine)
+            space = new_space(engine, limits)
+        elif limits.names:
+            raise ValueError(
+                f"{', '.join(limits.names)}: limits are those of a space, and this guest shares another's;"
+                " give them to the guest or table that it shares"
+            )
         elif engine is not None and get_engine(engine).name != shared.engine.name:
             raise ValueError(
                 f"the guest shares a space on {shared.engine.name}, so it cannot run on {engine}"
@@ -109,8 +130,7 @@ class Guest:
         between.
         """
         self._gate.check()
-        if not self._instance.space.depth:
-            self._instance.space.leave()
+        self._instance.space.collect()
 
     def close(self) -> None:
         """Let go of all objects: now, or when the running call returns. Later calls raise ClosedError.
@@ -231,9 +251,15 @@ class GuestMemory:
         """Add pages of 65,536 bytes; the size in bytes before.
 
         Raises:
+            MemoryLimitError: ``memory_limit`` does not allow it.
             MemoryError: the memory's maximum, or the engine, does not allow it.
         """
         before = self.size
+        limit = self.__keep__.space.limits.memory_limit
+        if limit is not None and before + pages * _PAGE > limit:
+            raise MemoryLimitError(
+                f"the memory of {before} bytes cannot grow by {pages} pages: memory_limit is {limit}"
+            )
         if pages < 0 or not self._store.memory_grow(self.__keep__.raw, pages):
             raise MemoryError(f"the memory of {before} bytes cannot grow by {pages} pages")
         return before
@@ -295,8 +321,14 @@ class GuestTable:
         """Add ``count`` elements that hold ``value``; the size before.
 
         Raises:
+            TableLimitError: ``table_limit`` does not allow it.
             MemoryError: the table's maximum, or the engine, does not allow it.
         """
+        limit = self.__keep__.space.limits.table_limit
+        if limit is not None and hasattr(self, "_do") and len(self) + count > limit:
+            raise TableLimitError(
+                f"the table of {len(self)} elements cannot grow by {count}: table_limit is {limit}"
+            )
         before: int = self._call("grow", value, count) if count >= 0 else -1
         if before == -1:
             raise MemoryError(f"the table of {len(self)} elements cannot grow by {count}")

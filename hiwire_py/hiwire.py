@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Union
+from typing import Any
 
 from .deduplicate import Identity, deduplicate_functions
+from .engines import GuestLimits
 from .errors import (
     ForgedRefError,
-    HiwireError,
-    NullRefError,
-    StaleRefError,
     TableFullError,
     UnsupportedModuleError,
 )
+from .heap import Heap
+from .invalid_refs import FAIL_DECREF, FAIL_GET, FAIL_INCREF, FAIL_OVERFLOW, InvalidRefs, OnInvalid
 from .lowering.module import FUNCTION, Import
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
 from .space import Gate, Space, new_space
 
 __all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "Hiwire"]
 
-# The codes that hiwire_invalid_ref is called with: HIWIRE_FAIL_* of c/hiwire/hiwire.h.
-FAIL_GET, FAIL_INCREF, FAIL_DECREF, FAIL_OVERFLOW = 1, 2, 3, 4
-
-OnInvalid = Union[str, Callable[[int, int], None]]
-
-_PAGE = 65536
 _WORD = 0xFFFFFFFF
-# Bits of handles and slots: the layout in c/hiwire/layout.h.
-_INDEX_BITS = 25
-_INDEX = (1 << _INDEX_BITS) - 1
-_VERSION_SHIFT = _INDEX_BITS + 1
+# Functions that let go of no object, whatever they are given: after them there is nothing to look for.
+_READING = frozenset(
+    f"hiwire_{name}" for name in ("get", "incref", "num_refs", "refcount", "is_valid", "capacity", "next")
+)
 _REQUIRED = (
     "new",
     "intern",
@@ -69,6 +62,7 @@ class Hiwire:
                 ``"ignore"``; it may raise.
         memory_limit: of ``extern_realloc``, in bytes of the table's memory: 4 bytes a handle, and a page of
             65,536 bytes for the rest. The default has room for all 2**25 - 1 handles there can be.
+        deadline, fuel: for each call of the table and of the guests that share it; see `Guest`.
 
     Raises:
         EngineUnavailableError: the engine is unknown or not installed.
@@ -84,14 +78,16 @@ class Hiwire:
         identity: Identity = "identity",
         on_invalid: OnInvalid = "raise",
         memory_limit: int = 256 << 20,
+        deadline: float | None = None,
+        fuel: int | None = None,
     ) -> None:
         data, self._variant = _module(variant)
-        invalid = _InvalidRefs(on_invalid)
-        heap = _Heap(memory_limit)
+        invalid = InvalidRefs(on_invalid)
+        heap = Heap(memory_limit)
         functions: dict[str, Callable[..., Any]] = deduplicate_functions(identity)
         functions["hiwire_invalid_ref"] = invalid
         functions["hiwire_realloc"] = heap.realloc
-        self._space = new_space(engine)
+        self._space = new_space(engine, GuestLimits(deadline=deadline, fuel=fuel))
         self._gate = Gate("table")
 
         def find(wanted: Import) -> Any:
@@ -106,7 +102,9 @@ class Hiwire:
             )
         instance = self._space.instantiate(prepared, find, self._gate, self._variant)
         self.exports: dict[str, Callable[..., Any]] = {
-            name: instance.function(name) for name in exported if name.startswith("hiwire_")
+            name: instance.function(name, touches=name not in _READING)
+            for name in exported
+            if name.startswith("hiwire_")
         }
         """What to give a guest that imports hiwire functions, so that it shares this table: name ->
         function."""
@@ -126,6 +124,11 @@ class Hiwire:
         self._is_valid, self._capacity = calls["hiwire_is_valid"], calls["hiwire_capacity"]
         self._next = calls["hiwire_next"]
         self._heap = heap
+        for name in ("get", "pop", "incref", "decref"):
+            # Where the engine checks arguments, its functions serve in place of the methods: a call less.
+            with_general = getattr(calls[f"hiwire_{name}"], "__with_general__", None)
+            if with_general is not None:
+                setattr(self, name, with_general(_checked(calls[f"hiwire_{name}"])))
 
     # ---- handles
 
@@ -271,6 +274,10 @@ def _module(variant: WasmSource) -> tuple[bytes, str]:
     return read_wasm(variant)
 
 
+def _checked(function: Callable[[int], Any]) -> Callable[[int], Any]:
+    return lambda ref: function(_check_ref(ref))
+
+
 def _fits(ref: Any) -> bool:
     """Whether an integer, which ``ref`` must be, can be a handle at all."""
     try:
@@ -288,119 +295,3 @@ def _check_ref(ref: Any) -> int:
     if not -(1 << 31) <= number <= _WORD:
         raise ForgedRefError(f"{number} is no handle: it does not fit 32 bits", number)
     return number & _WORD
-
-
-class _InvalidRefs:
-    """The host function hiwire_invalid_ref. It refers to nothing that refers back to the table."""
-
-    def __init__(self, policy: OnInvalid) -> None:
-        if not callable(policy) and policy not in ("raise", "ignore"):
-            raise ValueError(f'on_invalid must be "raise", "ignore" or a function, not {policy!r}')
-        self.policy = policy
-        self.slot_info: Callable[[int], int] | None = None
-        self.capacity: Callable[[], int] = lambda: 0
-
-    def bind(self, space: Space, instance: Any) -> None:
-        def raw(name: str) -> Callable[..., Any]:
-            extern = instance.extern(name)
-            return space.store.caller(extern.raw, extern.type)
-
-        self.capacity = raw("hiwire_capacity")
-        if "_hiwire_slot_info" in instance.index:
-            self.slot_info = raw("_hiwire_slot_info")
-
-    def __call__(self, code: int, ref: int) -> None:
-        ref &= _WORD
-        if callable(self.policy):
-            self.policy(code, ref)
-        elif self.policy == "raise":
-            raise self.error(code, ref)
-
-    def error(self, code: int, ref: int) -> HiwireError:
-        if code == FAIL_OVERFLOW:
-            return HiwireError(
-                f"the count of handle {ref} is at its limit: the handle is never released from now on"
-            )
-        if ref == 0:
-            return NullRefError("NULL (handle 0) names no object", ref)
-        if not ref & 1:
-            return ForgedRefError(
-                f"handle {ref} was never given out: it is even, but no immortal handle of this table", ref
-            )
-        index, version = ref >> 1 & _INDEX, ref >> _VERSION_SHIFT
-        if index == 0 or index >= self.capacity() & _WORD:
-            return ForgedRefError(f"handle {ref} was never given out: this table has no slot {index}", ref)
-        now = None if self.slot_info is None else (self.slot_info(index) & _WORD) >> _VERSION_SHIFT
-        if now is not None and version >= now:
-            return ForgedRefError(
-                f"handle {ref} was never given out: slot {index} is at version {now}, the handle"
-                f" says {version}",
-                ref,
-            )
-        return StaleRefError(
-            f"handle {ref} was released: its slot {index} may hold another object by now", ref
-        )
-
-
-class _Heap:
-    """The host function hiwire_realloc: memory for the slots, by growing the module's own memory.
-
-    The module's data ends at its global ``__heap_base``; what comes after is ours. Its only blocks are the
-    few arrays of hiwire, so the last one grows in place and others are copied to the end.
-    """
-
-    def __init__(self, limit: int) -> None:
-        if limit < 0:
-            raise ValueError(f"memory_limit must not be negative: {limit}")
-        self.limit = limit
-        self.end = 0
-        self.blocks: dict[int, int] = {}
-        self.refused = ""
-        self.store: Any = None
-        self.memory: Any = None
-
-    def bind(self, space: Space, instance: Any) -> None:
-        if not any(i.name == "hiwire_realloc" for i in instance.module.imports):
-            return
-        for name in ("memory", "__heap_base"):
-            if name not in instance.index:
-                raise UnsupportedModuleError(f"a module that imports hiwire_realloc must export {name!r}")
-        self.store = space.store
-        self.memory = instance.extern("memory").raw
-        self.end = (space.store.global_get(instance.extern("__heap_base").raw) & _WORD) + 15 & ~15
-
-    def realloc(self, old: int, size: int) -> int:
-        """A block of ``size`` bytes with the contents of ``old``, a block from here or 0; 0 when there is no
-        memory."""
-        old, size = old & _WORD, size & _WORD
-        if self.memory is None or (old and old not in self.blocks):
-            return 0
-        before = self.blocks.get(old, 0)
-        if old and size <= before:
-            return old
-        start = old if old and old + before == self.end else self.end
-        end = start + size + 15 & ~15
-        if not self._reach(end):
-            return 0
-        if old and start != old:
-            base = self.store.memory_address(self.memory)
-            ctypes.memmove(base + start, base + old, before)
-            del self.blocks[old]
-        self.blocks[start] = end - start
-        self.end = end
-        return start
-
-    def _reach(self, end: int) -> bool:
-        have = self.store.memory_size(self.memory)
-        if end > self.limit:
-            self.refused = f"growing needs {end} bytes of memory, and memory_limit is {self.limit}"
-            return False
-        if end > have and not self.store.memory_grow(self.memory, (end - have + _PAGE - 1) // _PAGE):
-            self.refused = f"the engine does not let the memory grow to {end} bytes"
-            return False
-        self.refused = ""
-        return True
-
-    def refusal(self) -> str:
-        """Why the last growth failed; "" if it did not."""
-        return self.refused

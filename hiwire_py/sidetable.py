@@ -1,8 +1,8 @@
 """The host of the side table modules of c/sidetable/: callbacks of Python objects in WebAssembly.
 
-docs/sidetable.md tells what these modules are. Here is what a host for them has to get right: an object in the guest
-lives as long as its wrapper in Python, no call is made from a finalizer, and running out of memory is an exception
-that leaves everything as it was.
+docs/sidetable.md tells what these modules are. Here is what a host for them has to get right: an object in
+the guest lives as long as its wrapper in Python, no call is made from a finalizer, and running out of memory
+is an exception that leaves everything as it was.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ _EXPORTS = ("make_obj", "free_obj", "attach_callback", "invoke_callback")
 class SideTable:
     """A side table module with a memory of its own.
 
-    Like a guest, it belongs to the thread that made it, and lets go of all callbacks when it is closed or no longer
-    used. The callbacks in it are strong references: one that refers to its own `WasmObject` keeps it alive as long as
-    the table is there.
+    Like a guest, it belongs to the thread that made it, and lets go of all callbacks when it is closed or no
+    longer used. The callbacks in it are strong references: one that refers to its own `WasmObject` keeps it
+    alive as long as the table is there.
 
     Args:
-        wasm: the module, one of the three that ``make -C c sidetable`` builds: its bytes, or the path of its file.
+        wasm: the module, one of the three that ``make -C c sidetable`` builds: its bytes, or the path of its
+            file.
         engine: one of the names that `engines` lists; None: the default.
         memory_limit: how many bytes its memory may have, at most; rounded down to whole pages of 65,536.
-        on_full: called when there is no room, before trying once more; the default finds unreachable wrappers. Not
-            called while the guest runs, since then nothing can be freed. None: give up at once.
+        on_full: called when there is no room, before trying once more; the default finds unreachable
+            wrappers. Not called while the guest runs, since then nothing can be freed. None: give up at once.
 
     Raises:
         EngineUnavailableError: the engine is unknown or not installed.
@@ -88,8 +89,8 @@ class SideTable:
     def collect(self) -> int:
         """Free the objects of dead wrappers.
 
-        Using the table does this first, so this is only needed to let go of callbacks before that. While the guest runs
-        it does nothing, because the guest may be about to use the object.
+        Using the table does this first, so this is only needed to let go of callbacks before that. While the
+        guest runs it does nothing, because the guest may be about to use the object.
 
         Returns:
             How many were freed.
@@ -100,7 +101,8 @@ class SideTable:
         freed = 0
         kept = []
         while self._dead:
-            # Freeing drops a callback, which may run any code, and that may come back here: so take one at a time.
+            # Freeing drops a callback, which may run any code, and that may come back here: so take one at a
+            # time.
             pointer, wrapper = self._dead.popleft()
             if wrapper() is None:
                 self._live -= 1
@@ -136,7 +138,7 @@ class SideTable:
         return f"<SideTable on {self._guest._instance.space.engine.name}, {self._live} objects>"
 
     def _make(self) -> int:
-        pointer = self._with_room(self._make_obj) & 0xFFFFFFFF
+        pointer: int = self._with_room(self._make_obj) & 0xFFFFFFFF
         self._live += 1
         return pointer
 
@@ -195,8 +197,9 @@ class WasmObject:
         table._invoke_callback(self._pointer)
 
     def __del__(self) -> None:
-        # Any thread, and any moment, also in the middle of a call: so only note it. The weak reference is made here,
-        # not earlier: Python clears earlier ones before finalizers run, also if one of them then keeps the wrapper.
+        # Any thread, and any moment, also in the middle of a call: so only note it. The weak reference is
+        # made here, not earlier: Python clears earlier ones before finalizers run, also if one of them then
+        # keeps the wrapper.
         if getattr(self, "_pointer", 0):
             self._table._dead.append((self._pointer, weakref.ref(self)))
 

@@ -16,7 +16,7 @@ _AVAILABLE = {info.name: info for info in engines()}
 _REQUIRED = [name for name in os.environ.get("HIWIRE_REQUIRE_ENGINES", "").split(",") if name]
 
 
-@pytest.fixture(params=["wasmer", "wasmtime", "wasmtime-lowered"])
+@pytest.fixture(params=["wasmer", "wasmtime", "wasmtime-lowered", "native"])
 def engine(request: pytest.FixtureRequest) -> str:
     """The name of an engine; skipped by name and reason where it is not installed."""
     name: str = request.param

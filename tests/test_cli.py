@@ -101,7 +101,16 @@ def test_no_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert gives(capsys, "--version") == f"hiwire_py {hiwire_py.__version__}\n"
 
 
-@pytest.mark.parametrize("args", [["nonsense"], ["demo", "--nonsense"], ["doctor", "extra"], ["run"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["nonsense"],
+        ["demo", "--nonsense"],
+        ["demo", "--all-engines", "--engine", "wasmtime"],
+        ["doctor", "extra"],
+        ["run"],
+    ],
+)
 def test_wrong_usage(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Unknown commands and options: 2, one line, and where the help is."""
     assert "--help)" in fails(capsys, 2, *args)
@@ -171,6 +180,17 @@ def test_demo(engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert found["ok"] is True
     assert found["top"] == [["to", 2], ["be", 2], ["or", 1], ["not", 1]]
     assert (found["engine"], found["live_refs"]) == (name, {"before": 0, "peak": 5, "after": 0})
+
+
+def test_demo_on_all_engines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One run for each engine that is here, each with its own speed."""
+    text = tmp_path / "text"
+    text.write_text("to be or not to be")
+    here = [info.name for info in engines() if info.available]
+    found = json.loads(gives(capsys, "demo", "--json", "--all-engines", str(text)))
+    assert [run["engine"] for run in found["runs"]] == here and all(run["ok"] for run in found["runs"])
+    out = gives(capsys, "demo", "--all-engines", str(text))
+    assert out.count(" words per second ") == len(here)
 
 
 def test_demo_of_the_library(capsys: pytest.CaptureFixture[str]) -> None:

@@ -160,6 +160,21 @@ def test_objects_of_nested_calls_do_not_pile_up(engine: str) -> None:
     assert alive == 0 and peak < 2500
 
 
+def test_released_in_a_nested_call_of_another_kind(engine: str) -> None:
+    """The outer call is of a guest without externrefs, which knows nothing of what dies in the inner one."""
+    table = Hiwire(engine=engine)
+    ref = table.new(Thing())
+    watch = weakref.ref(table.get(ref))
+    guest = Guest(
+        wat('(module (import "env" "f" (func $f)) (func (export "go") call $f))'),
+        {"env": {"f": lambda: table.decref(ref)}},
+        hiwire=table,
+    )
+    assert watch() is not None
+    guest.exports.go()
+    assert watch() is None
+
+
 def test_finalizer_that_calls_the_guest(engine: str, variant: str) -> None:
     """Finalizers run when all is in order, and may use the table they leave."""
     table = Hiwire(variant, engine=engine)

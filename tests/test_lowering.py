@@ -72,10 +72,12 @@ def test_needs_lowering() -> None:
         ('(import "a" "g" (global externref))', True),
         ('(global (export "g") externref (ref.null extern))', True),
         ("(func (param externref))", True),
+        ("(func (param funcref))", True),
     ]:
         module = wat(f"(module {text})")
         assert needs_lowering(module) is needed
         assert (lower(module) != module) is needed
+        assert lower(lower(module)) == lower(module)
 
 
 def test_names_move_along() -> None:

@@ -138,9 +138,14 @@ static void unlist(Address block)
     *word(block + size) &= ~(uint32_t)AFTER_FREE;
 }
 
-/* A free block of at least size bytes, found by the bitmap; 0 if that finds none. */
+/* A free block of at least size bytes: the last one freed of nearly this size, since requests repeat, or the
+ * first that the bitmap finds; 0 if there is neither. */
 static Address find(uint32_t size)
 {
+    Address recent = bins[bin_of(size / GRANULE)];
+    if (recent != 0 && size_of(recent) >= size) {
+        return recent;
+    }
     unsigned bin = safe_bin(size / GRANULE);
     uint32_t wanted = ~(uint32_t)0 << bin % 32;
     for (unsigned i = bin / 32; i < BITMAP; i++, wanted = ~(uint32_t)0) {
@@ -169,8 +174,8 @@ static void release(Address block)
 {
     uint32_t size = size_of(block);
     bool after_free = *word(block) & AFTER_FREE;
-    *word(block) |=
-        FREE; /* stays behind when the block is joined to another: free() finds it the second time */
+    /* Stays behind when the block is joined to the one before: free() finds it the second time. */
+    *word(block) |= FREE;
     if (*word(block + size) & FREE) {
         Address next = block + size;
         size += size_of(next);
@@ -215,7 +220,7 @@ static uint32_t page_count(void)
 
 static bool grow(uint32_t pages)
 {
-    return pages <= MOST_PAGES - page_count() && __builtin_wasm_memory_grow(0, pages) != (size_t)-1;
+    return __builtin_wasm_memory_grow(0, pages) != (size_t)-1;
 }
 
 /* Makes the first block of a row: all from block up to the last word of the memory. */

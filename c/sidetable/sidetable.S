@@ -1,5 +1,5 @@
-# The side table in LLVM's assembly. What it does, and why, is told in sidetable.c; the functions here are in the same
-# order. docs/sidetable.md has the interface.
+# The side table in LLVM's assembly. What it does, and why, is told in sidetable.c; the functions here are in
+# the same order. docs/sidetable.md has the interface.
 
 #define EMPTY -1
 #define LIVE 0xA9D3517E
@@ -67,8 +67,8 @@ drop_list:
 	end_loop
 	end_function
 
-# Adds half as many handles again, and one: the first of them, or EMPTY, and nothing has changed. Locals: the table's
-# size, how many more, a handle, the list of nodes, the longer list.
+# Adds half as many handles again, and one: the first of them, or EMPTY, and nothing has changed. Locals: the
+# table's size, how many more, a handle, the list of nodes, the longer list.
 	.type	expand,@function
 expand:
 	.functype	expand () -> (i32)

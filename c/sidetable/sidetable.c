@@ -128,7 +128,9 @@ EXPORT(free_obj) void free_obj(Cell *object)
 {
     check(object);
     if (object->handle == EMPTY) {
-        object->check = 0; /* or it would still pass for an object in free memory */
+        /* Or the free memory would still pass for an object. Compilers know that nobody reads what is freed,
+         * and leave such a store out unless it is volatile. */
+        *(volatile uint32_t *)&object->check = 0;
         free(object);
         return;
     }

@@ -1,9 +1,9 @@
-;; The side table in WebAssembly's text format. What it does, and why, is told in sidetable.c; the functions here are in
-;; the same order. docs/sidetable.md has the interface.
+;; The side table in WebAssembly's text format. What it does, and why, is told in sidetable.c; the functions
+;; here are in the same order. docs/sidetable.md has the interface.
 ;;
-;; Every function has a name, also those that are only exported, because in an object file functions are symbols:
-;; without names, `wat2wasm --relocatable` refuses the second one as a duplicate. The linker has its own memory, so the
-;; one imported here only makes the text valid.
+;; Every function has a name, also those that are only exported, because in an object file functions are
+;; symbols: without names, `wat2wasm --relocatable` refuses the second one as a duplicate. The linker has its
+;; own memory, so the one imported here only makes the text valid.
 
 (module
   (import "env" "__linear_memory" (memory 0))

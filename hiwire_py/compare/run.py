@@ -182,8 +182,10 @@ def _measure(
         if row["status"] != "impossible":
             try:
                 work(subject)
-            except (HiwireError, MemoryError, OSError, RuntimeError) as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
+            except Exception as error:  # whatever one engine does, the numbers of the others are kept
+                reason = " ".join(str(error).split())
+                if not isinstance(error, HiwireError):
+                    reason = f"{type(error).__name__}: {reason}"
                 if work is Subject.open:
                     row.update(status="impossible", reason=reason)
                 else:

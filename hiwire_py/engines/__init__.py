@@ -9,9 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
-from .base import Engine, Prepared, RawExtern, Store
+from .base import NO_LIMITS, Engine, Prepared, RawExtern, RefStore, Store
+from .limits import GuestLimits
 
-__all__ = ["ENGINE_NAMES", "Engine", "EngineInfo", "Prepared", "RawExtern", "Store", "engines", "get_engine"]
+__all__ = [
+    "ENGINE_NAMES",
+    "NO_LIMITS",
+    "Engine",
+    "EngineInfo",
+    "GuestLimits",
+    "Prepared",
+    "RawExtern",
+    "RefStore",
+    "Store",
+    "engines",
+    "get_engine",
+]
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,9 @@ class EngineInfo:
         version: of the package, or "" where it is not installed.
         reason: why it is not available and how to get it, or "" where it is.
         note: what one should know before choosing it.
+        mode: how it is called, where there are several ways; else "".
+        mode_reason: why that is not the fastest way; "" if it is.
+        capabilities: the limits it has for guests; empty where it is not available.
     """
 
     name: str
@@ -31,6 +47,9 @@ class EngineInfo:
     version: str
     reason: str
     note: str
+    mode: str = ""
+    mode_reason: str = ""
+    capabilities: tuple[str, ...] = ()
 
 
 def _wasmer() -> Engine:
@@ -51,19 +70,27 @@ def _wasmtime_lowered() -> Engine:
     return WasmtimeEngine.for_this_thread(lowered=True)
 
 
+def _native() -> Engine:
+    from .native import NativeEngine
+
+    return NativeEngine.for_this_thread()
+
+
 _LOADERS: dict[str, Callable[[], Engine]] = {
     "wasmer": _wasmer,
     "wasmtime": _wasmtime,
     "wasmtime-lowered": _wasmtime_lowered,
+    "native": _native,
 }
 
-ENGINE_NAMES = ("wasmer", "wasmtime")
+ENGINE_NAMES = ("wasmer", "wasmtime", "native")
 """The engines, in the order of preference. "wasmtime-lowered" is for tests and comparisons only."""
 
 _PACKAGES = {"wasmer": ("wasmer", "wasmer_compiler_cranelift"), "wasmtime": ("wasmtime",)}
 _NOTES = {
     "wasmer": "unmaintained since 2022, CPython <= 3.10, modules are lowered; not for untrusted guests",
     "wasmtime": "maintained, true externref; the choice for untrusted guests",
+    "native": "fastest calls, modules are lowered and compiled once through C; not for untrusted guests",
 }
 
 
@@ -105,6 +132,11 @@ def engines() -> list[EngineInfo]:
 
 
 def _info(name: str) -> EngineInfo:
+    if name == "native":
+        from .native_compile import version_here, why_unavailable
+
+        reason = why_unavailable()
+        return EngineInfo(name, not reason, "" if reason else version_here(), reason, _NOTES[name])
     package = _PACKAGES[name][0]
     try:
         version = importlib.metadata.version(package)
@@ -115,7 +147,17 @@ def _info(name: str) -> EngineInfo:
             __import__(package)
     except ImportError as e:
         return EngineInfo(name, False, version, _reason(name, package, e), _NOTES[name])
-    return EngineInfo(name, True, version, "", _NOTES[name])
+    if name != "wasmtime":
+        return EngineInfo(name, True, version, "", _NOTES[name])
+    from .wasmtime import WasmtimeEngine
+    from .wasmtime_capi import mode
+
+    limits = tuple(sorted(WasmtimeEngine.capabilities))
+    try:
+        way = mode()
+    except ImportError as e:
+        return EngineInfo(name, False, version, str(e), _NOTES[name])
+    return EngineInfo(name, True, version, "", _NOTES[name], way.name, way.reason, limits)
 
 
 def _reason(name: str, package: str, error: ImportError) -> str:

@@ -9,10 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ..errors import EngineUnavailableError
 from ..lowering import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ..values import FuncType
+from .limits import GuestLimits
 
-__all__ = ["Engine", "Imports", "Prepared", "RawExtern", "Store"]
+__all__ = ["NO_LIMITS", "Engine", "Imports", "Prepared", "RawExtern", "RefStore", "Store"]
+
+NO_LIMITS = GuestLimits()
 
 RawExtern: TypeAlias = Any
 """A function, memory, table or global in the engine's own form."""
@@ -32,6 +36,15 @@ class Prepared:
 
 class Store(abc.ABC):
     """Where the instances of one space live. Used by one thread only."""
+
+    def begin(self) -> None:
+        """A call from outside begins: its deadline and its fuel count from now on. Only called where limits
+        are set."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """The call has returned; until the next one nothing counts."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
@@ -53,8 +66,15 @@ class Store(abc.ABC):
         """A new global of the value type ``code``."""
 
     @abc.abstractmethod
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
-        """The fastest callable for an exported function. A tuple or list comes back for several results."""
+    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
+        """The fastest callable for an exported function. A tuple or list comes back for several results.
+
+        Args:
+            function: the export.
+            functype: its type before lowering.
+            touches: whether an externref may become unreachable by the call, other than its arguments and
+                what host functions return.
+        """
 
     @abc.abstractmethod
     def memory_size(self, memory: RawExtern) -> int:
@@ -83,9 +103,40 @@ class Store(abc.ABC):
         """
         raise NotImplementedError
 
+    def watch(self, address: int) -> None:
+        """The 32-bit number at ``address`` is 1 when a call leaves nothing to do. For engines that look."""
+        return None
+
     def collect(self) -> None:
         """Release externrefs that nothing in the store holds. Nothing to do where modules are lowered."""
         return None
+
+
+class RefStore(Store):
+    """A store whose externrefs are ids: positive integers that its space chooses, and 0 for null.
+
+    Attributes:
+        status: ``status[0]`` is not 0 when `collect_ids` has something to do.
+    """
+
+    status: Any
+
+    @abc.abstractmethod
+    def collect_ids(self) -> list[int]:
+        """The ids that the engine has let go of, after a collection if something can have become
+        unreachable."""
+
+    @abc.abstractmethod
+    def count_held(self) -> int:
+        """How many ids the engine holds."""
+
+    @abc.abstractmethod
+    def held_ids(self) -> set[int]:
+        """The ids that the engine holds, or that `collect_ids` would give."""
+
+    @abc.abstractmethod
+    def touched(self) -> None:
+        """Something can have become unreachable: the next `collect_ids` must collect."""
 
 
 class Engine(abc.ABC):
@@ -94,15 +145,19 @@ class Engine(abc.ABC):
     Attributes:
         name: as the public functions take it.
         externref: whether its binding passes externrefs; if not, every module is lowered.
+        externref_ids: whether its externrefs are integers that the space chooses, and not Python objects.
         binding: the name of the Python package that drives it.
         checks_integers: whether its calls refuse integer arguments that are no int or do not fit.
+        capabilities: the limits it has, by the names of `GuestLimits`.
         cached_modules: how many compiled modules are kept for modules of the same bytes; None: all.
     """
 
     name: str
     binding: str
     externref: bool
+    externref_ids = False
     checks_integers = False
+    capabilities: frozenset[str] = frozenset()
     cached_modules: int | None = 64
 
     def __init__(self) -> None:
@@ -134,9 +189,23 @@ class Engine(abc.ABC):
         lowered = lower_module(module)
         return Prepared(module, self.compile(lowered.wasm), lowered)
 
+    def limited(self, limits: GuestLimits) -> Engine:
+        """The engine to use where ``limits`` are set: itself, or one that compiles differently.
+
+        Raises:
+            EngineUnavailableError: it has no such limits.
+        """
+        missing = [name for name in limits.names if name not in self.capabilities]
+        if missing:
+            raise EngineUnavailableError(
+                f"the engine {self.name!r} has no {', '.join(missing)};"
+                ' an engine that has all limits is wasmtime: engine="wasmtime"'
+            )
+        return self
+
     @abc.abstractmethod
-    def store(self) -> Store:
-        """A store for a new space."""
+    def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
+        """A store for a new space. ``limits`` are some that `limited` was asked for."""
 
     @abc.abstractmethod
     def compile(self, wasm: bytes) -> Any:

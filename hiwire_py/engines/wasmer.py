@@ -26,7 +26,8 @@ from wasmer_compiler_cranelift import Compiler
 
 from ..errors import UnsupportedModuleError
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
-from .base import Engine, Imports, Prepared, RawExtern, Store
+from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
+from .limits import GuestLimits
 
 __all__ = ["WasmerEngine"]
 
@@ -69,7 +70,7 @@ class WasmerStore(Store):
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         return wasmer.Global(self._store, _CONSTANTS[code](value), mutable=mutable)
 
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
         call: Callable[..., Any] = function
         return call
 
@@ -113,7 +114,7 @@ class WasmerEngine(Engine):
             engine = cls._threads.engine = cls()
         return engine
 
-    def store(self) -> Store:
+    def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         return WasmerStore(self._store)
 
     def compile(self, wasm: bytes) -> Any:

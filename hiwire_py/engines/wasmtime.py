@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +12,9 @@ import wasmtime
 
 from ..errors import UnsupportedModuleError
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
-from .base import Engine, Imports, Prepared, RawExtern, Store
+from . import limits as clock
+from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
+from .limits import TICK, GuestLimits
 
 __all__ = ["WasmtimeEngine"]
 
@@ -23,6 +26,7 @@ _TYPES = {
     FUNCREF: wasmtime.ValType.funcref,
     EXTERNREF: wasmtime.ValType.externref,
 }
+_NEVER = 1 << 62  # ticks, or fuel
 _CONSTANTS = {
     I32: wasmtime.Val.i32,
     I64: wasmtime.Val.i64,
@@ -42,16 +46,38 @@ _TRAPS = {
     wasmtime.TrapCode.BAD_CONVERSION_TO_INTEGER: "invalid conversion to integer",
     wasmtime.TrapCode.UNREACHABLE: "unreachable",
     wasmtime.TrapCode.INTERRUPT: "interrupt",
+    wasmtime.TrapCode.OUT_OF_FUEL: "out of fuel",
 }
 
 
 class WasmtimeStore(Store):
     """A store of its own for each space: wasmtime frees instances with their store."""
 
-    def __init__(self, engine: wasmtime.Engine, lowered: bool) -> None:
+    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
         self._store = wasmtime.Store(engine)
+        self._limits = limits
+        self._ticks = 0 if limits.deadline is None else math.ceil(limits.deadline / TICK) + 1
+        if limits.memory_limit is not None or limits.table_limit is not None:
+            memory, table = (-1 if x is None else x for x in (limits.memory_limit, limits.table_limit))
+            self._store.set_limits(memory_size=memory, table_elements=table)
+        if limits.names:
+            self.end()
         self._lowered = lowered
         self.collect = (lambda: None) if lowered else self._store.gc  # type: ignore[method-assign]
+
+    def begin(self) -> None:
+        if self._limits.fuel is not None:
+            self._store.set_fuel(self._limits.fuel)
+        if self._ticks:
+            self._store.set_epoch_deadline(self._ticks)
+            clock.ticker.start(id(self), self._store.engine.increment_epoch)
+
+    def end(self) -> None:
+        if self._limits.fuel is not None:
+            self._store.set_fuel(_NEVER)
+        if self._ticks:
+            clock.ticker.stop(id(self))
+            self._store.set_epoch_deadline(_NEVER)
 
     def _type(self, code: int) -> wasmtime.ValType:
         return _TYPES[I32 if self._lowered and code == EXTERNREF else code]()
@@ -73,7 +99,7 @@ class WasmtimeStore(Store):
             self._store, wasmtime.GlobalType(self._type(code), mutable), _CONSTANTS[code](value)
         )
 
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
         store = self._store
 
         def call(*args: Any) -> Any:
@@ -126,31 +152,54 @@ class WasmtimeStore(Store):
 
 
 class WasmtimeEngine(Engine):
-    """``lowered``: treat it as an engine without externrefs; for tests and comparisons."""
+    """``lowered``: treat it as an engine without externrefs; for tests and comparisons.
+
+    Attributes:
+        mode: the way of calling; see `wasmtime_capi`.
+    """
 
     name = binding = "wasmtime"
     externref = True
+    capabilities = frozenset(("memory_limit", "table_limit", "deadline", "fuel"))
 
     _threads = threading.local()
 
-    def __init__(self, lowered: bool = False) -> None:
+    def __init__(self, lowered: bool = False, deadline: bool = False, fuel: bool = False) -> None:
+        from .wasmtime_capi import mode
+
         super().__init__()
-        self._engine = wasmtime.Engine()
+        self.mode = mode()
+        config = wasmtime.Config()
+        # Both cost some speed, so only guests with such limits are compiled for them.
+        config.epoch_interruption = deadline
+        config.consume_fuel = fuel
+        self._engine = wasmtime.Engine(config)
+        self.externref_ids = self.mode.store is not WasmtimeStore
         if lowered:
             self.name = "wasmtime-lowered"
             self.externref = False
+            # Its tables are in a memory that all its guests share.
+            self.capabilities = frozenset(("deadline", "fuel"))
 
     @classmethod
-    def for_this_thread(cls, lowered: bool = False) -> WasmtimeEngine:
-        name = "lowered" if lowered else "true"
-        engine: WasmtimeEngine | None = getattr(cls._threads, name, None)
+    def for_this_thread(
+        cls, lowered: bool = False, deadline: bool = False, fuel: bool = False
+    ) -> WasmtimeEngine:
+        from .wasmtime_capi import mode
+
+        engines: dict[object, WasmtimeEngine] = cls._threads.__dict__.setdefault("engines", {})
+        key = lowered, deadline, fuel, mode()
+        engine = engines.get(key)
         if engine is None:
-            engine = cls(lowered)
-            setattr(cls._threads, name, engine)
+            engine = engines[key] = cls(lowered, deadline, fuel)
         return engine
 
-    def store(self) -> Store:
-        return WasmtimeStore(self._engine, not self.externref)
+    def limited(self, limits: GuestLimits) -> Engine:
+        super().limited(limits)
+        return self.for_this_thread(not self.externref, limits.deadline is not None, limits.fuel is not None)
+
+    def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
+        return self.mode.store(self._engine, not self.externref, limits)
 
     def compile(self, wasm: bytes) -> Any:
         try:

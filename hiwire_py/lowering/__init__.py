@@ -24,7 +24,7 @@ __all__ = [
 
 
 def lower(wasm: bytes) -> bytes:
-    """The lowered form of a module; a module that does not need it comes back as it is.
+    """The lowered form of a module; a module that does not need it, or has it, comes back as it is.
 
     The module is taken to be valid: lowering can turn code that confuses i32 and externref into valid code,
     so have an engine validate an untrusted module first, as `Guest` does.
@@ -54,7 +54,11 @@ def needs_lowering(wasm: bytes) -> bool:
 
 
 def module_needs_lowering(module: Module) -> bool:
-    if any(t.has_externref or ends_in_funcref(t) for t in module.types):
+    if any(t.has_externref for t in module.types):
+        return True
+    if any(i.module == COMPANION_MODULE for i in module.imports):
+        return False  # it has been lowered
+    if any(ends_in_funcref(t) for t in module.types):
         return True
     shared: list[object] = [i.type for i in module.imports]
     for export in module.exports:

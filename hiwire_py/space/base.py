@@ -13,8 +13,18 @@ from collections.abc import Callable, Mapping
 from threading import get_ident
 from typing import Any, Union
 
-from ..engines import Engine, Prepared, RawExtern
-from ..errors import ClosedError, ForgedRefError, GuestTrap, UnsupportedModuleError, WrongThreadError
+from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
+from ..errors import (
+    ClosedError,
+    DeadlineError,
+    ForgedRefError,
+    FuelError,
+    GuestTrap,
+    MemoryLimitError,
+    TableLimitError,
+    UnsupportedModuleError,
+    WrongThreadError,
+)
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
 from ..values import EXTERNREF, FuncType, check_value, type_name
 from .calls import Style, bind_export, bind_host
@@ -42,8 +52,7 @@ class Gate:
             raise ClosedError(f"this {self.what} is closed")
         raise WrongThreadError(
             f"this {self.what} belongs to the thread {self.owner} that made it, and was used by"
-            f" thread {get_ident()};"
-            " make one for each thread"
+            f" thread {get_ident()}; make one for each thread"
         )
 
 
@@ -77,12 +86,14 @@ class Instance:
     def __init__(self, space: Space, prepared: Prepared, gate: Gate) -> None:
         self.space = space
         self.module = prepared.module
+        self.lowered = prepared.lowered is not None
         self.gate = gate
         self.keep: list[object] = []  # the externs imported and, through them, the instances they come from
         self.raw: Mapping[str, RawExtern] = {}
         self.tables: dict[int, RawExtern] = {}  # lowered externref tables: index -> handle
         self.owned: Any = None  # what the space releases when the instance goes
         self.imported_tables = 0
+        self.linked = False  # whether it imports from other instances
         self.index: dict[str, tuple[int, int]] = {e.name: (e.kind, e.index) for e in self.module.exports}
 
     def extern(self, name: str) -> Extern:
@@ -96,34 +107,51 @@ class Instance:
         raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
         return Extern(name, kind, type_, raw, self)
 
-    def function(self, name: str) -> Callable[..., Any]:
-        """The Python function that calls the export ``name``."""
+    def function(self, name: str, touches: bool = True) -> Callable[..., Any]:
+        """The Python function that calls the export ``name``; for ``touches`` see `Store.caller`."""
         extern = self.extern(name)
-        raw = self.space.store.caller(extern.raw, extern.type)
-        function = bind_export(self.space, self.gate, raw, extern.type, name, extern)
-        return function
+        raw = self.space.store.caller(extern.raw, extern.type, touches)
+        style = self.space.style_of(self)
+        return bind_export(self.space, self.gate, raw, extern.type, name, extern, style)
 
 
 class Space(abc.ABC):
-    """Base of the two kinds of space."""
+    """Base of the three kinds of space."""
 
     style: Style
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
         self.engine = engine
-        self.store = engine.store()
+        self.limits = limits
+        self.store = engine.store(limits)
+        self.timed = limits.deadline is not None or limits.fuel is not None
+        if self.timed:
+            self.style = self.style.limited
         self.functions: list[Callable[..., Any]] = []  # host functions; the engine holds only their positions
         self.objects: dict[Any, Any] = {}
         self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
         self.floor = self.limit = 0
         self.status: Any = [0] * 5
-        self.depth = 0  # calls from Python into guests of this space that have not returned
+        self.nesting = [0]  # `depth`, in a list, which is what calls.py can read and write quickest
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = get_ident()
         self.pending = False  # something waits for the outermost call to return
         self.closing = False
         self._gates: weakref.WeakSet[Gate] = weakref.WeakSet()
         self._ref = weakref.ref(self)
+
+    @property
+    def depth(self) -> int:
+        """How many calls from Python into guests of this space have not returned."""
+        return self.nesting[0]
+
+    @depth.setter
+    def depth(self, depth: int) -> None:
+        self.nesting[0] = depth
+
+    def style_of(self, instance: Instance) -> Style:
+        """How the exports of an instance are called."""
+        return self.style
 
     # ---- objects: what the boundary functions of calls.py use
 
@@ -166,7 +194,8 @@ class Space(abc.ABC):
         """
         self._clear_frames(error)
         raised, self.raised = self.raised, None
-        if error is raised:
+        # Where calls are timed, a trap can also come out of our own calls of a guest's function on the way.
+        if error is raised and not (self.timed and self.engine.trap_kind(error)):
             return None
         if isinstance(error, KeyError):
             value = error.args[0]
@@ -187,6 +216,15 @@ class Space(abc.ABC):
         if isinstance(fault, BaseException):
             raise fault from error
         kind = fault or kind
+        if kind == "interrupt" and self.limits.deadline is not None:
+            limit = self.limits.deadline
+            raise DeadlineError(
+                f"{name} was stopped: it took longer than its deadline of {limit} s"
+            ) from error
+        if kind == "out of fuel":
+            raise FuelError(
+                f"{name} was stopped: it burnt all its fuel, which was {self.limits.fuel}"
+            ) from error
         advice = " (infinite recursion?)" if kind == "call stack exhausted" else ""
         raise GuestTrap(f"{name} trapped: {kind}{advice}", kind) from error
 
@@ -196,6 +234,11 @@ class Space(abc.ABC):
             gate.owner = None
         self.closing = True
         self.request_leave()
+        if not self.depth:
+            self.leave()
+
+    def collect(self) -> None:
+        """Release what no guest holds any more, if no call is on its way."""
         if not self.depth:
             self.leave()
 
@@ -258,8 +301,11 @@ class Space(abc.ABC):
             instance.imported_tables += wanted.kind == TABLE
         self._add_imports(instance, prepared, raw)
         instance.keep.append(raw)
+        self._check_sizes(prepared, what)
         self.depth += 1  # the start function may call host functions
         try:
+            if self.timed and self.depth == 1:
+                self.store.begin()
             instance.raw = self.store.instantiate(prepared, raw)
         except Exception as error:
             self.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
@@ -271,14 +317,33 @@ class Space(abc.ABC):
         finally:
             self.depth -= 1
             if not self.depth:
+                if self.timed:
+                    self.store.end()
                 self.leave()
         self._own(instance, prepared)
         return instance
+
+    def _check_sizes(self, prepared: Prepared, what: str) -> None:
+        """What the module asks for at the start is within the limits."""
+        memory_limit, table_limit = self.limits.memory_limit, self.limits.table_limit
+        for memory in prepared.module.memories:
+            size = memory.minimum * _PAGE
+            if memory_limit is not None and size > memory_limit:
+                raise MemoryLimitError(
+                    f"{what} asks for a memory of {size} bytes, and memory_limit is {memory_limit}"
+                )
+        for table in prepared.module.tables:
+            size = table.limits.minimum
+            if table_limit is not None and size > table_limit:
+                raise TableLimitError(
+                    f"{what} asks for a table of {size} elements, and table_limit is {table_limit}"
+                )
 
     def _import(self, instance: Instance, wanted: Import, value: Any) -> RawExtern | None:
         extern = getattr(value, "__keep__", value)
         if isinstance(extern, Extern) and extern.kind == wanted.kind and extern.space is self:
             _check_fit(wanted, extern)
+            instance.linked = True
             instance.keep.append(extern.owner)
             if (
                 wanted.kind == TABLE

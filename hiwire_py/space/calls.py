@@ -7,6 +7,7 @@ wrapper is written for its type once, compiled once, and bound to a space for ea
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from threading import get_ident
@@ -30,12 +31,12 @@ _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63)
 _EXPORT = """\
 def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
     hold, leave, explain = space.hold, space.leave, space.explain
-    objects, flight, status = space.objects, space.flight, space.status
+    objects, flight, status, nesting = space.objects, space.flight, space.status, space.nesting
     def nested({params}):
-        if space.depth >= {deepest}:
+        if nesting[0] >= {deepest}:
             raise RecursionError(f"{{shown}}: " + too_deep)
         while True:
-            space.depth += 1
+            nesting[0] += 1
             mark, frames = len(flight), status[4]
             floor, limit = space.floor, space.limit
             space.floor = mark
@@ -47,27 +48,28 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
                 if again is None:
                     raise
             finally:
-                space.depth -= 1
+                nesting[0] -= 1
                 space.floor, space.limit = floor, limit
                 if len(flight) > mark:
                     space.release_since(mark)
+                {nested_leave}
             [{args}] = again
     def call({params}):
         if get_ident() != gate.owner:
             gate.refuse()
-        if space.depth:
+        if nesting[0]:
             return nested({args})
         while True:
-            space.depth = 1
+            nesting[0] = 1
             try:
-                {body}
+                {outer}
             except BaseException as error:
                 status[4] = status[3]
                 again = explain(error, shown, functype, ({args}))
                 if again is None:
                     raise
             finally:
-                space.depth = 0
+                nesting[0] = 0
                 {leave}
             [{args}] = again
     return call
@@ -79,6 +81,9 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
         space = space_ref()
         if space is None:
             raise gone(name)
+        nesting = space.nesting
+        counted = nesting[0]  # 0 where the engine made the call that led here the short way
+        nesting[0] = counted or 1
         try:
             {convert}
             result = space.functions[index]({args})
@@ -86,6 +91,8 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
         except BaseException as error:
             space.raised = error
             raise
+        finally:
+            nesting[0] = counted
     return host
 """
 
@@ -118,34 +125,59 @@ class Style:
     Attributes:
         to_object: an expression that turns one, put in at ``{0}``, into its object.
         leave: a statement at the end of a call from outside.
+        nested_leave: a statement at the end of a nested call.
         called: a statement between the arguments' conversion and the call, where there are externrefs among
             them.
         tidy: a statement in host functions that are given externrefs.
         returned: a statement before the results of a host function become externrefs.
+        enter: one at the beginning of a call from outside.
     """
 
-    def __init__(self, to_object: str, leave: str, called: str, tidy: str, returned: str) -> None:
+    def __init__(
+        self,
+        *,
+        to_object: str,
+        leave: str,
+        nested_leave: str = "pass",
+        called: str = "",
+        tidy: str = "",
+        returned: str = "",
+        enter: str = "",
+    ) -> None:
         self.to_object = to_object
         self.leave = leave
+        self.nested_leave = nested_leave
         self.called = called
         self.tidy = tidy
         self.returned = returned
+        self.enter = enter
+
+    @functools.cached_property
+    def limited(self) -> Style:
+        """The same for a space whose calls have a deadline or fuel."""
+        limited = copy.copy(self)
+        limited.enter = "space.store.begin()"
+        limited.leave = _lines(["space.store.end()", self.leave], 16)
+        return limited
 
 
 LOWERED = Style(
     to_object="objects[{0}] if {0} else NULL",
     leave="if flight or status[0] != 1: leave()",
+    # A null in flight makes the outermost call look at the zombies, also where it is one of PLAIN.
+    nested_leave="if status[0] != 1: flight.append(0)",
     called="space.floor = len(flight)",
     tidy="if space.status[1] > space.patience: space.sweep()",
     returned="if len(space.flight) > space.limit: space.sweep()",
 )
-TOKENS = Style(
-    to_object="objects[{0}.id] if {0} is not None else NULL",
-    leave="leave()",
-    called="",
-    tidy="",
-    returned="",
+# For instances that have nothing to do with externrefs themselves, in a space of lowered modules.
+PLAIN = Style(
+    to_object="",
+    leave="if flight: leave()",
+    nested_leave="if status[0] != 1: flight.append(0)",
 )
+REFS = Style(to_object="objects[{0}] if {0} else NULL", leave="if status[0] or flight: leave()")
+TOKENS = Style(to_object="objects[{0}.id] if {0} is not None else NULL", leave="leave()")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -187,14 +219,22 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
         params=", ".join([*params, "/"] if params else []),
         args="".join(f"{a}, " for a in params),
         body=_lines(body, 16),
+        outer=_lines([style.enter, *body], 16),
         deepest=_DEEPEST,
         leave=style.leave,
+        nested_leave=style.nested_leave,
     )
     return compile(source, "<hiwire_py export>", "exec")
 
 
 def bind_export(
-    space: Any, gate: Any, raw: Callable[..., Any], functype: FuncType, name: str, keep: object
+    space: Any,
+    gate: Any,
+    raw: Callable[..., Any],
+    functype: FuncType,
+    name: str,
+    keep: object,
+    style: Style | None = None,
 ) -> Callable[..., Any]:
     """A Python function that calls a guest's export.
 
@@ -205,12 +245,16 @@ def bind_export(
         functype: the type before lowering.
         name: for errors.
         keep: kept alive as long as the function: what the instance needs.
+        style: if not that of the space.
     """
     names: dict[str, Any] = {"functype": functype}
-    exec(_export_code(functype, space.style, space.engine.checks_integers), names)
+    exec(_export_code(functype, style or space.style, space.engine.checks_integers), names)
     function: Callable[..., Any] = names["bind"](
         space, gate, raw, f"{name}()", keep, get_ident, check_value, NULL, _TOO_DEEP
     )
+    quick = getattr(raw, "__quick__", None)
+    if quick is not None:
+        function = quick(space, gate, function, functype, f"{name}()")
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The guest's export {name}{functype}."
     function.__keep__ = keep  # type: ignore[attr-defined]

@@ -20,14 +20,14 @@ from importlib import resources
 from threading import get_ident
 from typing import Any, NamedTuple
 
-from ..engines import Engine, Prepared, RawExtern
+from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
 from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
 from ..lowering.frames import OPAQUE
 from ..lowering.rewrite import COMPANION_MODULE
 from ..values import I32, NULL
 from .base import Extern, Instance, Space
-from .calls import LOWERED
+from .calls import LOWERED, PLAIN, Style
 
 __all__ = ["LoweredSpace"]
 
@@ -78,8 +78,8 @@ class LoweredSpace(Space):
     patience = 1024
     """How many objects may wait in a long call before they are looked at."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
+        super().__init__(engine, limits)
         self.free: list[int] = []  # ids to give out, as signed integers
         self._capacity = 0  # indexes the companion has records for
         self._made = 1  # indexes that have been given an id; 0 stands for null
@@ -99,6 +99,11 @@ class LoweredSpace(Space):
         state = self._raw["state"]() // 4
         self._reserve(_FIRST_RESERVE)
         self.status = self.words[state : state + _STATUS_WORDS]
+        self.store.watch(self._base + state * 4)
+
+    def style_of(self, instance: Instance) -> Style:
+        style = LOWERED if instance.lowered or instance.linked else PLAIN
+        return style.limited if self.timed else style
 
     # ---- ids
 

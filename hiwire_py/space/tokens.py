@@ -14,7 +14,7 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
-from ..engines import Engine, Prepared, RawExtern
+from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
 from ..values import EXTERNREF, NULL
 from .base import Extern, Instance, Space
 from .calls import TOKENS
@@ -43,8 +43,8 @@ class _Token:
 class TokenSpace(Space):
     style = TOKENS
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
+        super().__init__(engine, limits)
         self._next = 1
         self._released: deque[int] = deque()  # numbers of tokens that are gone
         self._collecting = False

@@ -1,0 +1,114 @@
+"""What a guest may use up: limits that an engine sets, and the clock behind deadlines."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+__all__ = ["TICK", "GuestLimits", "Ticker", "ticker"]
+
+TICK = 0.01
+"""Seconds: how exact deadlines are."""
+
+
+@dataclass(frozen=True)
+class GuestLimits:
+    """GuestLimits of one space; None: there is none.
+
+    Attributes:
+        memory_limit: bytes of each memory.
+        table_limit: elements of each table.
+        deadline: seconds of each call from outside, host functions included.
+        fuel: what each call from outside may burn: about one for each instruction.
+    """
+
+    memory_limit: int | None = None
+    table_limit: int | None = None
+    deadline: float | None = None
+    fuel: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("memory_limit", "table_limit", "fuel"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+            if not 0 <= value < 1 << 63:
+                raise ValueError(f"{name} must be 0 or more, and below 2**63: {value}")
+        if self.deadline is not None:
+            if isinstance(self.deadline, bool) or not isinstance(self.deadline, (int, float)):
+                raise TypeError(f"deadline must be a number of seconds, not {type(self.deadline).__name__}")
+            if not 0 < self.deadline < math.inf:
+                raise ValueError(f"deadline must be more than 0 seconds, and finite: {self.deadline}")
+
+    @property
+    def names(self) -> list[str]:
+        """The limits that are set."""
+        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
+
+
+class Ticker:
+    """Counts time for engines while they run calls that have a deadline, on a daemon thread that starts when
+    needed."""
+
+    def __init__(self) -> None:
+        self._running: dict[
+            int, Callable[[], None]
+        ] = {}  # number of a call's store -> what to call at each tick
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self, key: int, tick: Callable[[], None]) -> None:
+        """A call has begun: ``tick`` is called every `TICK` seconds, on another thread, until `stop`."""
+        self._running[key] = tick
+        if not self._wake.is_set():
+            self._begin()
+
+    def stop(self, key: int) -> None:
+        self._running.pop(key, None)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread has been started."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if not self.alive:
+                self._thread = threading.Thread(target=self._run, name="hiwire_py deadlines", daemon=True)
+                self._thread.start()
+            self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            done, began = 0, time.monotonic()
+            while self._running:
+                time.sleep(TICK)
+                due = int((time.monotonic() - began) / TICK)
+                ticks = list(self._running.values())
+                for _ in range(due - done):  # sleeping takes longer than it should where the machine is busy
+                    for tick in ticks:
+                        tick()
+                done = due
+            self._wake.clear()
+            if self._running:  # begun just before
+                self._wake.set()
+
+
+ticker = Ticker()
+
+
+def _after_fork() -> None:
+    global ticker
+    ticker = Ticker()  # threads do not come along
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

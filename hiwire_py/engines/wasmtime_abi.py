@@ -1,0 +1,324 @@
+"""Calls of wasmtime through cffi's ABI mode: for machines that had no C compiler when this package was
+installed."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import cffi
+import wasmtime
+
+from ..values import EXTERNREF, FuncType
+from .base import NO_LIMITS, RawExtern
+from .limits import GuestLimits
+from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, unsupported
+from .wasmtime_decls import TYPES
+
+__all__ = ["AbiStore"]
+
+_SPACE_BITS = 40  # an externref's data: the number of its store above its id
+_ID = (1 << _SPACE_BITS) - 1
+_RELEASED, _TOUCHED = 1, 2  # bits of a store's status
+
+ffi: Any = cffi.FFI()
+ffi.cdef(TYPES)
+_api: Any = ffi.new("hw_api *")
+set_up(ffi, _api)
+
+_numbers = itertools.count(1)
+_functions: dict[int, Callable[..., Any]] = {}  # what wasmtime may call, by the number that it has been given
+_stores: dict[
+    int, tuple[deque[int], list[int]]
+] = {}  # number of a store -> ids that wasmtime let go of, its status
+
+
+class _Strays(threading.local):
+    """What was raised just outside of the code that would have caught it: an interrupt, or no memory."""
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+
+
+_strays = _Strays()
+_MESSAGE = b"a host function raised an exception"
+
+
+def _trap() -> Any:
+    return _api.wasmtime_trap_new(_MESSAGE, len(_MESSAGE))
+
+
+def _stray(kind: Any, error: Any, traceback: Any) -> Any:
+    _strays.errors.append(error)
+    return _trap()
+
+
+def _call_python(env: int, caller: Any, values: Any, count: int) -> Any:
+    return _functions[env](values)
+
+
+def _ignore(env: int) -> None:
+    return None
+
+
+def _release(data: int) -> None:
+    """On any thread, perhaps within a collection by wasmtime: nothing but note it."""
+    store = _stores.get(data >> _SPACE_BITS)
+    if store is not None:
+        waiting, status = store
+        waiting.append(data & _ID)
+        status[0] |= _RELEASED
+
+
+# These three are wasmtime's for good: it may call them on any thread, for as long as one of its stores lives.
+_entry: Any = ffi.callback("hw_callback", _call_python, onerror=_stray)
+_no_longer: Any = ffi.callback("hw_finalizer", _ignore)
+_finalize: Any = ffi.callback("hw_finalizer", _release)
+
+
+_CALL = """\
+def bind(store, call, context, function, new, values, traps, enter, leave, unroot, failed, size):
+    def raw({params}):
+        v, trap = new(values), new(traps)
+        {fill}
+        error = call(context, function, v, size, trap)
+        if error or trap[0]: failed(error, trap[0])
+        {result}
+    return raw
+"""
+_HOST = """\
+def bind(function, raised, trap, enter, leave, NULL):
+    def host(v):
+        try:
+            {body}
+        except BaseException as error:
+            raised.append(error)
+            return trap()
+        return NULL
+    return host
+"""
+
+
+def _read(i: int, code: int) -> str:
+    return f"leave(v[{i}].externref)" if code == EXTERNREF else f"v[{i}].{FIELDS[code]}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _call_code(functype: FuncType) -> Any:
+    names = [f"a{i}" for i in range(len(functype.params))]
+    refs = [a for a, code in zip(names, functype.params) if code == EXTERNREF]
+    fill = [
+        f"v[{i}].{FIELDS[c]} = {a}" for i, (a, c) in enumerate(zip(names, functype.params)) if c != EXTERNREF
+    ]
+    if refs:
+        # All at once: a number does not protect its externref while another one is made.
+        targets = ", ".join(f"v[{i}].externref" for i, c in enumerate(functype.params) if c == EXTERNREF)
+        fill.append(f"{targets}, = enter({', '.join(refs)})")
+    read = [_read(i, code) for i, code in enumerate(functype.results)]
+    source = _CALL.format(
+        params=", ".join(names), fill="; ".join(fill) or "pass", result=f"return {', '.join(read) or None}"
+    )
+    return compile(source, "<hiwire_py call>", "exec")
+
+
+@functools.lru_cache(maxsize=1024)
+def _host_code(functype: FuncType) -> Any:
+    params, results = functype
+    call = f"function({', '.join(_read(i, code) for i, code in enumerate(params))})"
+    if not results:
+        return compile(_HOST.format(body=call), "<hiwire_py host call>", "exec")
+    names = [f"r{i}" for i in range(len(results))]
+    body = [f"{', '.join(names)} = {call}"]
+    body += [f"v[{i}].{FIELDS[c]} = {r}" for i, (r, c) in enumerate(zip(names, results)) if c != EXTERNREF]
+    refs = [(i, r) for i, (r, c) in enumerate(zip(names, results)) if c == EXTERNREF]
+    if refs:
+        targets = ", ".join(f"v[{i}].externref" for i, _ in refs)
+        body.append(f"{targets}, = enter({', '.join(r for _, r in refs)})")
+    return compile(_HOST.format(body="; ".join(body)), "<hiwire_py host call>", "exec")
+
+
+class AbiStore(CapiStore):
+    ffi = ffi
+    api = _api
+
+    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
+        super().__init__(engine, lowered, limits)
+        self._number_of_store = next(_numbers)
+        self._held: set[int] = set()
+        self._waiting: deque[int] = deque()
+        self.status = [0] * 5
+        self._hosts: list[int] = []
+        _stores[self._number_of_store] = self._waiting, self.status
+        weakref.finalize(self, _forget, self._number_of_store, self._hosts).atexit = False
+
+    def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
+        codes = self._codes(functype)
+        if any(unsupported(codes)):
+            call: Any = lambda v: refuse(codes)()  # noqa: E731
+            body = compile(_HOST.format(body="function(v)"), "<hiwire_py host call>", "exec")
+        else:
+            call, body = function, _host_code(codes)
+        names: dict[str, Any] = {}
+        exec(body, names)
+        number = next(_numbers)
+        enter, leave = self._entering()
+        _functions[number] = names["bind"](call, self._raised, _trap, enter, leave, ffi.NULL)
+        self._hosts.append(number)
+        type_ = self._functype(functype)
+        raw = wasmtime._bindings.wasmtime_func_t()
+        self.api.wasmtime_func_new_unchecked(
+            self._context,
+            self._cast("wasm_functype_t *", type_.ptr()),
+            _entry,
+            number,
+            _no_longer,
+            self._pointer(raw, "func"),
+        )
+        return wasmtime.Func._from_raw(raw)
+
+    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
+        codes = self._codes(functype)
+        if any(unsupported(codes)):
+            return refuse(codes)
+        names: dict[str, Any] = {}
+        exec(_call_code(codes), names)
+        params, results = codes
+        size = max(len(params), len(results))
+        enter, leave = self._entering()
+        bound: Callable[..., Any] = names["bind"](
+            self,
+            self._touching_call() if touches and not self._lowered else self.api.wasmtime_func_call_unchecked,
+            self._context,
+            ffi.new("wasmtime_func_t *", self._pointer(function._func, "func")[0]),
+            ffi.new,
+            ffi.typeof(f"wasmtime_val_raw_t[{max(1, size)}]"),
+            ffi.typeof("wasm_trap_t *[1]"),
+            enter,
+            leave,
+            self.api.wasmtime_externref_unroot,
+            self.fail,
+            size,
+        )
+        return bound
+
+    def _touching_call(self) -> Callable[..., Any]:
+        call, held, status = self.api.wasmtime_func_call_unchecked, self._held, self.status
+
+        def touching(*args: Any) -> Any:
+            if held:
+                status[0] |= _TOUCHED
+            return call(*args)
+
+        return touching
+
+    def fail(self, error: Any, trap: Any) -> None:
+        """Raise what the call that just failed failed with."""
+        if _strays.errors:
+            self._raised.append(_strays.errors.pop())
+        if self._raised:
+            if error:
+                self.api.wasmtime_error_delete(error)
+            if trap:
+                self.api.wasm_trap_delete(trap)
+            self._raise()
+        raise self.failure(self._number(trap), self._number(error))
+
+    # ---- references
+
+    def _new_ref(self, id_: int, ref: Any) -> None:
+        """Make the externref for an id, in ``ref``."""
+        self._held.add(id_)
+        self.status[0] |= _TOUCHED
+        data = self._number_of_store << _SPACE_BITS | id_
+        if not self.api.wasmtime_externref_new(self._context, data, _finalize, ref):
+            raise self.failure(0, 0)
+
+    def _entering(self) -> tuple[Callable[..., list[int]], Callable[[int], int]]:
+        """ids -> externrefs as wasmtime passes them, and one of these -> its id. They do not hold the
+        store."""
+        api, context, itself = self.api, self._context, weakref.ref(self)
+        to_raw, from_raw, unroot = (
+            api.wasmtime_externref_to_raw,
+            api.wasmtime_externref_from_raw,
+            api.wasmtime_externref_unroot,
+        )
+        data_of = api.wasmtime_externref_data
+        new = ffi.new
+        number = self._number_of_store
+
+        def enter(*ids: int) -> list[int]:
+            store = itself()
+            assert store is not None
+            refs: list[Any] = []
+            try:
+                for id_ in ids:
+                    if id_:
+                        ref = new("wasmtime_externref_t *")
+                        store._new_ref(id_, ref)
+                        refs.append(ref)
+                    else:
+                        refs.append(None)
+                return [0 if ref is None else to_raw(context, ref) for ref in refs]
+            finally:
+                for ref in refs:
+                    if ref is not None:
+                        unroot(ref)
+
+        def leave(raw: int) -> int:
+            if not raw:
+                return 0
+            ref = new("wasmtime_externref_t *")
+            from_raw(context, raw, ref)
+            data: int = data_of(context, ref)
+            unroot(ref)
+            return data & _ID if data >> _SPACE_BITS == number else -1
+
+        return enter, leave
+
+    def value_of(self, id_: int) -> Any:
+        value = ffi.new("wasmtime_val_t *")
+        value.kind = 6
+        if id_:
+            self._new_ref(id_, ffi.addressof(value.of, "externref"))
+        return value
+
+    def id_of(self, value: Any) -> int:
+        ref = ffi.addressof(value.of, "externref")
+        if not value.of.externref.store_id:
+            return 0
+        data: int = self.api.wasmtime_externref_data(self._context, ref)
+        self._unroot(value)
+        return data & _ID if data >> _SPACE_BITS == self._number_of_store else -1
+
+    def collect_ids(self) -> list[int]:
+        ids: list[int] = []
+        status, self.status[0] = self.status[0], 0
+        if status & _TOUCHED:
+            error = self.api.wasmtime_context_gc(self._context)
+            if error:
+                self.api.wasmtime_error_delete(error)
+        while self._waiting:
+            ids.append(self._waiting.popleft())
+        self._held.difference_update(ids)
+        return ids
+
+    def count_held(self) -> int:
+        return len(self._held)
+
+    def held_ids(self) -> set[int]:
+        return set(self._held)
+
+    def touched(self) -> None:
+        if self._held:
+            self.status[0] |= _TOUCHED
+
+
+def _forget(number: int, hosts: list[int]) -> None:
+    _stores.pop(number, None)
+    for host in hosts:
+        _functions.pop(host, None)

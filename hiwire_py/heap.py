@@ -1,0 +1,78 @@
+"""Memory for a table that grows: the host function hiwire_realloc."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from .errors import UnsupportedModuleError
+from .space import Instance, Space
+
+__all__ = ["Heap"]
+
+_PAGE = 65536
+_WORD = 0xFFFFFFFF
+
+
+class Heap:
+    """The host function hiwire_realloc: memory for the slots, by growing the module's own memory.
+
+    The module's data ends at its global ``__heap_base``; what comes after is ours. Its only blocks are the
+    few arrays of hiwire, so the last one grows in place and others are copied to the end.
+    """
+
+    def __init__(self, limit: int) -> None:
+        if limit < 0:
+            raise ValueError(f"memory_limit must not be negative: {limit}")
+        self.limit = limit
+        self.end = 0
+        self.blocks: dict[int, int] = {}
+        self.refused = ""
+        self.store: Any = None
+        self.memory: Any = None
+
+    def bind(self, space: Space, instance: Instance) -> None:
+        if not any(i.name == "hiwire_realloc" for i in instance.module.imports):
+            return
+        for name in ("memory", "__heap_base"):
+            if name not in instance.index:
+                raise UnsupportedModuleError(f"a module that imports hiwire_realloc must export {name!r}")
+        self.store = space.store
+        self.memory = instance.extern("memory").raw
+        self.end = (space.store.global_get(instance.extern("__heap_base").raw) & _WORD) + 15 & ~15
+
+    def realloc(self, old: int, size: int) -> int:
+        """A block of ``size`` bytes with the contents of ``old``, a block from here or 0; 0 when there is no
+        memory."""
+        old, size = old & _WORD, size & _WORD
+        if self.memory is None or (old and old not in self.blocks):
+            return 0
+        before = self.blocks.get(old, 0)
+        if old and size <= before:
+            return old
+        start = old if old and old + before == self.end else self.end
+        end = start + size + 15 & ~15
+        if not self._reach(end):
+            return 0
+        if old and start != old:
+            base = self.store.memory_address(self.memory)
+            ctypes.memmove(base + start, base + old, before)
+            del self.blocks[old]
+        self.blocks[start] = end - start
+        self.end = end
+        return start
+
+    def _reach(self, end: int) -> bool:
+        have = self.store.memory_size(self.memory)
+        if end > self.limit:
+            self.refused = f"growing needs {end} bytes of memory, and memory_limit is {self.limit}"
+            return False
+        if end > have and not self.store.memory_grow(self.memory, (end - have + _PAGE - 1) // _PAGE):
+            self.refused = f"the engine does not let the memory grow to {end} bytes"
+            return False
+        self.refused = ""
+        return True
+
+    def refusal(self) -> str:
+        """Why the last growth failed; "" if it did not."""
+        return self.refused

@@ -1,0 +1,129 @@
+"""The space of an engine that keeps an id in each of its externrefs.
+
+An object that crosses becomes an id, and its externref carries nothing else: the dict ``objects`` of the
+space has the object, where Python's cycle collector sees it. The engine tells which ids it has let go of when
+it is asked, and is asked when the outermost call has returned, if in it an externref can have become
+unreachable.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, RefStore
+from ..values import EXTERNREF, NULL, FuncType
+from .base import Extern, Instance, Space
+from .calls import REFS
+
+__all__ = ["RefSpace"]
+
+# After so many objects in one call the engine is made to collect within it.
+_BATCH = 1024
+# Up to so many objects what is released is found after each call. With more of them the engine looks at this
+# many slots for each call, in the mean.
+_EXACT = 4096
+_SLOTS_A_CALL = 64
+
+
+class RefSpace(Space):
+    style = REFS
+    store: RefStore
+
+    def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
+        super().__init__(engine, limits)
+        self._ids = itertools.count(1)
+        self._late: list[int] = []
+        # A call was interrupted: an id may have been given out that the engine never got.
+        self._suspect = False
+        self._skipped = 0  # calls since the engine collected last
+        self.status = self.store.status
+
+    def hold(self, value: Any) -> int:
+        if value is NULL:
+            return 0
+        id_ = next(self._ids)
+        self.objects[id_] = value
+        if not id_ % _BATCH and self.depth:
+            # What the engine has just let go of may be on its way to `objects` at this moment, in a frame
+            # below a finalizer that runs here. So it goes one batch later.
+            dead, self._late = self._late, self.store.collect_ids()
+            self._release(dead)
+        return id_
+
+    def leave(self) -> None:
+        if self.closing:
+            self._drop_everything()
+            return
+        if self.pending:
+            self.pending = False
+            self.flight.clear()
+        # The engine looks at every slot of every table when it collects. So that filling a table does not
+        # take quadratic time, it collects the more rarely the more is held.
+        self._skipped += 1
+        if self._skipped * _SLOTS_A_CALL < len(self.objects) - _EXACT:
+            return
+        self._skipped = 0
+        ids = self.store.collect_ids()
+        if self._late:
+            ids += self._late
+            self._late = []
+        if len(ids) == 1:
+            self.objects.pop(ids[0], None)
+        elif ids:
+            self._release(ids)
+        if self._suspect:
+            self._suspect = False
+            self._forget_lost()
+
+    def collect(self) -> None:
+        self.store.touched()
+        self._skipped = len(self.objects)
+        super().collect()
+
+    def _release(self, ids: list[int]) -> None:
+        pop = self.objects.pop
+        dead = [pop(id_, None) for id_ in ids]
+        dead.clear()  # the dict is in order by now, and finalizers may run
+
+    def _forget_lost(self) -> None:
+        """Drop objects whose ids never reached the engine. No call is on its way now that could still pass
+        one."""
+        if len(self.objects) != self.store.count_held():
+            held = self.store.held_ids()
+            self._release([id_ for id_ in self.objects if id_ not in held])
+
+    def explain(
+        self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
+    ) -> tuple[Any, ...] | None:
+        if self.engine.trap_kind(error) is None:
+            self._suspect = True
+            self.request_leave()
+        return super().explain(error, name, functype, args)
+
+    def release_since(self, mark: int) -> None:
+        """Nothing to release: the engine knows what its frames hold."""
+
+    def fault(self) -> BaseException | str | None:
+        return None
+
+    def global_object(self, raw: Any) -> Any:
+        return self.objects[raw] if raw else NULL
+
+    def live(self) -> int:
+        return len(self.objects)
+
+    def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:
+        return extern.raw
+
+    def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
+        return self.store.constant(EXTERNREF, self.hold(value))
+
+    def _add_imports(
+        self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]
+    ) -> None:
+        return None
+
+    def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
+        return self.store.table_operations(extern.raw)
