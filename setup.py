@@ -47,7 +47,8 @@ DEV = [
     # Pinned, because another release formats or judges differently.
     "clang-format==19.1.7",  # the layout of C
     "mypy==2.4.1",  # types
-    "types-cffi>=1.16",  # and those of cffi, which has none
+    "types-cffi>=1.16",  # and those of cffi, which has none,
+    "types-setuptools>=70",  # and of setuptools
     "ruff==0.17.5",  # the layout of Python, and mistakes in it
 ]
 
@@ -57,13 +58,14 @@ def extensions() -> list[Extension]:
     `hiwire doctor` says what is missing."""
     sys.path.insert(0, str(HERE))
     try:
+        from hiwire_py.engines._build_native import native_extensions
         from hiwire_py.engines._build_wasmtime import builder
     except ImportError as e:
         print(f"hiwire_py: no extensions are built: {e}", file=sys.stderr)
         return []
     extension: Extension = builder.distutils_extension(tmpdir=str(HERE / "build" / "cffi"), verbose=False)
     extension.optional = True
-    return [extension]
+    return [extension, *native_extensions(HERE / "build" / "native")]
 
 
 version = re.search(

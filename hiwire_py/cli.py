@@ -24,6 +24,7 @@ from .describe import describe
 from .display import console, counting, show_demo, show_description, show_examination
 from .doctor import examine
 from .engines import ENGINE_NAMES, engines
+from .engines.native_compile import compile_native
 from .errors import HiwireError
 from .lowering import lower, needs_lowering
 from .runner import ArgumentError, run_export, show_value
@@ -348,6 +349,26 @@ def inspect_command(module: Path, as_json: bool) -> int:
         _print_json(found.as_json())
     else:
         show_description(str(module), found)
+    return OK
+
+
+@command.command("compile")
+@click.argument("module", type=_EXISTING)
+@click.option("--output", "-o", type=click.Path(file_okay=False, path_type=Path), metavar="DIRECTORY",
+              help="Put the library there, not into the cache; see HIWIRE_NATIVE_PATH.")  # fmt: skip
+def compile_command(module: Path, output: Path | None) -> int:
+    """Compile MODULE for the engine native, and print the path of its library.
+
+    Nothing is done if the cache has it. Guests are also compiled when they are first used; this does it
+    ahead. HIWIRE_NATIVE_PATH names directories with libraries for machines without a compiler. It takes a C
+    compiler and wasm2c: see hiwire doctor.
+
+    \b
+    Examples:
+        hiwire compile guest.wasm
+        hiwire compile guest.wasm --output libraries
+    """
+    click.echo(compile_native(module, output))
     return OK
 
 

@@ -90,11 +90,11 @@ def test_stacks_of_threads(kilobytes: int) -> None:
     kinds: list[str] = []
 
     def run() -> None:
-        guest = Guest(module, {"env": {"deeper": lambda n: _deeper(guest, n)}}, engine="native")
+        guest: Guest = Guest(module, {"env": {"deeper": lambda n: _deeper(guest, n)}}, engine="native")
         for _ in range(3):
-            for call in (lambda: guest.exports.recurse(1), lambda: guest.exports.down(5)):
+            for name, argument in (("recurse", 1), ("down", 5)):
                 with pytest.raises(GuestTrap) as caught:
-                    call()
+                    guest.exports[name](argument)
                 kinds.append(caught.value.kind)
 
     before = threading.stack_size(kilobytes << 10)

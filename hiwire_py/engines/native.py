@@ -22,7 +22,8 @@ import _cffi_backend
 
 from ..lowering.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
-from .base import Engine, Imports, Prepared, RawExtern, Store
+from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
+from .limits import GuestLimits
 from .native_build import load_library
 from .native_calls import NativeTrap, bind_caller, define_hosts
 from .native_compile import library_for, lower_for_native, validate, why_unavailable
@@ -178,7 +179,7 @@ class NativeStore(Store):
         code = I32 if code == EXTERNREF else code
         return Native(GLOBAL, code, _ffi.new(f"{_CELLS[code]} *", value), None, 0)
 
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
         native: Native = function
         return bind_caller(native.instance, native.slot, native.type)
 
@@ -217,7 +218,7 @@ class NativeEngine(Engine):
             engine = cls._threads.engine = cls()
         return engine
 
-    def store(self) -> Store:
+    def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         return NativeStore()
 
     def _prepare(self, wasm: bytes) -> Prepared:

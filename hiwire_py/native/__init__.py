@@ -1,0 +1,1 @@
+"""Libraries of the shipped modules for the engine native: put here when the package is built."""
