@@ -29,7 +29,8 @@ METHOD = """\
   there.
 - Pages are those of the table's linear memory, 4 bytes a handle. The engine's own table of the
   objects comes on top, and is the same for all variants.
-- Starting: *load* reads the file, which is in the system's cache; *instantiate* makes a `Hiwire` of a
+- Starting: *load* reads the file, which is in the system's cache; *compile* of an engine that lowers modules
+  by itself has that in it, or takes what it compiled and kept before; *instantiate* makes a `Hiwire` of a
   module that is compiled already. Python's cycle collector is off while the clock runs.
 
 ## What is noise
