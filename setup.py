@@ -32,13 +32,14 @@ BUILD = [
     "ziglang>=0.13",  # a C compiler for WebAssembly where no container engine and no clang is, without root
 ]
 PLOTS = [
-    "matplotlib>=3.8",  # the picture of `hiwire demo cycles --png`
+    "matplotlib>=3.8",  # the pictures of `hiwire demo cycles --png` and `hiwire compare --plots`
 ]
 TEST = [
     *CLI,
     *BUILD,  # guests in README and tests are compiled
     *PLOTS,  # pictures are drawn and looked into
     "hypothesis>=6.100",  # random operations against a plain dict
+    "jsonschema>=4.18",  # the report of `hiwire compare` is as its schema says
     "pytest>=8",  # runs the tests
 ]
 DEV = [

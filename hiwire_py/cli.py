@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from . import __version__
+from .compare.build import COMPILERS
+from .compare.variants import DEFAULT_VARIANTS
 from .cycles import OBJECTS, ROUNDS, plot, run_cycles
 from .demo import choose_sources, count_words
 from .describe import describe
@@ -33,6 +37,7 @@ __all__ = ["command", "run"]
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _EXISTING = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _engine = click.option(
     "--engine", type=click.Choice(ENGINE_NAMES), help="Run on this engine, not on the default one."
@@ -262,6 +267,97 @@ def build_command(
         report = build(out, toolchain=toolchain, static_pages=static_pages, source=source, log=log)
     click.echo(report.describe())
     return OK
+
+
+def _words(context: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Words with commas between them."""
+    if value is None:
+        return None
+    words = tuple(word.strip() for word in value.split(","))
+    if not all(words):
+        raise click.BadParameter("a list of words with commas between them is wanted", context, param)
+    return words
+
+
+def _sizes(context: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Numbers of handles, ascending."""
+    words = _words(context, param, value)
+    for word in words or ():
+        if not re.fullmatch("[0-9]{1,8}", word) or not 1 <= int(word) <= 10_000_000:
+            raise click.BadParameter(f"{word!r} is no number from 1 to 10000000", context, param)
+    return None if words is None else tuple(sorted(set(map(int, words))))
+
+
+@command.command("compare")
+@click.option("--engines", callback=_words, metavar="NAME,...", help="Only these.  [default: all]")
+@click.option(
+    "--variants",
+    callback=_words,
+    metavar="NAME,...",
+    default=",".join(DEFAULT_VARIANTS),
+    show_default=True,
+    help="Also static_pages:N for any N, and the path of any module built with hiwire.",
+)
+@click.option(
+    "--sizes",
+    callback=_sizes,
+    metavar="N,...",
+    help="Of the growth curve, in refs.  [default: 10^2 to 10^7, or 10^5]",
+)
+@click.option("--quick", is_flag=True, help="Half a minute at most, with wider ranges.")
+@click.option(
+    "--json", "json_file", type=_FILE, help="Write the report there, as docs/compare.schema.json says."
+)
+@click.option("--markdown", "markdown_file", type=_FILE, help="Write it there for people.")
+@click.option("--plots", type=_FOLDER, help="Draw pictures into this folder (needs the extra plots).")
+@click.option("--toolchain", type=click.Choice(COMPILERS),
+              help="Build all variants with it; none: build nothing.")  # fmt: skip
+@click.option("--baseline", type=_FILE, help="Mark what changed since this report of --json.")
+def compare_command(
+    engines: tuple[str, ...] | None,
+    variants: tuple[str, ...],
+    sizes: tuple[int, ...] | None,
+    quick: bool,
+    json_file: Path | None,
+    markdown_file: Path | None,
+    plots: Path | None,
+    toolchain: str | None,
+    baseline: Path | None,
+) -> int:
+    """Measure the variants of hiwire on the engines: size, speed, growth, room, start.
+
+    Ctrl-C ends the measuring: what was measured until then is shown and written, and the exit code is 130.
+
+    \b
+    Examples:
+        hiwire compare --quick
+        hiwire compare --engines wasmtime --variants static_pages:8,extern_realloc
+        hiwire compare --json report.json --markdown report.md --plots pictures
+        hiwire compare --baseline report.json
+    """
+    from . import compare
+    from .compare.table import progress_bar, show
+
+    outputs = compare.Outputs(json_file, markdown_file, plots)
+    settings = compare.Settings.quick() if quick else compare.Settings()
+    if sizes is not None:
+        settings = replace(settings, sizes=sizes)
+    earlier = None if baseline is None else compare.read_report(baseline)
+    compare.find_engines(engines)
+    outputs.check()
+    screen = console()
+    wanted = compare.request(variants, engines, settings, toolchain)
+    with progress_bar(screen) as progress:
+        report = compare.compare(wanted, progress)
+    if earlier is not None:
+        report["baseline"] = compare.compare_reports(earlier, report)
+    written = outputs.write(report)
+    show(report, screen)
+    for path in written:
+        click.echo(f"written: {path}")
+    if not report["complete"]:
+        return _complain("interrupted; what was measured until then is above", INTERRUPTED)
+    return OK if any(row["status"] == "measured" for row in report["rows"]) else FAILED
 
 
 @command.command("run", context_settings={"ignore_unknown_options": True})

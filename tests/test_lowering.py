@@ -124,7 +124,7 @@ def test_long_runs_of_plain_instructions() -> None:
     """Code in which thousands of instructions stay as they are, of every kind."""
     for plain in (
         "(drop (i32.const 5))",
-        "nop",
+        "(nop)",
         "(local.set 1 (local.get 1))",
         "(i32.store (i32.const 8) (i32.const 1))",
     ):

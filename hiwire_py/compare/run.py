@@ -1,0 +1,248 @@
+"""A whole comparison: every variant on every engine, round by round.
+
+A round visits all pairs before any of them has its next run. So the range of a number says how much it
+changed over the minutes of the comparison, and Ctrl-C leaves a report in which nothing is missing but runs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..engines import EngineInfo, engines
+from ..errors import HiwireError
+from ..runner import ArgumentError
+from .measure import Settings
+from .recommend import deduplicate_ratios, recommend
+from .subject import Subject
+from .variants import Variant, find_variants
+
+__all__ = ["FORMAT", "Progress", "Request", "compare", "find_engines"]
+
+FORMAT = 1
+"""Of the report; raised when a reader of the last one would not understand it."""
+
+Progress = Callable[[float, float, str], None]
+"""Takes the work done, all work, and what is going on now."""
+
+_PAGE = 65536
+_UNITS = {
+    "statistics": "nanoseconds for each operation; startup: for each module; growth.N: for each of N refs",
+    "pages": f"pages of {_PAGE} bytes of the table's linear memory",
+    "bytes_per_ref": "bytes of the table's linear memory; not in it: the engine's table of objects",
+    "sizes": "bytes",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compare, checked: the engines exist, the variants are built or say why not."""
+
+    variants: Sequence[Variant]
+    engines: Sequence[EngineInfo]
+    settings: Settings
+    command: dict[str, Any] = field(default_factory=dict)
+
+
+def find_engines(names: Sequence[str] | None) -> list[EngineInfo]:
+    """The engines of these names, available or not; None: all.
+
+    Raises:
+        ArgumentError: there is no such engine, or one is named twice.
+    """
+    known = {info.name: info for info in engines()}
+    for name in names or ():
+        if name not in known:
+            raise ArgumentError(f"unknown engine {name!r}; there are: {', '.join(known)}")
+        if list(names or ()).count(name) > 1:
+            raise ArgumentError(f"engine {name} is named twice")
+    return [known[name] for name in (known if names is None else names)]
+
+
+def request(
+    variant_names: Sequence[str],
+    engine_names: Sequence[str] | None,
+    settings: Settings,
+    toolchain: str | None,
+) -> Request:
+    """Checks what was asked for, and builds what must be built.
+
+    Raises:
+        ArgumentError: an engine or variant is unknown, or a file is no hiwire module.
+        OSError: a file cannot be read.
+    """
+    found = find_engines(engine_names)
+    variants = find_variants(variant_names, toolchain)
+    command = {
+        "engines": [info.name for info in found],
+        "variants": [variant.name for variant in variants],
+        "toolchain": toolchain,
+        "settings": {**asdict(settings), "sizes": list(settings.sizes)},  # as JSON gives it back
+    }
+    return Request(variants, found, settings, command)
+
+
+def compare(wanted: Request, progress: Progress | None = None) -> dict[str, Any]:
+    """Measure, and give the report: see docs/compare.schema.json for its form.
+
+    KeyboardInterrupt ends the measuring, not the function: what was measured is in the report, whose
+    ``complete`` is then false.
+    """
+    rows = [_row(v, e) for v in wanted.variants for e in wanted.engines]
+    complete = True
+    with tempfile.TemporaryDirectory(prefix="hiwire-compare-") as folder:
+        subjects = dict(_subjects(wanted, rows, Path(folder)))
+        try:
+            _measure(wanted, rows, subjects, progress)
+        except KeyboardInterrupt:
+            complete = False
+        finally:
+            for subject in subjects.values():
+                subject.close()
+    for number, subject in subjects.items():
+        _take(rows[number], subject)
+    report = {
+        "format": FORMAT,
+        "complete": complete,
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "command": wanted.command,
+        "machine": _machine(),
+        "versions": {
+            "hiwire_py": __version__,
+            "python": platform.python_version(),
+            "engines": {e.name: e.version for e in wanted.engines if e.available},
+        },
+        "units": _UNITS,
+        "variants": [_describe(variant) for variant in wanted.variants],
+        "rows": rows,
+    }
+    report["deduplicate"] = deduplicate_ratios(report)
+    report["recommendation"] = recommend(report)
+    return report
+
+
+def _row(variant: Variant, engine: EngineInfo) -> dict[str, Any]:
+    reason = variant.reason or ("" if engine.available else f"{engine.name} is not here: {engine.reason}")
+    return {
+        "variant": variant.name,
+        "engine": engine.name,
+        "status": "impossible" if reason else "measured",
+        "reason": reason,
+        "statistics": {},
+        "pages": {},
+        "bytes_per_ref": {},
+        "growth_stopped": "",
+        "fragmentation": {},
+        "capacity": {},
+        "problems": {},
+    }
+
+
+def _subjects(wanted: Request, rows: list[dict[str, Any]], folder: Path) -> Iterator[tuple[int, Subject]]:
+    """The pairs that may run, by the number of their row, each with its module in a file of its own."""
+    by_name = {variant.name: (n, variant) for n, variant in enumerate(wanted.variants)}
+    for number, row in enumerate(rows):
+        if row["status"] == "impossible":
+            continue
+        index, variant = by_name[row["variant"]]
+        path = folder / str(index) / f"{Path(variant.name).stem}.wasm".replace(":", "-")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(variant.wasm)
+        yield number, Subject(str(path), row["engine"], variant.most_refs, wanted.settings)
+
+
+def _measure(
+    wanted: Request, rows: list[dict[str, Any]], subjects: dict[int, Subject], progress: Progress | None
+) -> None:
+    settings = wanted.settings
+    # The weights are rough seconds; the progress bar corrects itself as it goes.
+    often = [
+        (Subject.start_up, 0.03),
+        (Subject.python, 7 * settings.slice),
+        (Subject.guest, 7 * settings.slice),
+        (Subject.grow, 4e-8 * settings.sizes[-1]),
+        (Subject.fragment, 6e-7 * settings.live),
+    ]
+    once = 2e-8 * min(settings.fill, 1 << 25)
+    total = len(subjects) * (0.2 + settings.rounds * sum(weight for _, weight in often) + once)
+    done = 0.0
+
+    def step(number: int, work: Callable[[Subject], None], weight: float, what: str) -> None:
+        nonlocal done
+        row, subject = rows[number], subjects[number]
+        if progress is not None:
+            progress(done, total, f"{row['variant']} on {row['engine']}: {what}")
+        if row["status"] != "impossible":
+            try:
+                work(subject)
+            except Exception as error:  # whatever one engine does, the numbers of the others are kept
+                reason = " ".join(str(error).split())
+                if not isinstance(error, HiwireError):
+                    reason = f"{type(error).__name__}: {reason}"
+                if work is Subject.open:
+                    row.update(status="impossible", reason=reason)
+                else:
+                    subject.problems[work.__name__] = reason
+        done += weight
+
+    for number in subjects:
+        step(number, Subject.open, 0.2, "starting")
+    for turn in range(settings.rounds):
+        for number in subjects:
+            for work, weight in often:
+                step(number, work, weight, f"round {turn + 1} of {settings.rounds}")
+    for number in subjects:
+        step(number, Subject.fill, once, "filling it up")
+
+
+def _take(row: dict[str, Any], subject: Subject) -> None:
+    """What a subject has measured, into its row."""
+    row["statistics"] = {name: asdict(value) for name, value in subject.times.statistics().items()}
+    if row["status"] == "measured" and not row["statistics"]:
+        row.update(status="impossible", reason="interrupted before its first measurement")
+    if subject.growth:
+        row["pages"] = {
+            "before": subject.pages_before,
+            **{str(n): pages for n, pages in subject.growth.items()},
+        }
+        row["bytes_per_ref"] = {str(n): pages * _PAGE / n for n, pages in subject.growth.items()}
+    row["growth_stopped"] = subject.growth_stopped
+    row["fragmentation"] = subject.fragmentation
+    row["capacity"] = subject.capacity
+    row["problems"] = subject.problems
+
+
+def _describe(variant: Variant) -> dict[str, Any]:
+    return {
+        "name": variant.name,
+        "description": variant.description,
+        "source": variant.source,
+        "reason": variant.reason,
+        "most_refs": variant.most_refs,
+        **variant.facts(),
+    }
+
+
+def _machine() -> dict[str, Any]:
+    processor = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass  # not Linux
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "architecture": platform.machine(),
+        "processor": processor,
+        "cores": os.cpu_count() or 1,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+    }
