@@ -9,13 +9,12 @@ unreachable.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, RefStore
-from ..values import EXTERNREF, NULL, FuncType
-from .base import Extern, Instance, Space
+from ..engines import NO_LIMITS, Engine, GuestLimits, RefStore
+from ..values import NULL, FuncType
 from .calls import REFS
+from .externrefs import ExternrefSpace
 
 __all__ = ["RefSpace"]
 
@@ -27,7 +26,7 @@ _EXACT = 4096
 _SLOTS_A_CALL = 64
 
 
-class RefSpace(Space):
+class RefSpace(ExternrefSpace):
     style = REFS
     store: RefStore
 
@@ -114,22 +113,5 @@ class RefSpace(Space):
     def key(self, raw: Any) -> Any:
         return raw or None
 
-    def places(self, keys: Iterable[Any]) -> list[int] | None:
-        return None
-
     def live(self) -> int:
         return len(self.objects)
-
-    def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:
-        return extern.raw
-
-    def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
-        return self.store.constant(EXTERNREF, self.hold(value))
-
-    def _add_imports(
-        self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]
-    ) -> None:
-        return None
-
-    def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
-        return self.store.table_operations(extern.raw)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Any
 
-from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
-from ..values import EXTERNREF, NULL
-from .base import Extern, Instance, Space
+from ..engines import NO_LIMITS, Engine, GuestLimits
+from ..values import NULL
 from .calls import TOKENS
+from .externrefs import ExternrefSpace
 
 __all__ = ["TokenSpace"]
 
@@ -40,7 +39,7 @@ class _Token:
             space.released(self.id)
 
 
-class TokenSpace(Space):
+class TokenSpace(ExternrefSpace):
     style = TOKENS
 
     def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
@@ -98,23 +97,6 @@ class TokenSpace(Space):
     def key(self, raw: Any) -> Any:
         return None if raw is None else raw.id
 
-    def places(self, keys: Iterable[Any]) -> list[int] | None:
-        return None
-
     @property
     def busy(self) -> bool:
         return self.depth > 0 or self._collecting
-
-    def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:
-        return extern.raw
-
-    def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
-        return self.store.constant(EXTERNREF, self.hold(value))
-
-    def _add_imports(
-        self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]
-    ) -> None:
-        return None
-
-    def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
-        return self.store.table_operations(extern.raw)
