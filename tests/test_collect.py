@@ -172,7 +172,7 @@ def test_resurrection(host: Host, used: bool) -> None:
     assert collect() == 0
     assert len(kept) == 1 and host.live == 1
     # Not through the wrapper: the guest's own calls must find the callback too.
-    pointer = kept[0]._guest_owner.pointer
+    pointer = kept[0]._guest_pointer
     assert host.guest.exports.object_fire(pointer, 8) == 16
     assert collect() == 0 and kept[0].fire(3) == 6
     kept.clear()

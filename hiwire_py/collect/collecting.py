@@ -135,7 +135,7 @@ def _on_collection(phase: str, info: dict[str, Any]) -> None:
 
 def _warn() -> None:
     for heap in _mine():
-        for layout in heap.mistaken.values():
+        for layout in heap.mistaken:
             warnings.warn(
                 f"{layout} does not describe the guest's memory: handles are in it more often than they are"
                 " counted, or structs have two owners; what they hold is kept",

@@ -1,54 +1,27 @@
-"""Handing the objects that a table holds over to Python's collector, and back.
+"""The structs with wrappers in all guests that share a table, and when Python's collector sees what they hold.
 
-For the time of a collection the table lets go of every object whose handles all lie in structs that have
-wrappers, and the wrappers hold those objects instead, each what its own struct holds. So Python's collector
-sees the references that exist in the guest's memory, and does the rest: no cycle is looked for here.
-Afterwards the table takes back the objects of all wrappers that are alive.
+For the time of a collection the objects whose handles all lie in structs that have wrappers are held by those
+wrappers, and not by the table: `lending` and `parking` are two ways to do that. So Python's collector sees
+the references that exist in the guest's memory, and does the rest: no cycle is looked for here.
 """
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections import deque
 from threading import get_ident
 from typing import Any
 
-from ..errors import StaleRefError
 from ..hiwire import Hiwire
 from ..space import Space
 from .accounts import Accounts
-from .arena import Arena, usable
 from .layouts import Layout
-from .trace import Trace
+from .ways import Window
 
-__all__ = ["GONE", "Heap"]
+__all__ = ["Heap"]
 
 _NOBODY = 0  # no thread has this number
 _LEAST = 1000
-
-
-class _Gone:
-    """Stands in the table for an object that was collected, until the guest gives its handle back.
-
-    A guest sees it only if its function that frees a struct uses the struct's handles.
-    """
-
-    __slots__ = ()
-
-    def __call__(self, *args: object, **kwargs: object) -> Any:
-        raise StaleRefError(
-            "the handle's object was collected: only a struct that is being freed still has it"
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        self()
-
-    def __repr__(self) -> str:
-        return "<object that was collected>"
-
-
-GONE = _Gone()
 
 
 class Heap:
@@ -66,12 +39,12 @@ class Heap:
         self.space = space
         seen = table is not None and table.space.engine.passes_gates
         self.accounts = Accounts(table) if table is not None and seen else None
-        self.arenas: weakref.WeakSet[Arena] = weakref.WeakSet()
-        self.orphans: deque[Arena] = deque()
+        self.arenas: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.orphans: deque[Any] = deque()
         self.again = self.wanted = False
-        self.mistaken: dict[int, Layout] = {}
+        self.mistaken: set[Layout] = set()
         self.threshold = _LEAST
-        self._window: list[Arena] | None = None
+        self._window: Any = None
 
     def count(self) -> int:
         """How many structs have wrappers, or had and are not freed."""
@@ -86,7 +59,7 @@ class Heap:
         """Free the structs of dead wrappers, unless a guest runs. See `Arena.drain`."""
         if self.space.busy or get_ident() != self.space.thread:
             return 0
-        if not self.orphans and not any(arena.queue for arena in self.arenas):
+        if not self.orphans and not any(arena.waiting for arena in self.arenas):
             return 0
         freed = 0
         space = self.space
@@ -109,114 +82,47 @@ class Heap:
     # ---- the window: from `park` to `restore`, Python's collector runs
 
     def park(self) -> None:
-        """Let the wrappers hold what their structs hold, and the table let go of it."""
+        """Have the wrappers, not the table, hold the objects whose every count lies in their structs."""
         space, accounts = self.space, self.accounts
         if accounts is None or get_ident() != space.thread or space.closing:
             return
         if space.busy:
             self.wanted = True  # handles may be in the guest's locals
             return
-        arenas = [arena for arena in self.arenas if usable(arena)]
+        arenas = [arena for arena in self.arenas if arena.gate.owner == get_ident()]
         if not any(arena.live for arena in arenas):
             return
-        self._find_lost(arenas)
-        self._window = arenas
+        self._window = window = Window(self, accounts, arenas)
         for gate in space.gates:
             if gate.owner == space.thread:
                 gate.owner, gate.held = _NOBODY, (space.thread, self.interrupt)
         space.paused = self.interrupt
         try:
-            self._park(accounts, arenas)
+            window.open()
         except BaseException:
-            self.restore()
+            self.close_window()
             raise
-
-    def _park(self, accounts: Accounts, arenas: list[Arena]) -> None:
-        trace = Trace()
-        for arena in arenas:
-            trace.add(arena, *_words(arena))
-        keys, wrong = accounts.accounted(trace.counts())
-        if wrong:
-            excess = set(wrong)
-            for wrapper, handles in trace.structs:
-                if not excess.isdisjoint(handles):
-                    trace.mistaken.add(wrapper._guest_entry.layout)
-        self.mistaken.update((id(layout), layout) for layout in trace.mistaken)
-        if not keys:
-            return
-        objects = self.space.objects
-        parked = {handle: key for handle, key in keys.items() if objects[key] is not GONE}
-        for wrapper, handles in trace.structs:
-            held = {}
-            for handle in handles:
-                if handle in parked:
-                    key = parked[handle]
-                    held[key] = objects[key]
-            if held:
-                wrapper._guest_parked = held
-        for key in parked.values():
-            objects[key] = GONE
 
     def interrupt(self) -> None:
         """Someone comes into the guest during the window: the table must hold everything again.
 
-        What Python has found to be garbage is not taken back, unless a finalizer uses its wrapper.
+        What Python has found to be garbage may be used by a finalizer; it is collected the next time.
         """
         self.again = True
         self.restore()
 
     def restore(self) -> None:
-        """End the window: the table takes back the objects of the wrappers that are alive."""
-        arenas = self._window
-        if arenas is None:
+        """The table holds the objects again, and whoever wants can come in."""
+        space, window = self.space, self._window
+        if window is None:
             return
-        space = self.space
+        window.close()
         space.paused = None
         for gate in space.gates:
             if gate.held is not None:
                 gate.owner, gate.held = gate.held[0], None
-        self._find_lost(arenas)
-        objects = space.objects
-        for arena in arenas:
-            for entry in list(arena.live.values()):
-                wrapper = entry.wrapper()
-                if wrapper is not None:
-                    held = wrapper._guest_parked
-                    if held is not None:
-                        wrapper._guest_parked = None
-                        for key, value in held.items():
-                            if objects.get(key) is GONE:
-                                objects[key] = value
 
     def close_window(self) -> None:
         """The collection is over."""
         self.restore()
         self._window = None
-
-    def take_back(self, wrapper: Any) -> None:
-        """A finalizer, or whoever a finalizer gave it to, uses a wrapper that was found to be garbage."""
-        held, wrapper._guest_parked = wrapper._guest_parked, None
-        objects = self.space.objects
-        for key, value in held.items():
-            if objects.get(key) is GONE:
-                objects[key] = value
-        self.again = True
-
-    def _find_lost(self, arenas: list[Arena]) -> None:
-        """Find the wrappers again that finalizers kept: Python had cleared all weak references to them."""
-        for arena in arenas:
-            owners = arena.lost()
-            if owners:
-                for referrer in gc.get_referrers(*owners):
-                    if hasattr(type(referrer), "_guest_owner"):
-                        arena.renew(referrer, referrer._guest_owner.pointer)
-
-
-def _words(arena: Arena) -> tuple[int, memoryview]:
-    # The gates are closed to everyone else; this looks past them.
-    gate = arena.gate
-    owner, gate.owner = gate.owner, get_ident()
-    try:
-        return arena.words()
-    finally:
-        gate.owner = owner

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from typing import Union, overload
+from typing import Any, Union, overload
 
 from ..guest import Guest
 
@@ -30,14 +30,21 @@ class Layout:
     Attributes:
         size: bytes of the struct.
         handles: the offsets of owned handles, in words.
+        shape: the same as the compiled survey reads it; `lending` fills it in.
     """
 
-    __slots__ = ("_owns", "handles", "size")
+    __slots__ = ("_owns", "handles", "shape", "size")
 
     def __init__(self, size: int, handles: tuple[int, ...], owns: Mapping[int, Union[Layout, Later]]) -> None:
         self.size = size
         self.handles = handles
         self._owns = dict(owns)
+        self.shape: Any = None
+
+    @property
+    def owned(self) -> Iterable[int]:
+        """The offsets of owning pointers, in words, in the order of `owns`."""
+        return self._owns
 
     def owns(self) -> list[tuple[int, Layout]]:
         """The owning pointers: their offsets in words, and what they point to."""

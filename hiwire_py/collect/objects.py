@@ -8,14 +8,14 @@ from typing import Any, Union
 
 from ..errors import ClosedError
 from ..guest import Guest
-from .arena import Arena, Entry, Owner
 from .collecting import collect, heap_of, run
 from .layouts import Layout
+from .ways import Arena, WrapperBase
 
 __all__ = ["GuestObject"]
 
 
-class GuestObject:
+class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known when it runs
     """Base of wrappers: the Python object that owns a struct of a guest.
 
     The struct is freed after its wrapper has died: never within a finalizer, and never while the guest runs,
@@ -39,16 +39,12 @@ class GuestObject:
         AttributeError: the guest has no such export.
     """
 
-    __slots__ = ("__weakref__", "_guest_arena", "_guest_owner", "_guest_parked")
-
-    _guest_arena: Arena
-    _guest_owner: Owner
-    _guest_parked: dict[Any, Any] | None
+    __slots__ = ("__weakref__",)
 
     def __init__(
         self, guest: Guest, pointer: Union[int, Callable[[], int]], *, layout: Layout, free: str
     ) -> None:
-        if hasattr(self, "_guest_owner"):
+        if hasattr(self, "_guest_arena"):
             raise TypeError(f"this {type(self).__name__} has a struct already; make another wrapper")
         release = getattr(guest.exports, free)
         arena = _arena(guest)
@@ -60,9 +56,7 @@ class GuestObject:
             elif gc.isenabled():
                 run(None)
         number = pointer if isinstance(pointer, int) else _make(pointer, type(self).__name__)
-        self._guest_parked = None
-        self._guest_owner = arena.adopt(self, number & 0xFFFFFFFF, layout, release)
-        self._guest_arena = arena
+        arena.adopt(self, number & 0xFFFFFFFF, layout, release)
 
     @property
     def pointer(self) -> int:
@@ -74,27 +68,20 @@ class GuestObject:
             ClosedError: the wrapper has no struct, as ``__init__`` failed, or Python has taken it apart.
         """
         try:
-            owner = self._guest_owner
+            arena = self._guest_arena
         except AttributeError:
             raise ClosedError(f"this {type(self).__name__} has no struct") from None
-        arena = self._guest_arena
-        if self._guest_parked is not None:
-            arena.heap.take_back(self)
-            arena.renew(self, owner.pointer)
-        if arena.queue:
+        pointer: int = self._guest_pointer
+        if arena.waiting and arena.heap.space.paused is None:
             arena.heap.drain()
-        return owner.pointer
-
-    @property
-    def _guest_entry(self) -> Entry:
-        return self._guest_arena.live[self._guest_owner.pointer]
+        return pointer
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: its struct has one owner")
 
 
-def _arena(guest: Guest) -> Arena:
-    arena: Arena | None = guest.wrapped
+def _arena(guest: Guest) -> Any:
+    arena = guest.wrapped
     if arena is None:
         arena = guest.wrapped = Arena(guest, heap_of(guest))
     return arena

@@ -1,4 +1,4 @@
-"""Reading all slots of a table at once, where the table's memory can be read.
+"""Reading a handle table in bulk: the words of its slots and, where modules are lowered, the keys of objects.
 
 A call of the guest for each handle costs more than all the rest of a collection. So the array of slots is
 looked up in the table's memory. Nobody says where it is: it is found by raising the count of a live handle
@@ -8,22 +8,25 @@ and seeing which word changes, and checked by samples each time.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
 from ..lowering.module import MEMORY
-from ..space import Instance, Space
+from ..space import Instance, Space, Words
 
-__all__ = ["SlotArray"]
+__all__ = ["COUNT_MAX", "INDEX", "VERSION_SHIFT", "KeyArray", "SlotArray"]
+
+# Of handles and of the words of slots: c/hiwire/layout.h.
+_INDEX_BITS = 25
+INDEX = (1 << _INDEX_BITS) - 1
+VERSION_SHIFT = _INDEX_BITS + 1
+COUNT_MAX = (1 << 24) - 1
 
 _WORD = 0xFFFFFFFF
-_INDEX = (1 << 25) - 1
 _ONE_COUNT = 1 << 2
-_COUNT_MAX = (1 << 24) - 1
 _CHUNK = 4096
 _SAMPLES = 16
-_WORTH = 20  # slots are read in the time of one call
 
 
 class SlotArray:
@@ -54,32 +57,30 @@ class SlotArray:
         call = {name: space.store.caller(extern.raw, extern.type) for name, extern in externs.items()}
         return cls(space, instance.extern("memory").raw, call)
 
-    def read(self, handles: Collection[int]) -> list[int]:
-        """The words of all slots, by index; empty if they cannot be found, or are not worth it.
+    def read(self, handles: Iterable[int]) -> Words | None:
+        """The words of all slots, by index, until the table is used; None if they cannot be found.
 
         Args:
             handles: what may be handles; live ones among them are used to find the slots.
         """
         capacity = self._call["hiwire_capacity"]() & _WORD
-        if len(handles) * _WORTH < capacity:
-            return []
         if self._found is None or self._found[0] != capacity:
             address = self._find(handles)
             self._found = None if address is None else (capacity, address)
         if self._found is None:
-            return []
-        start, size = self._found[1], (capacity + 1) * 4
-        if start + size > self._store.memory_size(self._memory):
+            return None
+        start, count = self._found[1], capacity + 1
+        if start + 4 * count > self._store.memory_size(self._memory):
             self._found = None
-            return []
-        words = (ctypes.c_uint32 * (capacity + 1)).from_address(self._base() + start)
-        slots = memoryview(words).cast("B").cast("I").tolist()
+            return None
+        words = Words(self._base() + start, count)
+        slots = words.view("I")
         step = max(1, capacity // _SAMPLES)
         info = self._call["_hiwire_slot_info"]
-        if any(info(index) & _WORD != slots[index] for index in range(0, capacity + 1, step)):
+        if any(info(index) & _WORD != slots[index] for index in range(0, count, step)):
             self._found = None
-            return []
-        return slots
+            return None
+        return words
 
     def _base(self) -> int:
         return self._store.memory_address(self._memory)
@@ -93,10 +94,10 @@ class SlotArray:
             self._call[n] for n in ("_hiwire_slot_info", "hiwire_incref", "hiwire_decref")
         )
         for handle in islice((h for h in handles if h & 1), _SAMPLES):
-            index = handle >> 1 & _INDEX
+            index = handle >> 1 & INDEX
             word = info(index) & _WORD
-            count = word >> 2 & _COUNT_MAX
-            if not word & 1 or word >> 26 != handle >> 26 or count >= _COUNT_MAX - 1:
+            count = word >> 2 & COUNT_MAX
+            if not word & 1 or word >> VERSION_SHIFT != handle >> VERSION_SHIFT or count >= COUNT_MAX - 1:
                 continue
             signed = handle if handle < 1 << 31 else handle - (1 << 32)
             before = self._image()
@@ -108,6 +109,41 @@ class SlotArray:
             if len(changed) == 1 and changed[0][1:] == expected and changed[0][0] >= index * 4:
                 return changed[0][0] - index * 4
             return None
+        return None
+
+
+class KeyArray:
+    """The keys of the objects in the slots of one table, where its externref tables can be read.
+
+    Args:
+        space: the table's.
+        instance: the table's.
+        get: ``hiwire_get``, without `Gate`.
+    """
+
+    def __init__(self, space: Space, instance: Instance, get: Callable[[int], Any]) -> None:
+        self._space = space
+        self._instance = instance
+        self._get = get
+
+    def read(self, slots: memoryview) -> Words | None:
+        """The keys by index, until the table is used; None if they cannot be found.
+
+        Args:
+            slots: the words of the table's slots; samples of what is in them are compared.
+        """
+        samples = []
+        for index in range(1, len(slots), max(1, len(slots) // (4 * _SAMPLES))):
+            if slots[index] & 1:
+                handle = slots[index] >> VERSION_SHIFT << VERSION_SHIFT | index << 1 | 1
+                signed = handle if handle < 1 << 31 else handle - (1 << 32)
+                samples.append((index, self._space.key(self._get(signed)) or 0))
+        if not samples:
+            return None
+        for keys in self._space.table_keys(self._instance):
+            view = keys.view("i")
+            if all(index < keys.count and view[index] == key for index, key in samples):
+                return keys
         return None
 
 

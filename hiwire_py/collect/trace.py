@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .arena import Arena
 from .layouts import Layout
+
+if TYPE_CHECKING:
+    from .parking import Arena
 
 __all__ = ["Trace"]
 
@@ -101,6 +103,11 @@ class Trace:
             fields = self._fields[layout] = layout.handles, layout.owns()
         return fields
 
+    @staticmethod
+    def layout_of(wrapper: Any) -> Layout:
+        layout: Layout = wrapper._guest_arena.live[wrapper._guest_owner.pointer].layout
+        return layout
+
     def counts(self) -> dict[int, int]:
         """Handle -> copies found; negative for handles that are to be kept."""
         found = Counter(self._handles)
@@ -116,7 +123,7 @@ class Trace:
             kept = {handle for handle, place in zip(self._handles, self._places) if often[place] > 1}
             for wrapper, handles in self.structs:
                 if not kept.isdisjoint(handles):
-                    self.mistaken.add(wrapper._guest_entry.layout)
+                    self.mistaken.add(self.layout_of(wrapper))
         seen: set[tuple[int, int]] = set()
         waiting = self._twice
         while waiting:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
+import array
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -75,6 +76,13 @@ class Store(abc.ABC):
             touches: whether an externref may become unreachable by the call, other than its arguments and
                 what host functions return.
         """
+
+    def each(
+        self, function: RawExtern, functype: FuncType
+    ) -> Callable[[array.array[int]], Sequence[Any]] | None:
+        """A callable that calls an exported function of one integer for each number of an ``array("q")``, and
+        gives the results; None if this engine has nothing faster than a loop over `caller`."""
+        return None
 
     @abc.abstractmethod
     def memory_size(self, memory: RawExtern) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import ctypes
 import functools
 import itertools
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import wasmtime
@@ -232,6 +233,26 @@ class CompiledStore(CapiStore):
             call, ffi.gc(raw, lib.hw_func_drop), ffi.new, values, self.fail
         )
         return bound
+
+    def each(
+        self, function: RawExtern, functype: FuncType
+    ) -> Callable[[array.array[int]], Sequence[Any]] | None:
+        params, results = codes = self._codes(functype)
+        if any(unsupported(codes)) or I64 in results or len(params) != 1 or len(results) != 1:
+            return None
+        raw = lib.hw_func_new(self._space, ctypes.addressof(function._func), params + results, 1, 1, 0)
+        if not raw:
+            raise MemoryError("no memory for a function")
+        bound = ffi.gc(raw, lib.hw_func_drop)
+
+        def each(arguments: array.array[int]) -> Sequence[Any]:
+            results = array.array("q", bytes(8 * len(arguments)))
+            given, room = ffi.from_buffer("int64_t[]", arguments), ffi.from_buffer("int64_t[]", results)
+            if lib.hw_call_each(bound, given, room, len(arguments)):
+                self.fail()
+            return results
+
+        return each
 
     def fail(self) -> None:
         """Raise what the call that just failed failed with."""

@@ -8,10 +8,11 @@ only ids (`lowered`) or tokens (`tokens`).
 from __future__ import annotations
 
 import abc
+import ctypes
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from threading import get_ident
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
 from ..errors import (
@@ -29,7 +30,7 @@ from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Li
 from ..values import EXTERNREF, FuncType, check_value, type_name
 from .calls import Style, bind_export, bind_host
 
-__all__ = ["Extern", "Gate", "Instance", "Space"]
+__all__ = ["Extern", "Gate", "Instance", "Space", "Words"]
 
 _PAGE = 65536
 
@@ -63,6 +64,17 @@ class Gate:
             f"this {self.what} belongs to the thread {owner} that made it, and was used by"
             f" thread {get_ident()}; make one for each thread"
         )
+
+
+class Words(NamedTuple):
+    """32-bit words in this process' memory."""
+
+    address: int
+    count: int
+
+    def view(self, code: str) -> memoryview:
+        """To read; ``code`` is "I" or "i". The memory must stay where it is as long as this is used."""
+        return memoryview((ctypes.c_char * (4 * self.count)).from_address(self.address)).cast("B").cast(code)
 
 
 class Extern:
@@ -147,7 +159,8 @@ class Space(abc.ABC):
         self.pending = False  # something waits for the outermost call to return
         self.closing = False
         self.gates: weakref.WeakSet[Gate] = weakref.WeakSet()
-        self.paused: Callable[[], None] | None = None  # as `Gate.held`, for those who come in by no gate
+        # As `Gate.held`, for those who come in by no gate. While it is there `objects` must not change.
+        self.paused: Callable[[], None] | None = None
         self.holders = 0  # instances with externref tables or globals, handle tables among them
         self._ref = weakref.ref(self)
 
@@ -203,6 +216,16 @@ class Space(abc.ABC):
     def places(self, keys: Iterable[Any]) -> list[int] | None:
         """How many table slots and globals of guests hold each object; None where only the engine knows."""
 
+    def table_keys(self, instance: Instance) -> list[Words]:
+        """Of each externref table of an instance the keys in its slots, signed, 0 for null; empty where only
+        the engine can read tables. Good until a guest runs."""
+        return []
+
+    def holder_records(self) -> Words:
+        """Records of four words for each key, by its low 26 bits; the second word says how many slots and
+        globals hold the object. At address 0: there are none."""
+        return Words(0, 0)
+
     @property
     def busy(self) -> bool:
         """Whether something is on the way that no other call may come into: a call, or the engine's own
@@ -257,6 +280,8 @@ class Space(abc.ABC):
 
     def close(self) -> None:
         """Let no one in any more, and drop all objects: now, or when the running call returns."""
+        if self.paused is not None:
+            self.paused()
         for gate in self.gates:
             gate.owner = None
         self.closing = True
@@ -266,6 +291,8 @@ class Space(abc.ABC):
 
     def collect(self) -> None:
         """Release what no guest holds any more, if no call is on its way."""
+        if self.paused is not None:
+            self.paused()
         if not self.depth:
             self.leave()
 

@@ -26,7 +26,7 @@ from ..lowering.code import HELPERS
 from ..lowering.frames import OPAQUE
 from ..lowering.rewrite import COMPANION_MODULE
 from ..values import I32, NULL
-from .base import Extern, Instance, Space
+from .base import Extern, Instance, Space, Words
 from .calls import LOWERED, PLAIN, Style
 
 __all__ = ["LoweredSpace"]
@@ -63,7 +63,7 @@ class _Owned:
         if space is not None and not space.closing and (self.tables or self.pins or self.globals):
             space.orphans.append(_Remains(self.tables, self.pins, self.globals))
             space.request_leave()
-            if not space.depth and get_ident() == space.thread:
+            if not space.depth and space.paused is None and get_ident() == space.thread:
                 space.leave()
 
 
@@ -252,6 +252,19 @@ class LoweredSpace(Space):
     def places(self, keys: Iterable[Any]) -> list[int] | None:
         words, holders = self.words, self.records + 1
         return [words[holders + (key & _INDEX) * _RECORD_WORDS] for key in keys]
+
+    def table_keys(self, instance: Instance) -> list[Words]:
+        size = self.store.memory_size(self._companion["memory"])
+        found = []
+        for handle in instance.tables.values():
+            # Pointer to the slots, and their number: the first words of a Table in c/companion/companion.c.
+            slots, count = (number & _WORD for number in Words(self._base + handle, 2).view("i"))
+            if slots + 4 * count <= size:
+                found.append(Words(self._base + slots, count))
+        return found
+
+    def holder_records(self) -> Words:
+        return Words(self._base + 4 * self.records, self._capacity)
 
     # ---- instances
 

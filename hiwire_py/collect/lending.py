@@ -1,0 +1,106 @@
+"""Collecting with types of CPython's collector: for the time of a collection the wrappers show it what their
+structs hold.
+
+No object changes hands: the functions by which the collector visits a wrapper's references, compiled of
+wrapper_types.c, survey.c and lending.c, visit those in the guest's memory too. `parking` is the way without
+a compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..guest import Guest
+from .accounts import Accounts
+from .arena import CommonArena
+from .gone import GONE
+from .layouts import Layout
+
+if TYPE_CHECKING:
+    from .heap import Heap
+
+__all__ = ["Arena", "Window", "WrapperBase"]
+
+
+def _load() -> dict[str, Any]:
+    from ._types import lib  # type: ignore[import-not-found]  # made at install, perhaps
+
+    types: dict[str, Any] = {}
+    # cffi passes no Python objects: the dict's address is its id in CPython, and these are types for no other.
+    if not lib.hw_types_into(id(types)):
+        raise ImportError("its types could not be made")
+    return types
+
+
+_types = _load()
+Shape: Any = _types["Shape"]
+ArenaBase: Any = _types["ArenaBase"]
+Survey: Any = _types["Survey"]
+WrapperBase: Any = _types["WrapperBase"]
+
+_unresolved: list[Layout] = []
+
+
+def _shape_of(layout: Layout) -> Any:
+    """A layout as the survey reads it. What its owning pointers lead to is looked up before the next survey:
+    it may not be there yet."""
+    if layout.shape is None:
+        layout.shape = Shape(layout, layout.size, layout.handles, tuple(layout.owned))
+        _unresolved.append(layout)
+    return layout.shape
+
+
+def _resolve() -> None:
+    while _unresolved:
+        layout = _unresolved[-1]
+        targets = layout.owns()
+        _unresolved.remove(layout)
+        for i, (_, target) in enumerate(targets):
+            layout.shape.own(i, _shape_of(target))
+
+
+class Arena(ArenaBase, CommonArena):  # type: ignore[misc]  # the base is known when it runs
+    """Attributes:
+    live: pointers, from when the wrapper is made until the struct is freed.
+    """
+
+    def __init__(self, guest: Guest, heap: Heap) -> None:
+        CommonArena.__init__(self, guest, heap)
+        self.live: set[int] = set()
+
+    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Callable[[int], object]) -> None:
+        self.check(pointer, layout)
+        self.own(wrapper, pointer, _shape_of(layout), free)
+        self.live.add(pointer)
+
+    def drain(self, errors: list[BaseException] | None) -> int:
+        freed = 0
+        for _ in range(self.waiting):
+            dead = self.next_dead()
+            if dead is None:
+                break
+            self.live.discard(dead[0])
+            freed += self.free(*dead, errors)
+        return freed
+
+
+class Window:
+    """The time during which objects are lent."""
+
+    def __init__(self, heap: Heap, accounts: Accounts, arenas: list[Any]) -> None:
+        self._heap = heap
+        self._accounts = accounts
+        self._arenas: list[Arena] = arenas
+        self._survey = Survey()
+
+    def open(self) -> None:
+        """Have the wrappers show what their structs hold."""
+        _resolve()
+        for arena in self._arenas:
+            self._survey.add(arena, *arena.extent())
+        self._heap.mistaken.update(self._accounts.lend(self._survey, GONE))
+
+    def close(self) -> None:
+        """The table alone shows its objects again."""
+        self._survey.end()

@@ -1,0 +1,192 @@
+"""Collecting with nothing but Python: for the time of a collection the wrappers hold what their structs hold.
+
+The table lets go of every object whose handles all lie in structs that have wrappers, and each wrapper gets a
+dict of those in its own struct. So Python's collector sees the references that exist in the guest's memory.
+Afterwards the table takes back the objects of all wrappers that are alive. `lending` does the same faster.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..guest import Guest
+from .accounts import Accounts
+from .arena import CommonArena
+from .gone import GONE
+from .layouts import Layout
+from .trace import Trace
+
+if TYPE_CHECKING:
+    from .heap import Heap
+
+__all__ = ["Arena", "Window", "WrapperBase"]
+
+
+class WrapperBase:
+    """What `GuestObject` is made from."""
+
+    __slots__ = ("_guest_arena", "_guest_owner", "_guest_parked")
+
+    _guest_arena: Arena
+    _guest_owner: _Owner
+    _guest_parked: dict[int, Any] | None
+
+    @property
+    def _guest_pointer(self) -> int:
+        arena = self._guest_arena
+        pointer = self._guest_owner.pointer
+        if self._guest_parked is not None:
+            arena.take_back(self)
+            arena.renew(self, pointer)
+        return pointer
+
+
+class _Owner:
+    """The pointer to a struct, held by its wrapper alone: when this is gone, the struct is to be freed.
+
+    The finalizer only queues. Python runs it for all of a cycle's objects before it knows which of them
+    another finalizer has kept, and runs it once. So the entry holds a weak reference, by which `Arena.drain`
+    finds out later whether the owner is dead. It is made here, because Python has cleared all older ones by
+    now, also those to objects that stay alive.
+    """
+
+    __slots__ = ("__weakref__", "pointer", "queue")
+
+    def __init__(self, pointer: int, queue: deque[tuple[int, weakref.ref[_Owner]]]) -> None:
+        self.pointer = pointer
+        self.queue = queue
+
+    def __del__(self) -> None:
+        self.queue.append((self.pointer, weakref.ref(self)))
+
+
+class _Entry(NamedTuple):
+    """A struct with a wrapper."""
+
+    wrapper: weakref.ref[Any]
+    layout: Layout
+    free: Callable[[int], object]
+
+
+class Arena(CommonArena):
+    """Attributes:
+    live: pointer -> entry, from when the wrapper is made until the struct is freed.
+    queue: pointers of dead or dying owners.
+    """
+
+    def __init__(self, guest: Guest, heap: Heap) -> None:
+        super().__init__(guest, heap)
+        self.live: dict[int, _Entry] = {}
+        self.queue: deque[tuple[int, weakref.ref[_Owner]]] = deque()
+
+    @property
+    def waiting(self) -> int:  # type: ignore[override]  # a plain attribute where types are compiled
+        return len(self.queue)
+
+    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Callable[[int], object]) -> None:
+        self.check(pointer, layout)
+        self.live[pointer] = _Entry(weakref.ref(wrapper), layout, free)
+        wrapper._guest_parked = None
+        wrapper._guest_owner = _Owner(pointer, self.queue)
+        wrapper._guest_arena = self
+
+    def drain(self, errors: list[BaseException] | None) -> int:
+        freed = 0
+        queue = self.queue
+        for _ in range(len(queue)):
+            pointer, owner = queue.popleft()
+            if owner() is not None:
+                queue.append((pointer, owner))
+            else:
+                freed += self.free(pointer, self.live.pop(pointer).free, errors)
+        return freed
+
+    def take_back(self, wrapper: Any) -> None:
+        """A finalizer, or whoever a finalizer gave it to, uses a wrapper that was found to be garbage."""
+        held, wrapper._guest_parked = wrapper._guest_parked, None
+        objects = self.heap.space.objects
+        for key, value in held.items():
+            if objects.get(key) is GONE:
+                objects[key] = value
+        self.heap.again = True
+
+    def renew(self, wrapper: Any, pointer: int) -> None:
+        """A finalizer kept the wrapper: find it again from now on."""
+        entry = self.live.get(pointer)
+        if entry is not None and entry.wrapper() is not wrapper:
+            self.live[pointer] = entry._replace(wrapper=weakref.ref(wrapper))
+
+    def find_lost(self) -> None:
+        """Find the wrappers again that finalizers kept: Python had cleared all weak references to them."""
+        lost = []
+        for pointer, reference in list(self.queue):
+            owner = reference()
+            if owner is not None and pointer in self.live and self.live[pointer].wrapper() is None:
+                lost.append(owner)
+        if lost:
+            for referrer in gc.get_referrers(*lost):
+                if isinstance(referrer, WrapperBase):
+                    self.renew(referrer, referrer._guest_owner.pointer)
+
+    def words(self) -> tuple[int, memoryview]:
+        """The memory's address, and its words. Good until the memory grows."""
+        address, size = self.extent()
+        return address, memoryview((ctypes.c_char * size).from_address(address)).cast("B").cast("I")
+
+
+class Window:
+    """The time from when objects are parked until they are taken back."""
+
+    def __init__(self, heap: Heap, accounts: Accounts, arenas: list[Any]) -> None:
+        self._heap = heap
+        self._accounts = accounts
+        self._arenas: list[Arena] = arenas
+
+    def open(self) -> None:
+        """Let the wrappers hold what their structs hold, and the table let go of it."""
+        trace = Trace()
+        for arena in self._arenas:
+            arena.find_lost()
+            trace.add(arena, *arena.words())
+        keys, wrong = self._accounts.accounted(trace.counts())
+        if wrong:
+            excess = set(wrong)
+            for wrapper, handles in trace.structs:
+                if not excess.isdisjoint(handles):
+                    trace.mistaken.add(trace.layout_of(wrapper))
+        self._heap.mistaken.update(trace.mistaken)
+        if not keys:
+            return
+        objects = self._heap.space.objects
+        parked = {handle: key for handle, key in keys.items() if objects[key] is not GONE}
+        for wrapper, handles in trace.structs:
+            held = {}
+            for handle in handles:
+                if handle in parked:
+                    key = parked[handle]
+                    held[key] = objects[key]
+            if held:
+                wrapper._guest_parked = held
+        for key in parked.values():
+            objects[key] = GONE
+
+    def close(self) -> None:
+        """The table takes back the objects of the wrappers that are alive. May be called again, when the
+        collection is over: finalizers may have kept more of them."""
+        objects = self._heap.space.objects
+        for arena in self._arenas:
+            arena.find_lost()
+            for entry in list(arena.live.values()):
+                wrapper = entry.wrapper()
+                if wrapper is not None:
+                    held = wrapper._guest_parked
+                    if held is not None:
+                        wrapper._guest_parked = None
+                        for key, value in held.items():
+                            if objects.get(key) is GONE:
+                                objects[key] = value
