@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from ..hiwire import Hiwire
-from ..space import Instance, Space, Words
-from .slots import COUNT_MAX, INDEX, VERSION_SHIFT, KeyArray, SlotArray
+from ..space import Instance, Numbers, Space
+from .slots import COUNT_MAX, INDEX, VERSION_SHIFT, KeyArray, SlotArray, signed
 
 __all__ = ["Accounts"]
 
 _WORD = 0xFFFFFFFF
+
+
+class _Reading(NamedTuple):
+    """A table as its memory is at this moment.
+
+    Attributes:
+        slots: the words of the slots.
+        keys: those of the objects in the slots.
+        others: in other tables and globals; None where `Space.places` or `Space.holder_records` tell.
+    """
+
+    slots: Numbers
+    keys: Numbers
+    others: array.array[int] | None
 
 
 class Accounts:
@@ -45,10 +59,30 @@ class Accounts:
         self._get, self._next = raw("hiwire_get"), raw("hiwire_next")
         self._num_refs, self._is_valid = raw("hiwire_num_refs"), raw("hiwire_is_valid")
         self._capacity = raw("hiwire_capacity")
-        get = instance.extern("hiwire_get")
-        self._get_each = self.space.store.each(get.raw, get.type)
         self._slots = SlotArray.of(self.space, instance)
         self._keys = KeyArray(self.space, instance, self._get)
+
+    def _read(self, handles: Iterable[int]) -> _Reading | None:
+        """Read the table in bulk; None if it must be asked about each handle."""
+        slots = None if self._slots is None else self._slots.read(handles)
+        found = None if slots is None else self._keys.read(slots.view())
+        if slots is None or found is None:
+            return None
+        keys, rest = found
+        if self.space.holder_records().address:
+            return _Reading(slots, keys, None)
+        others = self.space.other_keys(self._keep)
+        if others is None:
+            return None
+        all_others = array.array("q", others)
+        for table in rest:
+            all_others.extend(table.view())
+        return _Reading(slots, keys, all_others)
+
+    @property
+    def _opaque(self) -> bool:
+        """Whether only the engine knows what other tables and globals hold."""
+        return self.space.holders > 1 and self.space.places(()) is None
 
     # ---- for the collector in Python
 
@@ -68,9 +102,12 @@ class Accounts:
         wrong: list[int] = []
         whole: list[int] = []  # handles whose every count was found
         partly: list[int] = []
-        slots, keys = self._read(found)
-        info_of: Callable[[int], int] = self._slot_info if slots is None else slots.__getitem__
-        bound = INDEX + 1 if slots is None else len(slots)
+        reading = self._read(found)
+        info_of: Callable[[int], int] = self._slot_info
+        bound = INDEX + 1
+        if reading is not None:
+            info_of = reading.slots.view().__getitem__
+            bound = reading.slots.count
         for handle, copies in found.items():
             if not handle & 1:
                 continue  # immortal, or no handle
@@ -88,61 +125,50 @@ class Accounts:
                 whole.append(handle)
             else:
                 partly.append(handle)
-        if keys is None:
-            whole_keys, partly_keys = self._keys_of(whole), self._keys_of(partly)
+        if reading is not None:
+            keys = reading.keys.view()
+            accounted = {handle: key for handle in whole if (key := keys[handle >> 1 & INDEX])}
         else:
-            whole_keys = [keys[handle >> 1 & INDEX] for handle in whole]
-            partly_keys = [keys[handle >> 1 & INDEX] for handle in partly]
-        accounted = {handle: key for handle, key in zip(whole, whole_keys) if key}
-        self._drop_shared(accounted, dict(zip(partly, partly_keys)))
+            accounted = {handle: key for handle, key in zip(whole, self._keys_of(whole)) if key}
+        if accounted:
+            self._drop_shared(accounted, partly, reading)
         return accounted, wrong
 
-    def _read(self, handles: Mapping[int, int]) -> tuple[memoryview | None, memoryview | None]:
-        """The slots' words and the keys in the slots, by index; None for what must be asked for."""
-        words = None if self._slots is None else self._slots.read(handles)
-        if words is None:
-            return None, None
-        slots = words.view("I")
-        keys = self._keys.read(slots)
-        return slots, None if keys is None or keys.count < len(slots) else keys.view("i")
-
-    def _keys_of(self, handles: Iterable[int]) -> Sequence[int]:
+    def _keys_of(self, handles: Iterable[int]) -> list[int]:
         """The keys of live handles; 0 for null."""
-        signed = array.array("q", (handle if handle < 1 << 31 else handle - (1 << 32) for handle in handles))
-        if self._get_each is not None and self.space.engine.externref_ids:
-            return self._get_each(signed)
         get, key = self._get, self.space.key
-        return [key(get(handle)) or 0 for handle in signed]
+        return [key(get(signed(handle))) or 0 for handle in handles]
 
-    def _drop_shared(self, keys: dict[int, int], kept: dict[int, int]) -> None:
+    def _drop_shared(self, keys: dict[int, int], partly: list[int], reading: _Reading | None) -> None:
         """Remove the handles whose objects have other holders too: a guest can store one externref in several
         slots."""
-        if not keys:
-            return
         slots = Counter(keys.values())
         places = self.space.places(slots)
+        if places is None and reading is not None and reading.others is not None:
+            holders = Counter(reading.keys.view().tolist())
+            holders.update(reading.others)
+            places = [holders[key] for key in slots]
         if places is not None:
             shared = {key for (key, count), held in zip(slots.items(), places) if held != count}
-        elif self.space.holders > 1:
-            shared = set(slots)  # the engine does not tell what other tables and globals hold
+        elif self._opaque:
+            shared = set(slots)
         else:
-            others = Counter(kept.values())
+            others = Counter(self._keys_of(partly))
             others.update(self._immortal_keys())
-            if self._num_refs() != len(keys) + len(kept):
-                others.update(self._unseen(keys, kept))
+            if self._num_refs() != len(keys) + len(partly):
+                others.update(self._unseen({*keys, *partly}))
             shared = {key for key in slots if others[key]}
         if shared:
             for handle in [handle for handle, key in keys.items() if key in shared]:
                 del keys[handle]
 
-    def _unseen(self, keys: dict[int, int], kept: dict[int, int]) -> Sequence[int]:
+    def _unseen(self, seen: set[int]) -> list[int]:
         """The keys of live handles that were not found."""
         unseen = []
         handle = self._next(0)
         while handle:
-            unsigned = handle & _WORD
-            if unsigned not in keys and unsigned not in kept:
-                unseen.append(unsigned)
+            if handle & _WORD not in seen:
+                unseen.append(handle & _WORD)
             handle = self._next(handle)
         return self._keys_of(unseen)
 
@@ -160,29 +186,37 @@ class Accounts:
         Returns:
             The layouts that the memory did not agree with.
         """
-        space = self.space
         if not self.visible:
             return set()
-        sample = array.array("I", survey.sample())
-        words = None if self._slots is None else self._slots.read(sample)
-        if words is None:
-            own = array.array("I", (self._slot_info(index) & _WORD for index in range((self._capacity() & _WORD) + 1)))
-            words = Words(own.buffer_info()[0], len(own))
-        records = space.holder_records()
-        keys = self._keys.read(words.view("I"))
-        others = array.array("q")
-        if keys is None:
-            if not records.address and space.holders > 1:
-                return set()  # the engine does not tell what other tables and globals hold
-            handles = array.array("q", survey.handles(words.address, words.count))
-            each = self._keys_of(handles)
-            wide = each if isinstance(each, array.array) else array.array("q", each)
-            keys = Words(wide.buffer_info()[0], len(wide))
-        else:
-            wide = None
-        if not records.address:
-            others.extend(self._immortal_keys().elements())
+        reading = self._read(survey.sample()) or self._ask()
+        if reading is None:
+            return set()
+        slots, keys, others = reading
+        held_elsewhere = Numbers.of(array.array("q") if others is None else others)
+        records = self.space.holder_records()
         mistaken: set[Any] = survey.lend(
-            space.objects, gone, 0, *words, *keys, wide is not None, *records, *others.buffer_info()
+            self.space.objects,
+            gone,
+            0,
+            *(slots.address, slots.count),
+            *(keys.address, keys.count, keys.code == "q"),
+            *(records.address, records.count),
+            *(held_elsewhere.address, held_elsewhere.count),
         )
         return mistaken
+
+    def _ask(self) -> _Reading | None:
+        """Make up what cannot be read, by a call or two for each slot; None if something can hold objects
+        unseen."""
+        if self._opaque:
+            return None
+        slots = array.array("I", [self._slot_info(i) & _WORD for i in range((self._capacity() & _WORD) + 1)])
+        keys = array.array("q", bytes(8 * len(slots)))
+        handle = self._next(0)
+        while handle:
+            keys[handle >> 1 & INDEX] = self.space.key(self._get(handle)) or 0
+            handle = self._next(handle)
+        others = None
+        if not self.space.holder_records().address:
+            others = array.array("q", self._immortal_keys().elements())
+        return _Reading(Numbers.of(slots), Numbers.of(keys), others)

@@ -19,8 +19,8 @@ typedef struct {
     int direct;
     const uint32_t *slots;
     uint64_t count;
-    const int32_t *ids;       /* by index; or */
-    int64_t *keys;            /* by index */
+    const int32_t *ids;       /* the keys by index; or */
+    const int64_t *keys;      /* the same */
     const uint32_t *records;  /* of ids, of which the second word is how many slots and globals hold one; or */
     uint64_t record_count;
     hw_tally *tally; /* by key, with open addressing */
@@ -274,9 +274,8 @@ static void hw_survey_end(hw_survey *survey);
 
    direct: a handle is the index of a slot, and counts once; there are no words of slots.
    slots: a word for each slot, as in c/hiwire/layout.h.
-   keys: of the objects in the slots, in `objects`; 32 bits each and by index, or `wide`: 64 bits each, and of occupied
-       slots only, in their order (by index if `direct`).
-   records: of the companion; or 0, and `others` are the keys that something else than these slots holds. */
+   keys: of the objects in the slots, in `objects`, 0 for none: 32 bits each, or 64 if `wide`.
+   records: of the companion, in words; or 0, and `others` are the keys that something else than these slots holds. */
 static PyObject *hw_survey_lend(PyObject *self, PyObject *args)
 {
     hw_survey *survey = (hw_survey *)self;
@@ -297,18 +296,14 @@ static PyObject *hw_survey_lend(PyObject *self, PyObject *args)
     Py_INCREF(objects), Py_INCREF(gone);
     table.slots = (const uint32_t *)(uintptr_t)slots;
     table.records = (const uint32_t *)(uintptr_t)records;
-    if (table.direct || (!wide && key_count < table.count))
+    table.record_count /= HW_RECORD_WORDS;
+    if (table.direct || key_count < table.count)
         table.count = key_count;
-    good = hw_keep_again(survey);
-    if (good && wide) {
-        table.keys = calloc((size_t)table.count + 1, sizeof *table.keys);
-        good = table.keys != NULL;
-        for (uint64_t i = 0, next = 0; good && i < table.count && next < key_count; i++)
-            if (table.direct || hw_occupied(&table, i))
-                table.keys[i] = ((const int64_t *)(uintptr_t)keys)[next++];
-    } else {
+    if (wide)
+        table.keys = (const int64_t *)(uintptr_t)keys;
+    else
         table.ids = (const int32_t *)(uintptr_t)keys;
-    }
+    good = hw_keep_again(survey);
     if (good) {
         table.verdicts = calloc((size_t)table.count + 1, 1);
         table.found = calloc((size_t)table.count + 1, sizeof *table.found);
@@ -323,7 +318,7 @@ static PyObject *hw_survey_lend(PyObject *self, PyObject *args)
         good = hw_judge(survey, &table, &shared, &wrong) && (!wrong || hw_name_mistaken(survey, &table)) &&
                hw_lend_copies(survey, &table, &shared) && (!survey->lends || hw_find_rest(survey));
     }
-    free(table.keys), free(table.tally), free(table.verdicts), free(table.found);
+    free(table.tally), free(table.verdicts), free(table.found);
     hw_empty(&shared);
     if (!good) {
         PyObject *type, *value, *trace;
@@ -423,30 +418,6 @@ static PyObject *hw_survey_end_method(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* handles(slots, count) -> bytes: the handles of occupied slots in their order, as signed 64-bit numbers. */
-static PyObject *hw_survey_handles(PyObject *self, PyObject *args)
-{
-    unsigned long long address, count;
-    size_t occupied = 0;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "KK", &address, &count))
-        return NULL;
-    const uint32_t *slots = (const uint32_t *)(uintptr_t)address;
-    for (uint64_t i = 1; i < count; i++)
-        occupied += slots[i] & 1;
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(occupied * sizeof(int64_t)));
-    if (bytes == NULL)
-        return NULL;
-    char *next = PyBytes_AS_STRING(bytes);
-    for (uint64_t i = 1; i < count; i++)
-        if (slots[i] & 1) {
-            int64_t handle = (int32_t)(slots[i] >> HW_VERSION_SHIFT << HW_VERSION_SHIFT | (uint32_t)i << 1 | 1);
-            memcpy(next, &handle, sizeof handle);
-            next += sizeof handle;
-        }
-    return bytes;
-}
-
 /* sample() -> list: some of the words that were found and may be handles. */
 static PyObject *hw_survey_sample(PyObject *self, PyObject *unused)
 {
@@ -519,7 +490,6 @@ static PyMethodDef hw_survey_methods[] = {{"add", hw_survey_add, METH_VARARGS, N
                                           {"lend", hw_survey_lend, METH_VARARGS, NULL},
                                           {"end", hw_survey_end_method, METH_NOARGS, NULL},
                                           {"sample", hw_survey_sample, METH_NOARGS, NULL},
-                                          {"handles", hw_survey_handles, METH_VARARGS | METH_STATIC, NULL},
                                           {NULL}};
 
 static PyType_Slot hw_survey_slots[] = {{Py_tp_new, hw_survey_new},

@@ -13,9 +13,9 @@ from itertools import islice
 from typing import Any
 
 from ..lowering.module import MEMORY
-from ..space import Instance, Space, Words
+from ..space import Instance, Numbers, Space
 
-__all__ = ["COUNT_MAX", "INDEX", "VERSION_SHIFT", "KeyArray", "SlotArray"]
+__all__ = ["COUNT_MAX", "INDEX", "VERSION_SHIFT", "KeyArray", "SlotArray", "signed"]
 
 # Of handles and of the words of slots: c/hiwire/layout.h.
 _INDEX_BITS = 25
@@ -57,7 +57,7 @@ class SlotArray:
         call = {name: space.store.caller(extern.raw, extern.type) for name, extern in externs.items()}
         return cls(space, instance.extern("memory").raw, call)
 
-    def read(self, handles: Iterable[int]) -> Words | None:
+    def read(self, handles: Iterable[int]) -> Numbers | None:
         """The words of all slots, by index, until the table is used; None if they cannot be found.
 
         Args:
@@ -73,8 +73,8 @@ class SlotArray:
         if start + 4 * count > self._store.memory_size(self._memory):
             self._found = None
             return None
-        words = Words(self._base() + start, count)
-        slots = words.view("I")
+        words = Numbers(self._base() + start, count, "I")
+        slots = words.view()
         step = max(1, capacity // _SAMPLES)
         info = self._call["_hiwire_slot_info"]
         if any(info(index) & _WORD != slots[index] for index in range(0, count, step)):
@@ -99,11 +99,10 @@ class SlotArray:
             count = word >> 2 & COUNT_MAX
             if not word & 1 or word >> VERSION_SHIFT != handle >> VERSION_SHIFT or count >= COUNT_MAX - 1:
                 continue
-            signed = handle if handle < 1 << 31 else handle - (1 << 32)
             before = self._image()
-            incref(signed)
+            incref(signed(handle))
             after = self._image()
-            decref(signed)
+            decref(signed(handle))
             changed = _changed_words(before, after)
             expected = (word, word + _ONE_COUNT)
             if len(changed) == 1 and changed[0][1:] == expected and changed[0][0] >= index * 4:
@@ -126,25 +125,32 @@ class KeyArray:
         self._instance = instance
         self._get = get
 
-    def read(self, slots: memoryview) -> Words | None:
-        """The keys by index, until the table is used; None if they cannot be found.
+    def read(self, slots: memoryview) -> tuple[Numbers, list[Numbers]] | None:
+        """The keys by index, until the table is used, and what is in the instance's other tables; None if
+        the keys cannot be found.
 
         Args:
             slots: the words of the table's slots; samples of what is in them are compared.
         """
+        tables = self._space.table_keys(self._instance)
+        if not tables:
+            return None
         samples = []
         for index in range(1, len(slots), max(1, len(slots) // (4 * _SAMPLES))):
             if slots[index] & 1:
                 handle = slots[index] >> VERSION_SHIFT << VERSION_SHIFT | index << 1 | 1
-                signed = handle if handle < 1 << 31 else handle - (1 << 32)
-                samples.append((index, self._space.key(self._get(signed)) or 0))
-        if not samples:
-            return None
-        for keys in self._space.table_keys(self._instance):
-            view = keys.view("i")
-            if all(index < keys.count and view[index] == key for index, key in samples):
-                return keys
+                samples.append((index, self._space.key(self._get(signed(handle))) or 0))
+        for keys in tables:
+            view = keys.view()
+            # The table has as many slots as were ever used, which may be fewer than the capacity.
+            if all(index < len(view) and view[index] == key for index, key in samples):
+                return keys, [table for table in tables if table is not keys]
         return None
+
+
+def signed(handle: int) -> int:
+    """A handle as engines take it."""
+    return handle if handle < 1 << 31 else handle - (1 << 32)
 
 
 def _changed_words(before: bytes, after: bytes) -> list[tuple[int, int, int]]:

@@ -42,13 +42,13 @@ int hw_failure_drop(hw_space *space);
 int hw_value_new(hw_space *space, int64_t id, intptr_t value);
 int64_t hw_value_id(hw_space *space, intptr_t value);
 void hw_touched(hw_space *space);
+int hw_table_ids(hw_space *space, intptr_t table, int64_t *ids, size_t count);
 
 #define HW_FAILED ...
 hw_func *hw_func_new(hw_space *space, intptr_t func, const uint8_t *codes, size_t params, size_t results,
     int touches);
 void hw_func_drop(hw_func *f);
 int hw_call(hw_func *f, wasmtime_val_raw_t *values);
-int hw_call_each(hw_func *f, const int64_t *arguments, int64_t *results, size_t count);
 int64_t hw_call_0(hw_func *f);
 int64_t hw_call_1(hw_func *f, int64_t a);
 int64_t hw_call_2(hw_func *f, int64_t a, int64_t b);

@@ -6,7 +6,7 @@ import abc
 import array
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -77,13 +77,6 @@ class Store(abc.ABC):
                 what host functions return.
         """
 
-    def each(
-        self, function: RawExtern, functype: FuncType
-    ) -> Callable[[array.array[int]], Sequence[Any]] | None:
-        """A callable that calls an exported function of one integer for each number of an ``array("q")``, and
-        gives the results; None if this engine has nothing faster than a loop over `caller`."""
-        return None
-
     @abc.abstractmethod
     def memory_size(self, memory: RawExtern) -> int:
         """The size in bytes."""
@@ -141,6 +134,14 @@ class RefStore(Store):
     @abc.abstractmethod
     def held_ids(self) -> set[int]:
         """The ids that the engine holds, or that `collect_ids` would give."""
+
+    @abc.abstractmethod
+    def table_ids(self, table: RawExtern) -> array.array[int]:
+        """The ids in the slots of an externref table, of type "q"; 0 for null."""
+
+    @abc.abstractmethod
+    def table_size(self, table: RawExtern) -> int:
+        """How many slots a table has."""
 
     @abc.abstractmethod
     def touched(self) -> None:

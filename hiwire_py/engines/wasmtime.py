@@ -11,6 +11,7 @@ from typing import Any
 import wasmtime
 
 from ..errors import UnsupportedModuleError
+from ..lowering.holders import export_holders
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from . import limits as clock
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
@@ -203,7 +204,8 @@ class WasmtimeEngine(Engine):
 
     def compile(self, wasm: bytes) -> Any:
         try:
-            return wasmtime.Module(self._engine, wasm)
+            # Where references are the engine's, the space must be able to see who holds them.
+            return wasmtime.Module(self._engine, export_holders(wasm) if self.externref_ids else wasm)
         except wasmtime.WasmtimeError as e:
             raise UnsupportedModuleError(f"wasmtime does not take the module: {_one_line(e)}") from e
 

@@ -89,18 +89,6 @@ static int64_t hw_call_values(hw_func *f, wasmtime_val_raw_t *values)
     return f->refs_out ? values[0].i64 : values[0].i32;
 }
 
-/* Call once for each argument. 1: one of the calls failed. */
-static int hw_call_each(hw_func *f, const int64_t *arguments, int64_t *results, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        wasmtime_val_raw_t v[1];
-        v[0].i64 = arguments[i];
-        if ((results[i] = hw_call_values(f, v)) == HW_FAILED)
-            return 1;
-    }
-    return 0;
-}
-
 static int64_t hw_call_0(hw_func *f)
 {
     wasmtime_val_raw_t v[1];

@@ -8,6 +8,7 @@ package has loaded, and all leave compiling, linking and configuration to the pa
 
 from __future__ import annotations
 
+import array
 import ctypes
 import functools
 import importlib.metadata
@@ -300,6 +301,14 @@ class CapiStore(WasmtimeStore, RefStore):
             return old
 
         return {"get": get, "set": set_, "size": lambda: api.wasmtime_table_size(context, raw), "grow": grow}
+
+    def table_size(self, table: RawExtern) -> int:
+        size: int = self.api.wasmtime_table_size(self._context, self._pointer(table._table, "table"))
+        return size
+
+    def table_ids(self, table: RawExtern) -> array.array[int]:
+        get = self.table_operations(table)["get"]
+        return array.array("q", map(get, range(self.table_size(table))))
 
     def _pointer(self, struct: Any, name: str) -> Any:
         """A ctypes struct as cffi's pointer to it; the struct's owner must outlive it."""

@@ -8,7 +8,7 @@ import functools
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import wasmtime
@@ -234,26 +234,6 @@ class CompiledStore(CapiStore):
         )
         return bound
 
-    def each(
-        self, function: RawExtern, functype: FuncType
-    ) -> Callable[[array.array[int]], Sequence[Any]] | None:
-        params, results = codes = self._codes(functype)
-        if any(unsupported(codes)) or I64 in results or len(params) != 1 or len(results) != 1:
-            return None
-        raw = lib.hw_func_new(self._space, ctypes.addressof(function._func), params + results, 1, 1, 0)
-        if not raw:
-            raise MemoryError("no memory for a function")
-        bound = ffi.gc(raw, lib.hw_func_drop)
-
-        def each(arguments: array.array[int]) -> Sequence[Any]:
-            results = array.array("q", bytes(8 * len(arguments)))
-            given, room = ffi.from_buffer("int64_t[]", arguments), ffi.from_buffer("int64_t[]", results)
-            if lib.hw_call_each(bound, given, room, len(arguments)):
-                self.fail()
-            return results
-
-        return each
-
     def fail(self) -> None:
         """Raise what the call that just failed failed with."""
         if _strays.errors:
@@ -301,6 +281,14 @@ class CompiledStore(CapiStore):
         ids = ffi.new("int64_t[]", room)
         lib.hw_space_ids(self._space, ids, room)
         return set(ffi.unpack(ids, room)) if room else set()
+
+    def table_ids(self, table: RawExtern) -> array.array[int]:
+        ids = array.array("q", bytes(8 * self.table_size(table)))
+        if ids:
+            room = ffi.from_buffer("int64_t[]", ids)
+            if lib.hw_table_ids(self._space, ctypes.addressof(table._table), room, len(ids)):
+                raise AssertionError("a table of wasmtime has fewer slots than its size")
+        return ids
 
     def touched(self) -> None:
         lib.hw_touched(self._space)

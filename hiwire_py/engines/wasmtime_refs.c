@@ -288,3 +288,20 @@ static void hw_touched(hw_space *space)
         space->status[0] = 1;
     }
 }
+
+/* The ids of a table's slots, from `first` on; 0 for null, negative for an externref that is not from here. 1: there
+   are not so many slots. Unlike table.get in a guest this never makes wasmtime collect. */
+static int hw_table_ids(hw_space *space, intptr_t table, int64_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        wasmtime_val_t value;
+        if (!hw_wasmtime.wasmtime_table_get(space->context, (const wasmtime_table_t *)table, i, &value))
+            return 1;
+        ids[i] = 0;
+        if (value.of.externref.store_id != 0) {
+            ids[i] = hw_ref_id(space, &value.of.externref);
+            hw_wasmtime.wasmtime_externref_unroot(&value.of.externref);
+        }
+    }
+    return 0;
+}

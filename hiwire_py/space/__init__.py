@@ -4,9 +4,9 @@ for the three ways."""
 from __future__ import annotations
 
 from ..engines import NO_LIMITS, GuestLimits, get_engine
-from .base import Extern, Gate, Instance, Space, Words
+from .base import Extern, Gate, Instance, Numbers, Space
 
-__all__ = ["Extern", "Gate", "Instance", "Space", "new_space"]
+__all__ = ["Extern", "Gate", "Instance", "Numbers", "Space", "new_space"]
 
 
 def new_space(engine: str | None, limits: GuestLimits = NO_LIMITS) -> Space:

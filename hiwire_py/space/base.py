@@ -8,9 +8,10 @@ only ids (`lowered`) or tokens (`tokens`).
 from __future__ import annotations
 
 import abc
+import array
 import ctypes
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import Any, NamedTuple, Union
 
@@ -30,7 +31,7 @@ from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Li
 from ..values import EXTERNREF, FuncType, check_value, type_name
 from .calls import Style, bind_export, bind_host
 
-__all__ = ["Extern", "Gate", "Instance", "Space", "Words"]
+__all__ = ["Extern", "Gate", "Instance", "Numbers", "Space"]
 
 _PAGE = 65536
 
@@ -66,15 +67,31 @@ class Gate:
         )
 
 
-class Words(NamedTuple):
-    """32-bit words in this process' memory."""
+class Numbers(NamedTuple):
+    """Numbers in this process' memory.
+
+    Attributes:
+        address: of the first.
+        count: how many.
+        code: their type, "I", "i" or "q", as in the module `array`.
+        owner: whose memory it is, where that must be kept alive.
+    """
 
     address: int
     count: int
+    code: str
+    owner: object = None
 
-    def view(self, code: str) -> memoryview:
-        """To read; ``code`` is "I" or "i". The memory must stay where it is as long as this is used."""
-        return memoryview((ctypes.c_char * (4 * self.count)).from_address(self.address)).cast("B").cast(code)
+    @classmethod
+    def of(cls, numbers: array.array[int]) -> Numbers:
+        """Those in an array, which must not grow."""
+        address, count = numbers.buffer_info()
+        return cls(address, count, numbers.typecode, numbers)
+
+    def view(self) -> memoryview:
+        """To read. The memory must stay where it is as long as this is used."""
+        size = self.count * (8 if self.code == "q" else 4)
+        return memoryview((ctypes.c_char * size).from_address(self.address)).cast("B").cast(self.code)
 
 
 class Extern:
@@ -216,15 +233,19 @@ class Space(abc.ABC):
     def places(self, keys: Iterable[Any]) -> list[int] | None:
         """How many table slots and globals of guests hold each object; None where only the engine knows."""
 
-    def table_keys(self, instance: Instance) -> list[Words]:
-        """Of each externref table of an instance the keys in its slots, signed, 0 for null; empty where only
-        the engine can read tables. Good until a guest runs."""
+    def table_keys(self, instance: Instance) -> list[Numbers]:
+        """The keys in the slots of each externref table of an instance, 0 for null, good until a guest runs.
+        Empty where reading a slot takes a call from Python."""
         return []
 
-    def holder_records(self) -> Words:
+    def other_keys(self, instance: Instance) -> Sequence[int] | None:
+        """The keys in externref tables and globals of all other instances; None if that is not known."""
+        return None
+
+    def holder_records(self) -> Numbers:
         """Records of four words for each key, by its low 26 bits; the second word says how many slots and
         globals hold the object. At address 0: there are none."""
-        return Words(0, 0)
+        return Numbers(0, 0, "I")
 
     @property
     def busy(self) -> bool:

@@ -26,7 +26,7 @@ from ..lowering.code import HELPERS
 from ..lowering.frames import OPAQUE
 from ..lowering.rewrite import COMPANION_MODULE
 from ..values import I32, NULL
-from .base import Extern, Instance, Space, Words
+from .base import Extern, Instance, Numbers, Space
 from .calls import LOWERED, PLAIN, Style
 
 __all__ = ["LoweredSpace"]
@@ -253,18 +253,18 @@ class LoweredSpace(Space):
         words, holders = self.words, self.records + 1
         return [words[holders + (key & _INDEX) * _RECORD_WORDS] for key in keys]
 
-    def table_keys(self, instance: Instance) -> list[Words]:
+    def table_keys(self, instance: Instance) -> list[Numbers]:
         size = self.store.memory_size(self._companion["memory"])
         found = []
         for handle in instance.tables.values():
             # Pointer to the slots, and their number: the first words of a Table in c/companion/companion.c.
-            slots, count = (number & _WORD for number in Words(self._base + handle, 2).view("i"))
+            slots, count = (number & _WORD for number in Numbers(self._base + handle, 2, "i").view())
             if slots + 4 * count <= size:
-                found.append(Words(self._base + slots, count))
+                found.append(Numbers(self._base + slots, count, "i"))
         return found
 
-    def holder_records(self) -> Words:
-        return Words(self._base + 4 * self.records, self._capacity)
+    def holder_records(self) -> Numbers:
+        return Numbers(self._base + 4 * self.records, 4 * self._capacity, "I")
 
     # ---- instances
 

@@ -8,11 +8,16 @@ unreachable.
 
 from __future__ import annotations
 
+import array
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
-from ..engines import NO_LIMITS, Engine, GuestLimits, RefStore
+from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, RefStore
+from ..lowering.holders import hidden_exports
+from ..lowering.module import TABLE
 from ..values import NULL, FuncType
+from .base import Instance, Numbers
 from .calls import REFS
 from .externrefs import ExternrefSpace
 
@@ -24,6 +29,8 @@ _BATCH = 1024
 # many slots for each call, in the mean.
 _EXACT = 4096
 _SLOTS_A_CALL = 64
+# Cycles are looked for if all tables of guests have no more slots than this: each is read, every time.
+_MOST_OTHERS = 1 << 20
 
 
 class RefSpace(ExternrefSpace):
@@ -38,6 +45,8 @@ class RefSpace(ExternrefSpace):
         self._suspect = False
         self._skipped = 0  # calls since the engine collected last
         self.status = self.store.status
+        self._tables: list[tuple[object, RawExtern]] = []  # what an instance owns, and a table of it
+        self._globals: list[RawExtern] = []
 
     def hold(self, value: Any) -> int:
         if value is NULL:
@@ -112,6 +121,33 @@ class RefSpace(ExternrefSpace):
 
     def key(self, raw: Any) -> Any:
         return raw or None
+
+    def _own(self, instance: Instance, prepared: Prepared) -> None:
+        # wasmtime keeps tables and globals until the store goes, also those of instances that are gone.
+        instance.owned = object()
+        for name, kind, _ in hidden_exports(prepared.module):
+            holder = instance.raw[name]
+            if kind == TABLE:
+                self._tables.append((instance.owned, holder))
+            else:
+                self._globals.append(holder)
+
+    def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
+        self._globals.append(super()._import_reference(instance, value))
+        return self._globals[-1]
+
+    def table_keys(self, instance: Instance) -> list[Numbers]:
+        tables = [table for owner, table in self._tables if owner is instance.owned]
+        return [Numbers.of(self.store.table_ids(table)) for table in tables]
+
+    def other_keys(self, instance: Instance) -> Sequence[int] | None:
+        tables = [table for owner, table in self._tables if owner is not instance.owned]
+        if sum(map(self.store.table_size, tables)) > _MOST_OTHERS:
+            return None
+        keys = array.array("q", (self.store.global_get(global_) or 0 for global_ in self._globals))
+        for table in tables:
+            keys.extend(self.store.table_ids(table))
+        return keys
 
     def live(self) -> int:
         return len(self.objects)
