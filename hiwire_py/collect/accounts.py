@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..hiwire import Hiwire
@@ -62,10 +62,10 @@ class Accounts:
         self._slots = SlotArray.of(self.space, instance)
         self._keys = KeyArray(self.space, instance, self._get)
 
-    def _read(self, handles: Iterable[int]) -> _Reading | None:
+    def _read(self, handles: Collection[int]) -> _Reading | None:
         """Read the table in bulk; None if it must be asked about each handle."""
         slots = None if self._slots is None else self._slots.read(handles)
-        found = None if slots is None else self._keys.read(slots.view())
+        found = None if slots is None else self._keys.read(slots.view(), handles)
         if slots is None or found is None:
             return None
         keys, rest = found

@@ -125,21 +125,26 @@ class KeyArray:
         self._instance = instance
         self._get = get
 
-    def read(self, slots: memoryview) -> tuple[Numbers, list[Numbers]] | None:
+    def read(self, slots: memoryview, handles: Iterable[int]) -> tuple[Numbers, list[Numbers]] | None:
         """The keys by index, until the table is used, and what is in the instance's other tables; None if
         the keys cannot be found.
 
         Args:
             slots: the words of the table's slots; samples of what is in them are compared.
+            handles: what may be handles; some of the samples.
         """
         tables = self._space.table_keys(self._instance)
         if not tables:
             return None
+        indexes = {handle >> 1 & INDEX for handle in islice(handles, 4 * _SAMPLES)}
+        indexes.update(range(1, len(slots), max(1, len(slots) // _SAMPLES)))
         samples = []
-        for index in range(1, len(slots), max(1, len(slots) // (4 * _SAMPLES))):
-            if slots[index] & 1:
+        for index in indexes:
+            if 0 < index < len(slots) and slots[index] & 1:
                 handle = slots[index] >> VERSION_SHIFT << VERSION_SHIFT | index << 1 | 1
                 samples.append((index, self._space.key(self._get(signed(handle))) or 0))
+        if not samples:
+            return None
         for keys in tables:
             view = keys.view()
             # The table has as many slots as were ever used, which may be fewer than the capacity.
