@@ -64,8 +64,7 @@ class Heap:
 
     def __init__(self, space: Space, table: Hiwire | None) -> None:
         self.space = space
-        seen = table is not None and table.space.engine.passes_gates
-        self.accounts = Accounts(table) if table is not None and seen else None
+        self.accounts = Accounts(table) if table is not None else None
         self.arenas: weakref.WeakSet[Arena] = weakref.WeakSet()
         self.orphans: deque[Arena] = deque()
         self.again = self.wanted = False
