@@ -11,7 +11,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..guest import Guest
+from ..guest import Guest, GuestMemory
 from .layouts import Layout
 
 if TYPE_CHECKING:
@@ -50,24 +50,29 @@ class Entry(NamedTuple):
 class Arena:
     """Of one guest.
 
+    Args:
+        guest: whose.
+        heap: of its table.
+        memory: if the guest does not export its own.
+
     Attributes:
         live: pointer -> entry, from when the wrapper is made until the struct is freed.
         queue: pointers of dead or dying owners.
     """
 
-    def __init__(self, guest: Guest, heap: Heap) -> None:
+    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
         # Not the guest itself, which holds this: without a cycle it dies by its reference count.
         self.heap = heap
         self.gate = guest.instance.gate
         self.exports = guest.exports
-        self.memory = guest.memory
+        self.memory = guest.memory if memory is None else memory
         self.live: dict[int, Entry] = {}
         self.queue: deque[tuple[int, weakref.ref[Owner]]] = deque()
         heap.arenas.add(self)
 
     def __del__(self) -> None:
         # The guest and its wrappers are gone, but a table that others use may still hold what they held.
-        if self.queue and self.gate.owner is not None:
+        if self.queue and self.heap.lasting and self.gate.owner is not None:
             self.heap.orphans.append(self)
 
     def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Callable[[int], object]) -> Owner:

@@ -10,9 +10,10 @@ import weakref
 from typing import Any
 
 from ..guest import Guest
+from .accounts import Accounts
 from .heap import Heap
 
-__all__ = ["collect", "heap_of", "run"]
+__all__ = ["collect", "heap_of", "run", "watch"]
 
 _FULL = 2  # the generation that Python's collector names when it looks at all objects
 _MOST_PASSES = 10
@@ -87,13 +88,18 @@ def heap_of(guest: Guest) -> Heap:
         if known.space is space and (known.accounts is not None or guest.table is None):
             heap = known
     if heap is None:
-        heap = Heap(space, guest.table)
-        _heaps.add(heap)
+        heap = Heap(space, None if guest.table is None else Accounts(guest.table))
         if guest.table is not None:
             guest.table.wrapped = heap
+    watch(heap)
+    return heap
+
+
+def watch(heap: Heap) -> None:
+    """See to it that collections look at a heap."""
+    _heaps.add(heap)
     if _on_collection not in gc.callbacks:
         gc.callbacks.append(_on_collection)
-    return heap
 
 
 def _mine() -> list[Heap]:

@@ -11,18 +11,17 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import deque
+from collections.abc import Mapping
 from threading import get_ident
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import StaleRefError
-from ..hiwire import Hiwire
 from ..space import Space
-from .accounts import Accounts
 from .arena import Arena, usable
 from .layouts import Layout
 from .trace import Trace
 
-__all__ = ["GONE", "Heap"]
+__all__ = ["GONE", "Counts", "Heap"]
 
 _NOBODY = 0  # no thread has this number
 _LEAST = 1000
@@ -51,8 +50,22 @@ class _Gone:
 GONE = _Gone()
 
 
+class Counts(Protocol):
+    """What a table says about handles: `accounts.Accounts`, or `sidetable_accounts.SideTableAccounts`."""
+
+    none: int
+
+    def accounted(self, found: Mapping[int, int]) -> tuple[dict[int, Any], list[int]]:
+        """See `accounts.Accounts.accounted`."""
+
+
 class Heap:
     """The structs with wrappers of all guests that share a table, or of one guest without a table.
+
+    Args:
+        space: the guests'.
+        accounts: of the table; None where there is none, or it cannot be seen: then nothing is parked.
+        lasting: whether something else than its guests holds the heap, a table.
 
     Attributes:
         arenas: one for each guest.
@@ -62,9 +75,10 @@ class Heap:
         mistaken: layouts that the memory did not agree with.
     """
 
-    def __init__(self, space: Space, table: Hiwire | None) -> None:
+    def __init__(self, space: Space, accounts: Counts | None, lasting: bool = True) -> None:
         self.space = space
-        self.accounts = Accounts(table) if table is not None else None
+        self.accounts = accounts
+        self.lasting = lasting
         self.arenas: weakref.WeakSet[Arena] = weakref.WeakSet()
         self.orphans: deque[Arena] = deque()
         self.again = self.wanted = False
@@ -130,8 +144,8 @@ class Heap:
             self.restore()
             raise
 
-    def _park(self, accounts: Accounts, arenas: list[Arena]) -> None:
-        trace = Trace()
+    def _park(self, accounts: Counts, arenas: list[Arena]) -> None:
+        trace = Trace(accounts.none)
         for arena in arenas:
             trace.add(arena, *_words(arena))
         keys, wrong = accounts.accounted(trace.counts())
@@ -213,7 +227,7 @@ class Heap:
 
 def _words(arena: Arena) -> tuple[int, memoryview]:
     # The gates are closed to everyone else; this looks past them.
-    gate = arena.gate
+    gate = arena.memory.__keep__.owner.gate
     owner, gate.owner = gate.owner, get_ident()
     try:
         return arena.words()

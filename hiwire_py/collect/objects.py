@@ -59,7 +59,7 @@ class GuestObject:
                 heap.wanted = True
             elif gc.isenabled():
                 run(None)
-        number = pointer if isinstance(pointer, int) else _make(pointer, type(self).__name__)
+        number = pointer if isinstance(pointer, int) else self._guest_make(pointer)
         self._guest_parked = None
         self._guest_owner = arena.adopt(self, number & 0xFFFFFFFF, layout, release)
         self._guest_arena = arena
@@ -84,6 +84,9 @@ class GuestObject:
         if arena.queue:
             arena.heap.drain()
         return owner.pointer
+
+    def _guest_make(self, function: Callable[[], int]) -> int:
+        return _make(function, type(self).__name__)
 
     @property
     def _guest_entry(self) -> Entry:
