@@ -9,7 +9,6 @@ Afterwards the table takes back the objects of all wrappers that are alive.
 from __future__ import annotations
 
 import gc
-import weakref
 from collections import deque
 from collections.abc import Mapping
 from threading import get_ident
@@ -20,6 +19,7 @@ from ..space import Space
 from .arena import Arena, usable
 from .layouts import Layout
 from .trace import Trace
+from .weaklist import WeakList
 
 __all__ = ["GONE", "Counts", "Heap"]
 
@@ -79,7 +79,7 @@ class Heap:
         self.space = space
         self.accounts = accounts
         self.lasting = lasting
-        self.arenas: weakref.WeakSet[Arena] = weakref.WeakSet()
+        self.arenas: WeakList[Arena] = WeakList()
         self.orphans: deque[Arena] = deque()
         self.again = self.wanted = False
         self.mistaken: dict[int, Layout] = {}
@@ -99,16 +99,19 @@ class Heap:
         """Free the structs of dead wrappers, unless a guest runs. See `Arena.drain`."""
         if self.space.busy or get_ident() != self.space.thread:
             return 0
-        if not self.orphans and not any(arena.queue for arena in self.arenas):
-            return 0
         freed = 0
         space = self.space
         while True:
+            arenas = [arena for arena in self.arenas if arena.queue]
+            if not arenas and not self.orphans:
+                return freed
             # One call of the guest as far as the space is concerned: what dies, dies at its end, and can come
             # back here then. What a struct held may have been the last reference to another wrapper.
+            now = 0
             space.depth += 1
             try:
-                now = sum(arena.drain(errors) for arena in list(self.arenas))
+                for arena in arenas:
+                    now += arena.drain(errors)
                 while self.orphans:
                     now += self.orphans.popleft().drain(errors)
             finally:
