@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 import warnings
 import weakref
 from typing import Any
 
 from ..guest import Guest
+from . import turns
 from .accounts import Accounts
 from .heap import Heap
 
@@ -17,7 +17,6 @@ __all__ = ["collect", "heap_of", "run", "watch"]
 
 _FULL = 2  # the generation that Python's collector names when it looks at all objects
 _MOST_PASSES = 10
-_PATIENCE = 30.0  # seconds, for other threads that collect; not for ever, as their finalizers may wait for us
 
 _heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
 
@@ -26,8 +25,6 @@ class _State(threading.local):
     """Of each thread. A heap belongs to one thread, and one thread at a time runs Python's collector: so no
     lock is needed, and none can be waited for in a finalizer."""
 
-    inside = False
-    runs = 0
     error: BaseException | None = None
 
 
@@ -63,7 +60,7 @@ def run(errors: list[BaseException] | None) -> int:
         for heap in _mine():
             heap.again = False
         heap = None  # type: ignore[assignment]
-        _collect_python()
+        turns.collect_python()
         freed += _drain(errors)
         # A finalizer used a wrapper, and so kept it; it will not run again.
         if not any(heap.again for heap in _mine()):
@@ -111,28 +108,17 @@ def _drain(errors: list[BaseException] | None) -> int:
     return sum(heap.drain(errors) for heap in _mine())
 
 
-def _collect_python() -> None:
-    """Run Python's collector. It does nothing at all while another thread runs it."""
-    before, end = _state.runs, time.monotonic() + _PATIENCE
-    while True:
-        gc.collect()
-        if _state.runs != before or _state.inside or time.monotonic() > end:
-            return
-        time.sleep(0.001)
-
-
 def _on_collection(phase: str, info: dict[str, Any]) -> None:
     """Called by Python's collector before and after its work."""
     if info["generation"] != _FULL:
         return
     try:
         if phase == "start":
-            _state.inside = True
-            _state.runs += 1
+            turns.began()
             for heap in _mine():
                 heap.park()
         else:
-            _state.inside = False
+            turns.ended()
             for heap in _mine():
                 heap.close_window()
     except BaseException as error:  # Python's collector would only print it
