@@ -1,23 +1,26 @@
 """The host of the side table modules of c/sidetable/: callbacks of Python objects in WebAssembly.
 
 docs/sidetable.md tells what these modules are. Here is what a host for them has to get right: an object in
-the guest lives as long as its wrapper in Python, no call is made from a finalizer, and running out of memory
-is an exception that leaves everything as it was.
+the guest lives as long as its wrapper in Python, no call is made from a finalizer, running out of memory is
+an exception that leaves everything as it was, and a callback that refers to its own wrapper is no leak.
 """
 
 from __future__ import annotations
 
-import gc
-import weakref
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from .collect import GuestObject, collect, layout
+from .collect.collecting import watch
+from .collect.heap import Heap
+from .collect.sidetable_accounts import NONE, SideTableAccounts, expose_table
+from .collect.ways import Arena
 from .errors import NullRefError, TableFullError, UnsupportedModuleError
 from .guest import Guest, GuestMemory
 from .lowering.binary import leb, name, section, vector
-from .sources import WasmSource
+from .lowering.module import FUNCTION, Module
+from .sources import WasmSource, read_wasm
 from .values import NULL
 
 __all__ = ["MOST_MEMORY", "SideTable", "WasmObject"]
@@ -29,13 +32,17 @@ MOST_MEMORY = 4096 * _PAGE
 
 _EXPORTS = ("make_obj", "free_obj", "attach_callback", "invoke_callback")
 
+# c/sidetable/sidetable.c: an object is its handle, and a mark that no other word looks like.
+_OBJECT = layout(8, handles=[0])
+_LIVE = 0xA9D3517E
+
 
 class SideTable:
     """A side table module with a memory of its own.
 
     Like a guest, it belongs to the thread that made it, and lets go of all callbacks when it is closed or no
-    longer used. The callbacks in it are strong references: one that refers to its own `WasmObject` keeps it
-    alive as long as the table is there.
+    longer used. The callbacks in it are strong references. One that refers to its own `WasmObject`, and is
+    referred to by nothing else, is found by `hiwire_py.collect`, which also runs by itself.
 
     Args:
         wasm: the module, one of the three that ``make -C c sidetable`` builds: its bytes, or the path of its
@@ -44,6 +51,9 @@ class SideTable:
         memory_limit: how many bytes its memory may have, at most; rounded down to whole pages of 65,536.
         on_full: called when there is no room, before trying once more; the default finds unreachable
             wrappers. Not called while the guest runs, since then nothing can be freed. None: give up at once.
+        cycles: whether the collector looks into the table. If not, callbacks that refer to their own wrappers
+            stay as long as the table is there, as they do in a module whose objects do not look like those
+            of the three.
 
     Raises:
         EngineUnavailableError: the engine is unknown or not installed.
@@ -57,27 +67,23 @@ class SideTable:
         *,
         engine: str | None = None,
         memory_limit: int = 10 * _PAGE,
-        on_full: Callable[[], object] | None = gc.collect,
+        on_full: Callable[[], object] | None = collect,
+        cycles: bool = True,
     ) -> None:
         if not _PAGE <= memory_limit <= MOST_MEMORY:
             raise ValueError(f"memory_limit must be from {_PAGE} to {MOST_MEMORY} bytes, not {memory_limit}")
         pages = memory_limit // _PAGE
+        module, objects = _checked(wasm)
         self._memory = Guest(_memory_module(pages), engine=engine)
         self._on_full = on_full
-        self._dead: deque[tuple[int, weakref.ref[WasmObject]]] = deque()
-        self._live = 0
         imports = {
             "env": {"memory": self._memory.exports.memory},
             "rt": {"invoke": _invoke, "out_of_memory": _raiser(pages)},
         }
-        self._guest = guest = Guest(wasm, imports)
-        missing = [export for export in _EXPORTS if export not in guest.exports]
-        if missing:
-            raise UnsupportedModuleError(
-                f"the module is no side table: it does not export {', '.join(missing)};"
-                " `make -C c sidetable` builds the ones that do"
-            )
-        self._make_obj, self._free_obj = guest.exports.make_obj, guest.exports.free_obj
+        self._guest = guest = Guest(module, imports)
+        self._objects = objects if cycles else None  # the export, until the first object was looked at
+        self._arena: Any = None
+        self._make_obj = guest.exports.make_obj
         self._attach_callback = guest.exports.attach_callback
         self._invoke_callback = guest.exports.invoke_callback
 
@@ -90,37 +96,30 @@ class SideTable:
         """Free the objects of dead wrappers.
 
         Using the table does this first, so this is only needed to let go of callbacks before that. While the
-        guest runs it does nothing, because the guest may be about to use the object.
+        guest runs it does nothing, because the guest may be about to use the object. `hiwire_py.collect` does
+        the same, and looks for cycles.
 
         Returns:
             How many were freed.
+
+        Raises:
+            GuestTrap: someone wrote into the memory, and an object is none any more. The others are freed all
+                the same.
         """
         self._guest._gate.check()
-        if self._guest._instance.space.depth:
-            return 0
-        freed = 0
-        kept = []
-        while self._dead:
-            # Freeing drops a callback, which may run any code, and that may come back here: so take one at a
-            # time.
-            pointer, wrapper = self._dead.popleft()
-            if wrapper() is None:
-                self._live -= 1
-                self._free_obj(pointer)
-                freed += 1
-            else:  # another finalizer kept it, and its own will not run again: ask once more next time
-                kept.append((pointer, wrapper))
-        self._dead.extend(kept)
+        errors: list[BaseException] = []
+        freed = 0 if self._arena is None else self._arena.heap.drain(errors)
+        if errors:
+            raise errors[0]
         return freed
 
     def close(self) -> None:
         """Let go of all callbacks. Later calls raise ClosedError. Idempotent."""
         self._memory.close()  # its space is the table's
-        self._dead.clear()
 
     def __len__(self) -> int:
         """How many objects the guest has: those of living wrappers, and of dead ones until they are freed."""
-        return self._live
+        return 0 if self._arena is None else len(self._arena.live)
 
     def __bool__(self) -> bool:
         """True: an empty table is still a table."""
@@ -135,21 +134,37 @@ class SideTable:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<SideTable on {self._guest._instance.space.engine.name}, {self._live} objects>"
+        return f"<SideTable on {self._guest._instance.space.engine.name}, {len(self)} objects>"
+
+    def _ready(self) -> Guest:
+        """The guest, with what a wrapper needs. Before the first one there is nothing for a collection."""
+        guest = self._guest
+        if self._arena is None:
+            guest._gate.check()
+            accounts = None
+            if self._objects is not None:
+                accounts = SideTableAccounts(guest.instance.extern(self._objects))
+            heap = Heap(guest.instance.space, accounts, lasting=False)
+            watch(heap)
+            self._arena = guest.wrapped = Arena(guest, heap, self.memory)
+        return guest
 
     def _make(self) -> int:
         pointer: int = self._with_room(self._make_obj) & 0xFFFFFFFF
-        self._live += 1
+        if self._objects is not None:
+            self._objects = None
+            memory = self.memory
+            words = memory.read(pointer, 8) if pointer <= memory.size - 8 else b""
+            if words != NONE.to_bytes(4, "little") + (pointer ^ _LIVE).to_bytes(4, "little"):
+                self._arena.heap.accounts = None  # of another make: who knows where its handles are
         return pointer
 
     def _with_room(self, function: Callable[..., Any], *args: Any) -> Any:
         """Calls a function of the guest that needs memory."""
-        if self._dead:
-            self.collect()
         try:
             return function(*args)
         except TableFullError:
-            if self._on_full is None or self._guest._instance.space.depth:
+            if self._on_full is None or self._guest._instance.space.busy:
                 raise
         # The exception is gone by now: its traceback would keep what its frames hold.
         self._on_full()
@@ -157,8 +172,8 @@ class SideTable:
         return function(*args)
 
 
-class WasmObject:
-    """An object in the guest's memory that holds a Python callback, and is freed when this wrapper dies.
+class WasmObject(GuestObject):
+    """An object in the guest's memory that holds a Python callback, and is freed after this wrapper has died.
 
     Args:
         table: where it is made.
@@ -167,12 +182,11 @@ class WasmObject:
         TableFullError: there is no memory; nothing has changed.
     """
 
-    __slots__ = ("__weakref__", "_pointer", "_table")
+    __slots__ = ("_table",)
 
     def __init__(self, table: SideTable) -> None:
-        self._pointer = 0  # what __del__ finds if there is no memory
         self._table = table
-        self._pointer = table._make()
+        super().__init__(table._ready(), table._make, layout=_OBJECT, free="free_obj")
 
     def attach_callback(self, callback: Callable[[], object]) -> None:
         """Hold ``callback``, and let go of what was held before.
@@ -183,7 +197,7 @@ class WasmObject:
         """
         if not callable(callback):
             raise TypeError(f"a callback must be callable, and {type(callback).__name__} is not")
-        self._table._with_room(self._table._attach_callback, self._pointer, callback)
+        self._table._with_room(self._table._attach_callback, self.pointer, callback)
 
     def invoke_callback(self) -> None:
         """Have the guest call the callback. What the callback raises comes out; what it returns does not.
@@ -191,20 +205,28 @@ class WasmObject:
         Raises:
             NullRefError: there is none.
         """
-        table = self._table
-        if table._dead:
-            table.collect()
-        table._invoke_callback(self._pointer)
+        self._table._invoke_callback(self.pointer)
 
-    def __del__(self) -> None:
-        # Any thread, and any moment, also in the middle of a call: so only note it. The weak reference is
-        # made here, not earlier: Python clears earlier ones before finalizers run, also if one of them then
-        # keeps the wrapper.
-        if getattr(self, "_pointer", 0):
-            self._table._dead.append((self._pointer, weakref.ref(self)))
+    def _guest_make(self, function: Callable[[], int]) -> int:
+        return function()  # the table has tried twice already, if it is to
 
     def __repr__(self) -> str:
-        return f"<WasmObject at {self._pointer:#x} in {self._table!r}>"
+        pointer = getattr(self, "_guest_pointer", None)
+        where = "without an object" if pointer is None else f"at {pointer:#x}"
+        return f"<WasmObject {where} in {self._table!r}>"
+
+
+def _checked(wasm: WasmSource) -> tuple[bytes, str | None]:
+    """The module with its table exported, and the name of that, if it is there: see `expose_table`."""
+    data, what = read_wasm(wasm)
+    exported = Module.parse(data).exported(FUNCTION)
+    missing = [export for export in _EXPORTS if export not in exported]
+    if missing:
+        raise UnsupportedModuleError(
+            f"{what} is no side table: it does not export {', '.join(missing)};"
+            " `make -C c sidetable` builds the ones that do"
+        )
+    return expose_table(data)
 
 
 def _memory_module(pages: int) -> bytes:

@@ -21,9 +21,6 @@ def engine(request: pytest.FixtureRequest) -> str:
     """The name of an engine; skipped by name and reason where it is not installed."""
     name: str = request.param
     info = _AVAILABLE[name.removesuffix("-lowered")]
-    reason = getattr(request.module, "NOT_ON", {}).get(name)
-    if reason is not None:
-        pytest.skip(f"{name}: {reason}")
     if not info.available:
         if info.name in _REQUIRED:
             pytest.fail(f"{info.name} must be here, but: {info.reason}")

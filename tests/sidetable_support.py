@@ -17,11 +17,22 @@ from c_support import ROOT, compiler, scratch
 
 from hiwire_py import Guest
 from hiwire_py.lowering.binary import Reader, leb, section
-from hiwire_py.sidetable import _memory_module
+from hiwire_py.sidetable import SideTable, WasmObject, _memory_module
 from hiwire_py.toolchain.compilers import Compiler
 from hiwire_py.toolchain.local import make_variables
 
-__all__ = ["FORMS", "PAGE", "Raw", "allocator_module", "build", "form_module", "limit_table", "wat2wasm"]
+__all__ = [
+    "FORMS",
+    "PAGE",
+    "Node",
+    "Raw",
+    "allocator_module",
+    "build",
+    "form_module",
+    "limit_table",
+    "ring",
+    "wat2wasm",
+]
 
 FORMS = ("wat", "S", "c")
 PAGE = 65536
@@ -89,6 +100,25 @@ def limit_table(wasm: bytes, most: int) -> bytes:
         out += section(kind, body)
     assert changed == 1, "there should be one externref table, empty and without a maximum"
     return bytes(out)
+
+
+class Node:
+    """A callback that refers to others, and to wrappers."""
+
+    def __init__(self, *edges: Any) -> None:
+        self.edges: list[Any] = list(edges)
+        self.calls = 0
+
+    def __call__(self) -> None:
+        self.calls += 1
+
+
+def ring(table: SideTable, *edges: Any) -> tuple[WasmObject, Node]:
+    """An object whose callback refers to it, and to ``edges``."""
+    made = WasmObject(table)
+    node = Node(made, *edges)
+    made.attach_callback(node)
+    return made, node
 
 
 class Raw:

@@ -16,8 +16,6 @@ from hiwire_py import NULL, ClosedError, Guest, GuestObject, GuestTrap, Hiwire, 
 from hiwire_py.collect import Layout
 from hiwire_py.sources import shipped
 
-NOT_ON = {"native": "its shortcuts pass no gate, so tables there are left alone"}
-
 
 class Host:
     """A table, the guest cycle, and what the wrappers in a test need."""
@@ -155,6 +153,25 @@ def test_a_finalizer_may_call_other_structs(host: Host) -> None:
     Calling(host)
     assert collect() == 1
     assert said == [14] and host.live == 1 and other.fire(2) == 4
+
+
+@pytest.mark.parametrize("way", ["get", "pop"])
+def test_a_finalizer_may_use_the_table(host: Host, way: str) -> None:
+    """Also by those methods in whose place an engine has functions of its own: the object is there."""
+    said: list[Any] = []
+    other = Button(host)
+    pointer = other.pointer
+    handle = int.from_bytes(host.guest.memory.read(pointer, 4), "little")
+
+    class Calling(Button):
+        def __del__(self) -> None:
+            said.append(getattr(host.table, way)(handle))
+            if way == "pop":
+                host.guest.memory.write(pointer, host.table.new(said[0]).to_bytes(4, "little"))
+
+    Calling(host)
+    assert collect() == 1
+    assert said == [other.pressed] and host.live == 1 and other.fire(2) == 4
 
 
 @pytest.mark.parametrize("used", [False, True])

@@ -29,8 +29,6 @@ HIWIRE_LAYOUT(node, Node, HIWIRE_HANDLE(Node, one), HIWIRE_OWNS(Node, next, node
               HIWIRE_OWNS(Node, leaf, leaf));
 """
 
-NOT_ON = {"native": "its shortcuts pass no gate, so tables there are left alone"}
-
 
 def _compile(source: str, folder: Path) -> Path:
     toolchain = compiler()

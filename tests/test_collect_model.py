@@ -24,8 +24,6 @@ CASES = int(os.environ.get("HIWIRE_MODEL_CASES", "2000"))
 SEED = int(os.environ.get("HIWIRE_MODEL_SEED", "0"))
 CASES_TO_CATCH = 300
 
-NOT_ON = {"native": "its shortcuts pass no gate, so tables there are left alone"}
-
 
 @pytest.fixture
 def only_ours() -> Iterator[None]:

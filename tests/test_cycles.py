@@ -12,8 +12,6 @@ from hiwire_py import cli, cycles
 
 ROOT = Path(__file__).parent.parent
 
-NOT_ON = {"native": "its shortcuts pass no gate, so tables there are left alone"}
-
 
 def test_rounds(engine: str) -> None:
     """Without collection the memory is full; with it the same rounds stay bounded, and nothing is left."""

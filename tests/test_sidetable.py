@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from hiwire_py import (
     TableFullError,
     UnsupportedModuleError,
     WrongThreadError,
+    collect,
 )
 from hiwire_py.sidetable import MOST_MEMORY, SideTable, WasmObject
 
@@ -223,7 +223,7 @@ def test_a_table_that_cannot_grow_is_full_too(form: str, engine: str) -> None:
 
 
 def test_before_giving_up_the_table_looks_for_dead_wrappers(form: str, engine: str) -> None:
-    """`on_full` runs once, when there is no room; by default it is Python's collector."""
+    """`on_full` runs once, when there is no room; by default it is `collect`."""
     table = SideTable(form_module(form), engine=engine, memory_limit=PAGE)
     gc.disable()
     try:
@@ -357,15 +357,15 @@ def test_a_table_ends_when_it_is_closed(table: SideTable) -> None:
 
 
 def test_a_dropped_table_goes_even_with_cycles_through_it(form: str, engine: str) -> None:
-    """A callback that holds its own wrapper keeps it alive, but not longer than the table, which holds
-    both."""
-    table = SideTable(form_module(form), engine=engine)
+    """A callback that holds its own wrapper keeps it alive where the collector does not look, but not longer
+    than the table, which holds both."""
+    table = SideTable(form_module(form), engine=engine, cycles=False)
     thing = Thing()
     watch, watch_table = weakref.ref(thing), weakref.ref(table)
     made = WasmObject(table)
     made.attach_callback(lambda made=made, thing=thing: None)  # type: ignore[misc]
     del made, thing
-    gc.collect()
+    assert collect() == 0
     assert table.collect() == 0
     assert watch() is not None
     del table
@@ -410,5 +410,3 @@ def test_a_wrapper_that_could_not_be_made_leaves_nothing(form: str, engine: str)
         gc.collect()
     table.collect()
     assert len(table) == len(objects)
-    if sys.implementation.name == "cpython":
-        assert not table._dead

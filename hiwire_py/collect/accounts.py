@@ -38,7 +38,12 @@ class Accounts:
     """The accounts of one table.
 
     It holds the table's functions, not the table: a guest that shares a table needs only those.
+
+    Attributes:
+        none: what stands in a struct's field that holds no handle.
     """
+
+    none = 0
 
     def __init__(self, table: Hiwire) -> None:
         instance: Instance = table.exports["hiwire_get"].__keep__.owner  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..guest import Guest
+from ..guest import Guest, GuestMemory
 from .layouts import Layout
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ __all__ = ["CommonArena"]
 class CommonArena(abc.ABC):
     """Of one guest.
 
+    Args:
+        guest: whose.
+        heap: of its table.
+        memory: if the guest does not export its own.
+
     Attributes:
         live: the pointers of all structs that have wrappers, or had and are not freed.
     """
@@ -29,17 +34,17 @@ class CommonArena(abc.ABC):
     waiting: int
     """How many structs may have dead wrappers, and are to be freed."""
 
-    def __init__(self, guest: Guest, heap: Heap) -> None:
+    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
         # Not the guest itself, which holds this: without a cycle it dies by its reference count.
         self.heap = heap
         self.gate = guest.instance.gate
         self.exports = guest.exports
-        self.memory = guest.memory
+        self.memory = guest.memory if memory is None else memory
         heap.arenas.add(self)
 
     def __del__(self) -> None:
         # The guest and its wrappers are gone, but a table that others use may still hold what they held.
-        if self.waiting and self.gate.owner is not None:
+        if self.waiting and self.heap.lasting and self.gate.owner is not None:
             self.heap.orphans.append(self)
 
     @abc.abstractmethod
@@ -89,7 +94,7 @@ class CommonArena(abc.ABC):
 
     def extent(self) -> tuple[int, int]:
         """The memory's address, and its size in bytes; also while the gates are closed to everyone else."""
-        gate = self.gate
+        gate = self.memory.__keep__.owner.gate
         owner, gate.owner = gate.owner, get_ident()
         try:
             return self.memory.address, self.memory.size

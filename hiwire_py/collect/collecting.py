@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 import warnings
 import weakref
 from typing import Any
 
 from ..guest import Guest
+from . import turns
+from .accounts import Accounts
 from .heap import Heap
 
-__all__ = ["collect", "heap_of", "run"]
+__all__ = ["collect", "heap_of", "run", "watch"]
 
 _FULL = 2  # the generation that Python's collector names when it looks at all objects
 _MOST_PASSES = 10
-_PATIENCE = 30.0  # seconds, for other threads that collect; not for ever, as their finalizers may wait for us
 
 _heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
 
@@ -25,8 +25,6 @@ class _State(threading.local):
     """Of each thread. A heap belongs to one thread, and one thread at a time runs Python's collector: so no
     lock is needed, and none can be waited for in a finalizer."""
 
-    inside = False
-    runs = 0
     error: BaseException | None = None
 
 
@@ -62,7 +60,7 @@ def run(errors: list[BaseException] | None) -> int:
         for heap in _mine():
             heap.again = False
         heap = None  # type: ignore[assignment]
-        _collect_python()
+        turns.collect_python()
         freed += _drain(errors)
         # A finalizer used a wrapper, and so kept it; it will not run again.
         if not any(heap.again for heap in _mine()):
@@ -87,13 +85,18 @@ def heap_of(guest: Guest) -> Heap:
         if known.space is space and (known.accounts is not None or guest.table is None):
             heap = known
     if heap is None:
-        heap = Heap(space, guest.table)
-        _heaps.add(heap)
+        heap = Heap(space, None if guest.table is None else Accounts(guest.table))
         if guest.table is not None:
             guest.table.wrapped = heap
+    watch(heap)
+    return heap
+
+
+def watch(heap: Heap) -> None:
+    """See to it that collections look at a heap."""
+    _heaps.add(heap)
     if _on_collection not in gc.callbacks:
         gc.callbacks.append(_on_collection)
-    return heap
 
 
 def _mine() -> list[Heap]:
@@ -105,28 +108,17 @@ def _drain(errors: list[BaseException] | None) -> int:
     return sum(heap.drain(errors) for heap in _mine())
 
 
-def _collect_python() -> None:
-    """Run Python's collector. It does nothing at all while another thread runs it."""
-    before, end = _state.runs, time.monotonic() + _PATIENCE
-    while True:
-        gc.collect()
-        if _state.runs != before or _state.inside or time.monotonic() > end:
-            return
-        time.sleep(0.001)
-
-
 def _on_collection(phase: str, info: dict[str, Any]) -> None:
     """Called by Python's collector before and after its work."""
     if info["generation"] != _FULL:
         return
     try:
         if phase == "start":
-            _state.inside = True
-            _state.runs += 1
+            turns.began()
             for heap in _mine():
                 heap.park()
         else:
-            _state.inside = False
+            turns.ended()
             for heap in _mine():
                 heap.close_window()
     except BaseException as error:  # Python's collector would only print it

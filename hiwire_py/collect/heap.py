@@ -7,25 +7,58 @@ the references that exist in the guest's memory, and does the rest: no cycle is 
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
+from collections.abc import Mapping
 from threading import get_ident
-from typing import Any
+from typing import Any, Protocol
 
-from ..hiwire import Hiwire
 from ..space import Space
-from .accounts import Accounts
 from .layouts import Layout
 from .ways import Window
+from .weaklist import WeakList
 
-__all__ = ["Heap"]
+__all__ = ["Counts", "Heap"]
 
 _NOBODY = 0  # no thread has this number
 _LEAST = 1000
 
 
+class Counts(Protocol):
+    """What a table says about handles: `accounts.Accounts`, or `sidetable_accounts.SideTableAccounts`.
+
+    Attributes:
+        none: what stands in a struct's field that holds no handle.
+    """
+
+    none: int
+
+    def accounted(self, found: Mapping[int, int]) -> tuple[dict[int, int], list[int]]:
+        """For `parking`.
+
+        Args:
+            found: handle -> how many copies of it were found; a negative number for one that must be kept.
+
+        Returns:
+            Handle -> key in ``space.objects``, for those handles whose count equals the copies found and
+            whose object no other slot and no global holds; and the handles that were found more often than
+            they are counted.
+        """
+
+    def lend(self, survey: Any, gone: object) -> set[Any]:
+        """For `lending`: have ``survey`` show what the handles that it found hold. See lending.c.
+
+        Returns:
+            The layouts that the memory did not agree with.
+        """
+
+
 class Heap:
     """The structs with wrappers of all guests that share a table, or of one guest without a table.
+
+    Args:
+        space: the guests'.
+        accounts: of the table; None where there is none, or it cannot be seen: then nothing is parked.
+        lasting: whether something else than its guests holds the heap, a table.
 
     Attributes:
         arenas: one for each guest.
@@ -35,11 +68,11 @@ class Heap:
         mistaken: layouts that the memory did not agree with.
     """
 
-    def __init__(self, space: Space, table: Hiwire | None) -> None:
+    def __init__(self, space: Space, accounts: Counts | None, lasting: bool = True) -> None:
         self.space = space
-        seen = table is not None and table.space.engine.passes_gates
-        self.accounts = Accounts(table) if table is not None and seen else None
-        self.arenas: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.accounts = accounts
+        self.lasting = lasting
+        self.arenas: WeakList[Any] = WeakList()
         self.orphans: deque[Any] = deque()
         self.again = self.wanted = False
         self.mistaken: set[Layout] = set()
@@ -59,16 +92,19 @@ class Heap:
         """Free the structs of dead wrappers, unless a guest runs. See `Arena.drain`."""
         if self.space.busy or get_ident() != self.space.thread:
             return 0
-        if not self.orphans and not any(arena.waiting for arena in self.arenas):
-            return 0
         freed = 0
         space = self.space
         while True:
+            arenas = [arena for arena in self.arenas if arena.waiting]
+            if not arenas and not self.orphans:
+                return freed
             # One call of the guest as far as the space is concerned: what dies, dies at its end, and can come
             # back here then. What a struct held may have been the last reference to another wrapper.
+            now = 0
             space.depth += 1
             try:
-                now = sum(arena.drain(errors) for arena in list(self.arenas))
+                for arena in arenas:
+                    now += arena.drain(errors)
                 while self.orphans:
                     now += self.orphans.popleft().drain(errors)
             finally:

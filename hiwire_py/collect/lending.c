@@ -100,7 +100,7 @@ static void hw_count_copies(hw_survey *survey, hw_table *table)
     uint32_t *keep = survey->keep.items, index;
     for (size_t i = 0; i < survey->copies.count; i++) {
         if (!hw_index(table, copies[i].word, &index))
-            copies[i].word = 0;
+            copies[i].kind = HW_NO_HANDLE;
         else if (table->found[index] != INT32_MAX)
             table->found[index]++;
     }
@@ -121,7 +121,7 @@ static int hw_judge(hw_survey *survey, hw_table *table, hw_array *shared, int *w
     hw_copy *copies = survey->copies.items;
     uint32_t index;
     for (size_t i = 0; i < survey->copies.count; i++) {
-        if (copies[i].word == 0)
+        if (copies[i].kind == HW_NO_HANDLE)
             continue;
         hw_index(table, copies[i].word, &index);
         if (table->verdicts[index] != HW_UNSEEN) {
@@ -180,7 +180,7 @@ static int hw_lend_copies(hw_survey *survey, hw_table *table, hw_array *shared)
     uint32_t index;
     for (size_t i = 0; i < survey->copies.count; i++) {
         hw_copy *copy = &copies[i];
-        if (copy->word == 0)
+        if (copy->kind == HW_NO_HANDLE)
             continue;
         hw_index(table, copy->word, &index);
         uint8_t verdict = table->verdicts[index];
@@ -196,8 +196,9 @@ static int hw_lend_copies(hw_survey *survey, hw_table *table, hw_array *shared)
             return 0;
         if (object == NULL || object == survey->gone)
             continue;
-        copy->own = verdict == HW_LENT || (verdict == HW_GROUP && hw_group_lent(shared, copy->key));
-        if (copy->own)
+        if (verdict == HW_LENT || (verdict == HW_GROUP && hw_group_lent(shared, copy->key)))
+            copy->kind = HW_OWN_COPY;
+        if (copy->kind == HW_OWN_COPY)
             Py_INCREF(object);
         else
             lent++;
@@ -219,7 +220,7 @@ static int hw_find_rest(hw_survey *survey)
     PyObject *number, *object;
     int good = 1;
     for (size_t i = 0; i < survey->copies.count; i++)
-        count += copies[i].object != NULL && !copies[i].own;
+        count += copies[i].object != NULL && copies[i].kind == HW_LENT_COPY;
     if (count == (uint64_t)PyDict_Size(survey->objects))
         return 1;
     while (size < 2 * count)
@@ -231,7 +232,7 @@ static int hw_find_rest(hw_survey *survey)
         return 0;
     }
     for (size_t i = 0; i < survey->copies.count; i++)
-        if (copies[i].object != NULL && !copies[i].own)
+        if (copies[i].object != NULL && copies[i].kind == HW_LENT_COPY)
             hw_count_key(&lent, copies[i].key);
     while (good && PyDict_Next(survey->objects, &at, &number, &object)) {
         long long key = PyLong_AsLongLong(number);
@@ -259,7 +260,7 @@ static int hw_name_mistaken(hw_survey *survey, hw_table *table)
         for (hw_link *link = arena->wrappers.next; link != &arena->wrappers; link = link->next) {
             hw_wrapper *wrapper = hw_wrapper_of(link);
             for (uint32_t j = wrapper->start; j < wrapper->start + wrapper->count; j++)
-                if (copies[j].word != 0 && hw_index(table, copies[j].word, &index) &&
+                if (copies[j].kind != HW_NO_HANDLE && hw_index(table, copies[j].word, &index) &&
                     table->verdicts[index] == HW_WRONG && PySet_Add(survey->mistaken, wrapper->shape->layout) < 0)
                     return 0;
         }
@@ -368,7 +369,7 @@ static void hw_survey_drop(hw_survey *survey, hw_wrapper *wrapper)
         if (object == NULL)
             continue;
         survey->dropped = 1;
-        if (copy->own) {
+        if (copy->kind == HW_OWN_COPY) {
             Py_DECREF(object);
         } else {
             PyObject *number = PyLong_FromLongLong(copy->key);
@@ -395,7 +396,7 @@ static void hw_survey_end(hw_survey *survey)
     hw_empty(&survey->rest);
     /* The wrapper to which the dict's reference was lent may be dead, and another one with the same handle not. */
     for (size_t i = 0; survey->dropped && i < taken.count; i++)
-        if (copies[i].object != NULL && copies[i].own) {
+        if (copies[i].object != NULL && copies[i].kind == HW_OWN_COPY) {
             PyObject *number = PyLong_FromLongLong(copies[i].key);
             PyObject *now = number == NULL ? NULL : PyDict_GetItemWithError(survey->objects, number);
             if (now == survey->gone && PyDict_SetItem(survey->objects, number, copies[i].object) < 0)
@@ -406,7 +407,7 @@ static void hw_survey_end(hw_survey *survey)
     if (!PyObject_GC_IsTracked(survey->objects))
         PyObject_GC_Track(survey->objects);
     for (size_t i = 0; i < taken.count; i++)
-        if (copies[i].object != NULL && copies[i].own)
+        if (copies[i].object != NULL && copies[i].kind == HW_OWN_COPY)
             Py_DECREF(copies[i].object);
     free(copies);
 }
@@ -437,10 +438,16 @@ static PyObject *hw_survey_sample(PyObject *self, PyObject *unused)
 
 /* ---- the type */
 
+/* Survey(none): none is what stands in a field that holds no handle. */
 static PyObject *hw_survey_new(PyTypeObject *type, PyObject *args, PyObject *named)
 {
+    unsigned int none;
+    (void)named;
+    if (!PyArg_ParseTuple(args, "I", &none))
+        return NULL;
     hw_survey *survey = (hw_survey *)type->tp_alloc(type, 0);
-    (void)args, (void)named;
+    if (survey != NULL)
+        survey->none = none;
     if (survey != NULL && ((survey->arenas = PyList_New(0)) == NULL || (survey->mistaken = PySet_New(NULL)) == NULL)) {
         Py_DECREF(survey);
         return NULL;

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..guest import Guest
-from .accounts import Accounts
+from ..guest import Guest, GuestMemory
 from .arena import CommonArena
 from .gone import GONE
 from .layouts import Layout
 
 if TYPE_CHECKING:
-    from .heap import Heap
+    from .heap import Counts, Heap
 
 __all__ = ["Arena", "Window", "WrapperBase"]
 
@@ -65,8 +64,8 @@ class Arena(ArenaBase, CommonArena):  # type: ignore[misc]  # the base is known 
     live: pointers, from when the wrapper is made until the struct is freed.
     """
 
-    def __init__(self, guest: Guest, heap: Heap) -> None:
-        CommonArena.__init__(self, guest, heap)
+    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
+        CommonArena.__init__(self, guest, heap, memory)
         self.live: set[int] = set()
 
     def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Callable[[int], object]) -> None:
@@ -88,11 +87,11 @@ class Arena(ArenaBase, CommonArena):  # type: ignore[misc]  # the base is known 
 class Window:
     """The time during which objects are lent."""
 
-    def __init__(self, heap: Heap, accounts: Accounts, arenas: list[Any]) -> None:
+    def __init__(self, heap: Heap, accounts: Counts, arenas: list[Any]) -> None:
         self._heap = heap
         self._accounts = accounts
         self._arenas: list[Arena] = arenas
-        self._survey = Survey()
+        self._survey = Survey(accounts.none)
 
     def open(self) -> None:
         """Have the wrappers show what their structs hold."""

@@ -55,7 +55,7 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
                 heap.wanted = True
             elif gc.isenabled():
                 run(None)
-        number = pointer if isinstance(pointer, int) else _make(pointer, type(self).__name__)
+        number = pointer if isinstance(pointer, int) else self._guest_make(pointer)
         arena.adopt(self, number & 0xFFFFFFFF, layout, release)
 
     @property
@@ -75,6 +75,9 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
         if arena.waiting and arena.heap.space.paused is None:
             arena.heap.drain()
         return pointer
+
+    def _guest_make(self, function: Callable[[], int]) -> int:
+        return _make(function, type(self).__name__)
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: its struct has one owner")

@@ -14,15 +14,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..guest import Guest
-from .accounts import Accounts
+from ..guest import Guest, GuestMemory
 from .arena import CommonArena
 from .gone import GONE
 from .layouts import Layout
 from .trace import Trace
 
 if TYPE_CHECKING:
-    from .heap import Heap
+    from .heap import Counts, Heap
 
 __all__ = ["Arena", "Window", "WrapperBase"]
 
@@ -79,8 +78,8 @@ class Arena(CommonArena):
     queue: pointers of dead or dying owners.
     """
 
-    def __init__(self, guest: Guest, heap: Heap) -> None:
-        super().__init__(guest, heap)
+    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
+        super().__init__(guest, heap, memory)
         self.live: dict[int, _Entry] = {}
         self.queue: deque[tuple[int, weakref.ref[_Owner]]] = deque()
 
@@ -142,14 +141,14 @@ class Arena(CommonArena):
 class Window:
     """The time from when objects are parked until they are taken back."""
 
-    def __init__(self, heap: Heap, accounts: Accounts, arenas: list[Any]) -> None:
+    def __init__(self, heap: Heap, accounts: Counts, arenas: list[Any]) -> None:
         self._heap = heap
         self._accounts = accounts
         self._arenas: list[Arena] = arenas
 
     def open(self) -> None:
         """Let the wrappers hold what their structs hold, and the table let go of it."""
-        trace = Trace()
+        trace = Trace(self._accounts.none)
         for arena in self._arenas:
             arena.find_lost()
             trace.add(arena, *arena.words())

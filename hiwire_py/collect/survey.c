@@ -20,8 +20,10 @@ typedef struct {
     PyObject *object;
     int64_t key;
     uint32_t word;
-    uint32_t own; /* the reference is the copy's own, not lent by the dict */
+    uint32_t kind;
 } hw_copy;
+
+enum { HW_LENT_COPY, HW_OWN_COPY, HW_NO_HANDLE }; /* of copies: whether the reference is lent by the dict, or its own */
 
 /* A pointer that was found more than once. */
 typedef struct {
@@ -53,6 +55,7 @@ struct hw_survey {
     hw_array rest;      /* PyObject *: what is in the dict and not lent */
     PyObject *objects, *gone;
     int lends, dropped;
+    uint32_t none; /* stands in a field that holds no handle */
 };
 
 static void *hw_grow(hw_array *array, size_t size)
@@ -101,7 +104,7 @@ static int hw_read_handles(hw_survey *survey, hw_memory *memory, uint32_t pointe
     for (Py_ssize_t i = 0; i < shape->handles; i++) {
         uint64_t at = (uint64_t)(pointer >> 2) + shape->offsets[i];
         uint32_t word = memory->words[at];
-        if (word == 0)
+        if (word == survey->none)
             continue;
         hw_copy *copy = hw_grow(&survey->copies, sizeof *copy);
         if (copy == NULL)

@@ -21,12 +21,16 @@ class Trace:
     A word of memory is counted once, however many layouts lie over it: objects in such structs, and in
     structs with more than one owner, are to be kept.
 
+    Args:
+        none: what stands in a field that holds no handle.
+
     Attributes:
         structs: wrappers, with the handles that their structs, and structs those own, hold.
         mistaken: layouts that lie over each other, or own what has another owner.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, none: int = 0) -> None:
+        self._none = none
         self.structs: list[tuple[Any, list[int]]] = []
         self.mistaken: set[Layout] = set()
         # All handles, and where each was found: a number for the memory, and the word in it.
@@ -42,7 +46,7 @@ class Trace:
         base, visited = self._memories.setdefault(address, (len(self._memories) << 32, set()))
         common = visited.intersection(arena.live)
         visited.update(arena.live)
-        structs, all_handles, places = self.structs, self._handles, self._places
+        structs, all_handles, places, none = self.structs, self._handles, self._places, self._none
         last: Layout | None = None
         fields: _Fields = (), []
         for pointer, (reference, layout, _) in list(arena.live.items()):
@@ -56,7 +60,7 @@ class Trace:
             at = pointer >> 2
             for offset in fields[0]:
                 handle = words[at + offset]
-                if handle:
+                if handle != none:
                     handles.append(handle)
                     places.append(base + at + offset)
             if fields[1]:
@@ -77,7 +81,7 @@ class Trace:
         handles: list[int],
     ) -> None:
         """Read the structs that a struct owns. Their pointers may be anything."""
-        places = self._places
+        places, none = self._places, self._none
         limit = len(words) * 4
         waiting = [(words[at + offset], target) for offset, target in owned]
         while waiting:
@@ -92,7 +96,7 @@ class Trace:
             offsets, owned = self._fields_of(layout)
             for offset in offsets:
                 handle = words[at + offset]
-                if handle:
+                if handle != none:
                     handles.append(handle)
                     places.append(base + at + offset)
             waiting += [(words[at + offset], target) for offset, target in owned]

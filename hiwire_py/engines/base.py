@@ -156,8 +156,6 @@ class Engine(abc.ABC):
         externref: whether its binding passes externrefs; if not, every module is lowered.
         externref_ids: whether its externrefs are integers that the space chooses, and not Python objects.
         binding: the name of the Python package that drives it.
-        passes_gates: whether every call asks its guest's gate first, so that the collector of cycles can hold
-            it up. Where shortcuts do not, tables are left alone.
         checks_integers: whether its calls refuse integer arguments that are no int or do not fit.
         capabilities: the limits it has, by the names of `GuestLimits`.
         cached_modules: how many compiled modules are kept for modules of the same bytes; None: all.
@@ -167,7 +165,6 @@ class Engine(abc.ABC):
     binding: str
     externref: bool
     externref_ids = False
-    passes_gates = True
     checks_integers = False
     capabilities: frozenset[str] = frozenset()
     cached_modules: int | None = 64

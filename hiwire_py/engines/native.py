@@ -204,7 +204,6 @@ class NativeEngine(Engine):
     name = "native"
     binding = "cffi"  # it has no frames; those of native_calls hold numbers only
     externref = False
-    passes_gates = False  # `Hiwire.get` and its like are bound to the C function
     cached_modules = None  # loaded libraries stay anyway
 
     _threads = threading.local()

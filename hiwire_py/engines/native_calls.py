@@ -62,11 +62,12 @@ def bind(entry, instance, address, late, new):
 
 # For calls that make no externref, and whose result is an i32 or none: C has checked thread and arguments,
 # and says whether there is anything to do afterwards. Host functions count the depth themselves.
+# `general` sees to gates that are not open: closed (None), or held while cycles are looked for (0).
 _QUICK = """\
 def bind(space, gate, entry, address, general, finish, NULL):
     objects, flight, nesting = space.objects, space.flight, space.nesting
     def call({params}):
-        if gate.owner is None or nesting[0] {classes}:
+        if not gate.owner or nesting[0] {classes}:
             return general({args})
         try:
             r = entry({given})

@@ -46,7 +46,7 @@ class Gate:
         self.what = what
         self.held: tuple[int, Callable[[], None]] | None = None
         """While cycles are looked for: the owner, and what must be called before anyone comes in. ``owner``
-        is then nobody, so that calls which are not concerned pay nothing for this."""
+        is then 0, nobody, so that calls which are not concerned pay nothing for this."""
 
     def check(self) -> None:
         if get_ident() != self.owner:

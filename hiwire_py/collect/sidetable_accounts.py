@@ -1,0 +1,130 @@
+"""What a side table (docs/sidetable.md) says about its handles, to the collector of cycles.
+
+A handle there is an index of the module's table of externrefs, and belongs to one object: its count is 1 as
+long as the slot is not null. The modules do not export their table, and C has no way to. So the export is
+added before a module is instantiated; its code stays as it is.
+"""
+
+from __future__ import annotations
+
+import array
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..lowering.binary import leb, name, section, vector
+from ..lowering.module import TABLE, Module
+from ..space import Extern, Numbers
+from ..values import EXTERNREF
+
+__all__ = ["NONE", "SideTableAccounts", "expose_table"]
+
+NONE = 0xFFFFFFFF
+"""Stands where an object has no handle."""
+
+_WORD = 0xFFFFFFFF
+_EXPORTS = 7  # the section
+
+
+class SideTableAccounts:
+    """The accounts of one side table.
+
+    Args:
+        table: the table of externrefs. Nothing else in its instance may be able to hold any.
+    """
+
+    none = NONE
+
+    def __init__(self, table: Extern) -> None:
+        self._keep = table
+        self.space = table.space
+        operations = self.space.table_operations(table)
+        self._get, self._size = operations["get"], operations["size"]
+
+    def lend(self, survey: Any, gone: object) -> set[Any]:
+        """As `Accounts.lend`."""
+        space = self.space
+        others: Iterable[int] = ()
+        records = space.holder_records()
+        if not records.address:
+            elsewhere = space.other_keys(self._keep.owner)
+            if elsewhere is None and space.holders > 1:
+                return set()  # the engine does not tell what other tables and globals hold
+            others = elsewhere or ()
+        keys = self._keys()
+        held_elsewhere = Numbers.of(array.array("q", others))
+        mistaken: set[Any] = survey.lend(
+            space.objects,
+            gone,
+            1,
+            *(0, 0),
+            *(keys.address, keys.count, keys.code == "q"),
+            *(records.address, records.count),
+            *(held_elsewhere.address, held_elsewhere.count),
+        )
+        return mistaken
+
+    def _keys(self) -> Numbers:
+        """The keys in all slots; 0 for null."""
+        tables = self.space.table_keys(self._keep.owner)
+        if len(tables) == 1:
+            return tables[0]
+        get, key_of = self._get, self.space.key
+        return Numbers.of(array.array("q", (key_of(get(i)) or 0 for i in range(self._size() & _WORD))))
+
+    def accounted(self, found: Mapping[int, int]) -> tuple[dict[int, int], list[int]]:
+        """As `Accounts.accounted`: index -> key, for the slots that were found once and are not null, and
+        whose object nothing else holds."""
+        if not found:
+            return {}, []
+        all_keys = self._keys().view()
+        held = {index: key for index in found if index < len(all_keys) and (key := all_keys[index])}
+        keys = {index: held[index] for index, copies in found.items() if copies == 1 and index in held}
+        wrong = [index for index, copies in found.items() if copies > 1 and index in held]
+        return self._unshared(keys, all_keys), wrong
+
+    def _unshared(self, keys: dict[int, int], all_keys: memoryview) -> dict[int, int]:
+        """Those whose object is in one slot only: a module can copy what it was given."""
+        if not keys:
+            return keys
+        places = self.space.places(keys.values())
+        if places is not None:
+            return {index: key for (index, key), count in zip(keys.items(), places) if count == 1}
+        others = self.space.other_keys(self._keep.owner)
+        if others is None and self.space.holders > 1:
+            return {}  # the engine does not tell what other tables and globals hold
+        often = Counter(all_keys.tolist())
+        often.update(others or ())
+        return {index: key for index, key in keys.items() if often[key] == 1}
+
+
+def expose_table(wasm: bytes) -> tuple[bytes, str | None]:
+    """A module with its table of externrefs exported.
+
+    Returns:
+        The module, and the name of the export; or the module as it is and None, where it has no such table of
+        its own, or other places for externrefs too.
+
+    Raises:
+        UnsupportedModuleError: the module is malformed.
+    """
+    module = Module.parse(wasm)
+    tables = [index for index, table in enumerate(module.tables) if table.element == EXTERNREF]
+    if len(tables) != 1 or any(declared.type == EXTERNREF for declared in module.globals):
+        return wasm, None
+    (index,) = tables
+    if index < module.count_imports(TABLE):
+        return wasm, None
+    for known, exported in module.exported(TABLE).items():
+        if exported == index:
+            return wasm, known
+    added = "objects"
+    while any(export.name == added for export in module.exports):
+        added += "_"
+    exports = [(export.name, export.kind, export.index) for export in module.exports]
+    exports.append((added, TABLE, index))
+    body = vector(name(export) + bytes((kind,)) + leb(number) for export, kind, number in exports)
+    sections = (
+        section(kind, body if kind == _EXPORTS else wasm[start:end]) for kind, start, end in module.sections
+    )
+    return wasm[:8] + b"".join(sections), added

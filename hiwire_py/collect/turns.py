@@ -1,0 +1,59 @@
+"""Running Python's collector in turn.
+
+It does nothing at all while another thread runs it, and there are few moments at which it lets others run
+that are not within a collection. So who only tried again and again could wait until all others are done.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections import deque
+
+__all__ = ["began", "collect_python", "ended"]
+
+_PATIENCE = 30.0  # seconds, for other threads that collect; not for ever, as their finalizers may wait for us
+_PAUSE = 0.001
+
+_line: deque[int] = deque()  # the threads that wait, and first the one whose turn it is
+
+
+class _State(threading.local):
+    """Of each thread."""
+
+    inside = False
+    runs = 0
+
+
+_state = _State()
+
+
+def began() -> None:
+    """A full collection has begun in this thread."""
+    _state.inside = True
+    _state.runs += 1
+
+
+def ended() -> None:
+    """It has ended."""
+    _state.inside = False
+
+
+def collect_python() -> None:
+    """Run Python's collector once, after those who came before. Nothing to do within a collection."""
+    me = threading.get_ident()
+    if _state.inside or me in _line.copy():
+        return
+    before, end = _state.runs, time.monotonic() + _PATIENCE
+    _line.append(me)
+    try:
+        while _line[0] != me and time.monotonic() < end:
+            time.sleep(_PAUSE)
+        while True:
+            gc.collect()
+            if _state.runs != before or time.monotonic() > end:
+                return
+            time.sleep(_PAUSE)  # a collection that began by itself, in another thread
+    finally:
+        _line.remove(me)
