@@ -74,13 +74,13 @@ class Numbers(NamedTuple):
         address: of the first.
         count: how many.
         code: their type, "I", "i" or "q", as in the module `array`.
-        owner: whose memory it is, where that must be kept alive.
+        owner: the array they are in, if they are in one.
     """
 
     address: int
     count: int
     code: str
-    owner: object = None
+    owner: array.array[int] | None = None
 
     @classmethod
     def of(cls, numbers: array.array[int]) -> Numbers:
@@ -89,7 +89,9 @@ class Numbers(NamedTuple):
         return cls(address, count, numbers.typecode, numbers)
 
     def view(self) -> memoryview:
-        """To read. The memory must stay where it is as long as this is used."""
+        """To read. Memory without an owner must stay where it is as long as this is used."""
+        if self.owner is not None:
+            return memoryview(self.owner)
         size = self.count * (8 if self.code == "q" else 4)
         return memoryview((ctypes.c_char * size).from_address(self.address)).cast("B").cast(self.code)
 
