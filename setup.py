@@ -54,18 +54,22 @@ DEV = [
 
 
 def extensions() -> list[Extension]:
-    """What makes calls fast. All of it is optional: without a C compiler the package works, more slowly, and
+    """What makes calls and collections fast. All of it is optional: without a C compiler the package works, more slowly, and
     `hiwire doctor` says what is missing."""
     sys.path.insert(0, str(HERE))
     try:
+        from hiwire_py.collect._build_types import builder as types
         from hiwire_py.engines._build_native import native_extensions
-        from hiwire_py.engines._build_wasmtime import builder
+        from hiwire_py.engines._build_wasmtime import builder as wasmtime
     except ImportError as e:
         print(f"hiwire_py: no extensions are built: {e}", file=sys.stderr)
         return []
-    extension: Extension = builder.distutils_extension(tmpdir=str(HERE / "build" / "cffi"), verbose=False)
-    extension.optional = True
-    return [extension, *native_extensions(HERE / "build" / "native")]
+    made: list[Extension] = []
+    for builder in (wasmtime, types):
+        extension = builder.distutils_extension(tmpdir=str(HERE / "build" / "cffi"), verbose=False)
+        extension.optional = True
+        made.append(extension)
+    return [*made, *native_extensions(HERE / "build" / "native")]
 
 
 version = re.search(
@@ -95,7 +99,7 @@ setup(
     install_requires=REQUIRES,
     extras_require={"cli": CLI, "build": BUILD, "plots": PLOTS, "test": TEST, "dev": DEV},
     packages=find_packages(include=["hiwire_py", "hiwire_py.*"]),
-    package_data={"hiwire_py": ["py.typed", "wasm/*.wasm", "wasm/SHA256SUMS", "engines/*.c", "engines/*.h"]},
+    package_data={"hiwire_py": ["py.typed", "wasm/*.wasm", "wasm/SHA256SUMS", "engines/*.c", "engines/*.h", "collect/*.c"]},
     ext_modules=extensions(),
     entry_points={"console_scripts": ["hiwire = hiwire_py.__main__:main"]},
     zip_safe=False,

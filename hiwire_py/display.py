@@ -134,6 +134,7 @@ def show_examination(report: Examination) -> None:
     groups = (
         (f"engines (default: {report.default_engine or 'none'})", report.engines),
         ("modules in the package", report.modules),
+        ("collector of cycles", report.collector),
         ("toolchains, for hiwire build only", report.toolchains),
     )
     for title, findings in groups:

@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from . import __version__
+from .collect import ways
 from .engines import EngineInfo, engines, get_engine
 from .errors import EngineUnavailableError
 
@@ -44,6 +45,7 @@ class Report:
     python: str
     default_engine: str
     engines: tuple[Finding, ...]
+    collector: tuple[Finding, ...]
     modules: tuple[Finding, ...]
     toolchains: tuple[Finding, ...]
 
@@ -67,6 +69,7 @@ def examine() -> Report:
         engines=tuple(
             Finding(i.name, i.available, i.version if i.available else i.reason, _note(i)) for i in engines()
         ),
+        collector=(_collector(),),
         modules=tuple(_modules()),
         toolchains=tuple(_toolchains()),
     )
@@ -77,6 +80,18 @@ def _note(info: EngineInfo) -> str:
     if not info.mode:
         return info.note
     return f"{info.note}; called through {info.mode}" + (f" ({info.mode_reason})" if info.mode_reason else "")
+
+
+def _collector() -> Finding:
+    """The way in which cycles through guests are collected: docs/cycles.md."""
+    if ways.WAY == "types":
+        return Finding("types", True, "cycles are collected with types compiled at install")
+    return Finding(
+        "types",
+        False,
+        f"cycles are collected in Python, several times slower: {ways.WHY_NOT_TYPES}; with a C compiler here,"
+        " install hiwire_py from its source",
+    )
 
 
 def _default_engine() -> str:

@@ -16,6 +16,7 @@ from support import wat
 
 import hiwire_py
 from hiwire_py import cli, demo, doctor, engines, needs_lowering
+from hiwire_py.collect import ways
 from hiwire_py.sources import shipped
 
 ADD = '(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))'
@@ -273,7 +274,9 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert names == {path.name for path in folder.glob("*.wasm")}
     assert all(module["ok"] for module in found["modules"])
     assert {t["name"] for t in found["toolchains"]} == {"docker", "podman", "buildah", "clang", "zig"}
-    assert all(item["detail"] for group in ("engines", "modules", "toolchains") for item in found[group])
+    groups = ("engines", "collector", "modules", "toolchains")
+    assert all(item["detail"] for group in groups for item in found[group])
+    assert found["collector"][0]["ok"] == (ways.WAY == "types")
     out = gives(capsys, "doctor")
     assert all(name in out for name in names)
 
