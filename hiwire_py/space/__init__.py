@@ -4,7 +4,8 @@ for the three ways."""
 from __future__ import annotations
 
 from ..engines import NO_LIMITS, GuestLimits, get_engine
-from .base import Extern, Gate, Instance, Space
+from .base import Space
+from .instances import Extern, Gate, Instance
 
 __all__ = ["Extern", "Gate", "Instance", "Space", "new_space"]
 
