@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -15,7 +17,10 @@ from support import wat
 
 from hiwire_py import Guest, GuestTrap, Hiwire, ToolchainError, UnsupportedModuleError, engines
 from hiwire_py.engines import native_build, native_compile, native_tools
-from hiwire_py.engines.native_source import Dialect
+from hiwire_py.engines.native_compile import lower_for_native
+from hiwire_py.engines.native_source import Dialect, make_source
+from hiwire_py.lowering import Module
+from hiwire_py.sources import shipped
 
 _INFO = next(info for info in engines() if info.name == "native")
 pytestmark = pytest.mark.skipif(not _INFO.available, reason=f"native: {_INFO.reason}")
@@ -155,6 +160,40 @@ def test_release_through_the_short_way() -> None:
     ref = table.new(Thing())
     table.decref(ref)
     assert died == ["other"] and table.num_refs() == 1
+
+
+def test_other_threads_run_during_calls() -> None:
+    """A guest's call gives Python's lock up. Looking at a handle does not: it takes nanoseconds."""
+    spin = """(module (func (export "spin") (param i32) (result i32) (local i32) (loop $more
+        (local.set 1 (i32.mul (i32.xor (local.get 1) (local.get 0)) (i32.const 0x9e3779b1)))
+        (br_if $more (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))) (local.get 1)))"""
+    guest = Guest(wat(spin), engine="native")
+    times, stop = [], threading.Event()
+
+    def tick() -> None:
+        while not stop.wait(0.001):
+            times.append(time.perf_counter())
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    try:
+        start = time.perf_counter()
+        guest.exports.spin(1 << 27)
+        end = time.perf_counter()
+    finally:
+        stop.set()
+        thread.join()
+    quarter = (end - start) / 4
+    assert quarter > 4 * sys.getswitchinterval(), "the call is too short to tell"
+    assert any(start + quarter < at < end - quarter for at in times)
+    lowered = lower_for_native(shipped("static_pages"))[1]
+    assert lowered is not None
+    module = Module.parse(lowered.wasm)
+    source = make_source(module, Dialect(False, 2), "x.c").preamble
+    kept = re.findall(r'!strcmp\(wrapper, "_cffi_f_enter_(\d+)"\)', source)
+    names = [export.name for export in module.exports]
+    assert {"hiwire_get", "hiwire_new", "hiwire_decref"} < {names[int(i)] for i in kept}
+    assert "hiwire_next" not in {names[int(i)] for i in kept}
 
 
 def test_no_signal_handlers() -> None:

@@ -65,8 +65,10 @@ static inline HwRef occupy(uint32_t index, uint32_t word, __externref_t value, u
 {
     HwRef ref = heap_ref(index, word);
     _hiwire_slots[index] = (word & VERSION_MASK) | ONE_COUNT | flags | TAG_MASK;
-    _hiwire_objects_set(index, value);
     _hiwire.num_refs++;
+    /* Last: an engine may call its collector here, and saves what is needed after a call around the whole
+     * function. The slot exists, so this cannot fail. */
+    _hiwire_objects_set(index, value);
 #ifdef HIWIRE_TRACEREFS
     TRACE("new", ref, index, value, 1);
 #endif
@@ -74,32 +76,43 @@ static inline HwRef occupy(uint32_t index, uint32_t word, __externref_t value, u
 }
 
 /* The slot of a live ref gives up its value and goes back to the head of the free list, one version on. */
-static inline void vacate(uint32_t index)
+static inline void vacate(HwRef ref)
 {
-    uint32_t word = _hiwire_slots[index];
+    uint32_t index = heap_index(ref);
+    uint32_t version = ref_bits(ref) & VERSION_MASK; /* the slot's too, and the ref is at hand already */
     _hiwire.num_refs--;
 #ifdef HIWIRE_RETIRE_SLOTS
-    if ((word & VERSION_MASK) == VERSION_MASK) {
+    if (version == VERSION_MASK) {
         _hiwire_slots[index] = VERSION_MASK; /* free but on no list: no ref fits it ever again */
         _hiwire.num_retired++;
         _hiwire_objects_set(index, __builtin_wasm_ref_null_extern());
         return;
     }
 #endif
-    _hiwire_slots[index] = ((word & VERSION_MASK) + ONE_VERSION) | _hiwire.free_head << INDEX_SHIFT;
+    _hiwire_slots[index] = (version + ONE_VERSION) | _hiwire.free_head << INDEX_SHIFT;
     _hiwire.free_head = index;
     _hiwire_objects_set(index, __builtin_wasm_ref_null_extern());
 }
 
-HwRef hiwire_new(__externref_t value)
+/* The first free slot, which there must be, becomes the home of value. */
+static inline HwRef take(__externref_t value)
 {
-    if (_hiwire.free_head == 0 && !grow()) {
-        return NULL;
-    }
     uint32_t index = _hiwire.free_head;
     uint32_t word = _hiwire_slots[index];
     _hiwire.free_head = next_free(word);
     return occupy(index, word, value, 0);
+}
+
+static __attribute__((noinline)) HwRef grow_and_take(__externref_t value)
+{
+    return grow() ? take(value) : NULL;
+}
+
+/* The rare case ends in a call: one in the midst would have values to keep over it, and engines that inline
+ * nothing save registers for that in every call of hiwire_new. */
+HwRef hiwire_new(__externref_t value)
+{
+    return _hiwire.free_head != 0 ? take(value) : grow_and_take(value);
 }
 
 __externref_t hiwire_get(HwRef ref)
@@ -174,7 +187,8 @@ static __attribute__((noinline)) bool forget(HwRef ref)
 }
 #endif
 
-void hiwire_decref(HwRef ref)
+/* What hiwire_decref does when the ref does not have its last count, or is not counted at all. */
+static __attribute__((noinline)) void decref_checked(HwRef ref)
 {
     if (!is_counted(ref, HIWIRE_FAIL_DECREF)) {
         return;
@@ -204,7 +218,22 @@ void hiwire_decref(HwRef ref)
         _hiwire_slots[index] -= ONE_COUNT;
         return;
     }
-    vacate(index);
+    vacate(ref);
+}
+
+void hiwire_decref(HwRef ref)
+{
+#ifndef HIWIRE_TRACEREFS
+    /* Most refs have one count when they are released. One comparison says that, and that the ref is live and
+     * its value in no map. */
+    uint32_t index = heap_index(ref);
+    uint32_t last = (ref_bits(ref) & VERSION_MASK) | ONE_COUNT | TAG_MASK;
+    if (is_heap_ref(ref) && index < SLOT_BOUND && _hiwire_slots[index] == last) {
+        vacate(ref);
+        return;
+    }
+#endif
+    decref_checked(ref);
 }
 
 __externref_t hiwire_pop(HwRef ref)

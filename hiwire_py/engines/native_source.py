@@ -22,6 +22,16 @@ _LETTERS = {
     FUNCREF: "r",
 }  # as wasm2c's in the names of result structs
 
+# Entries that keep Python's lock: hiwire's own that look at one handle. To give the lock up and take it back
+# costs several times what they do.
+_SHORT = frozenset(
+    [
+        "_hiwire_slot_info",
+        *(f"hiwire_{name}" for name in ("get", "incref", "decref", "pop", "new", "is_valid", "refcount")),
+        *(f"hiwire_{name}" for name in ("num_refs", "capacity")),
+    ]
+)
+
 _COMMON = """\
 typedef union { int32_t i; int64_t j; float f; double d; } hw_value;
 void hw_fail(void);
@@ -97,6 +107,25 @@ static int64_t hw_instantiate(void *given) {{
 static void hw_import(void *instance, int index, void *function, void *with) {{
     ((hw_instance *)instance)->imports.slots[index] = (hw_slot){{(void (*)(void))function, with}};
 }}
+"""
+
+# In place of what cffi writes around each call, in functions named _cffi_f_ENTRY. Nothing here sets or asks
+# for errno.
+_AROUND = """\
+static inline __attribute__((always_inline)) bool hw_is_short(const char *wrapper) {{
+    (void)wrapper;
+    return {short};
+}}
+
+#undef Py_BEGIN_ALLOW_THREADS
+#undef Py_END_ALLOW_THREADS
+#define Py_BEGIN_ALLOW_THREADS \\
+    {{ PyThreadState *hw_state = hw_is_short(__func__) ? NULL : PyEval_SaveThread();
+#define Py_END_ALLOW_THREADS if (hw_state) {{ PyEval_RestoreThread(hw_state); }} }}
+#undef _cffi_restore_errno
+#undef _cffi_save_errno
+#define _cffi_restore_errno() ((void)0)
+#define _cffi_save_errno() ((void)0)
 """
 
 _SWITCHES = """\
@@ -187,6 +216,7 @@ def make_source(module: Module, dialect: Dialect, code_file: str) -> Source:
         code_file: the name of the file that it wrote.
     """
     cdef, parts, hosts, exports = [_COMMON], [], [], []
+    short: list[str] = []
     python: dict[str, str] = {}
     for index, wanted in enumerate(module.imports):
         if wanted.kind == FUNCTION:
@@ -206,6 +236,8 @@ def make_source(module: Module, dialect: Dialect, code_file: str) -> Source:
                 declaration, body = _entry(dialect, index, functype)
                 cdef.append(declaration + ";\n")
                 parts.append(f"static {declaration} {body}")
+                if export.name in _SHORT:
+                    short.append(f'!strcmp(wrapper, "_cffi_f_enter_{index}")')
         else:
             exports.append(
                 f"    case {index}:\n        return {dialect.exported(index)}(hw_with(instance));\n"
@@ -230,6 +262,7 @@ def make_source(module: Module, dialect: Dialect, code_file: str) -> Source:
         body,
         *parts,
         switches,
+        _AROUND.format(short=" || ".join(short) or "false"),
     ]
     return Source("".join(cdef), "\n".join(preamble))
 

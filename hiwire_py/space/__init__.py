@@ -4,7 +4,9 @@ for the three ways."""
 from __future__ import annotations
 
 from ..engines import NO_LIMITS, GuestLimits, get_engine
-from .base import Extern, Gate, Instance, Numbers, Space
+from .base import Space
+from .instances import Extern, Gate, Instance
+from .numbers import Numbers
 
 __all__ = ["Extern", "Gate", "Instance", "Numbers", "Space", "new_space"]
 

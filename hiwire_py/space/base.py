@@ -8,12 +8,10 @@ only ids (`lowered`) or tokens (`tokens`).
 from __future__ import annotations
 
 import abc
-import array
-import ctypes
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import get_ident
-from typing import Any, NamedTuple, Union
+from typing import Any, Union
 
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
 from ..errors import (
@@ -25,134 +23,16 @@ from ..errors import (
     MemoryLimitError,
     TableLimitError,
     UnsupportedModuleError,
-    WrongThreadError,
 )
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
 from ..values import EXTERNREF, FuncType, check_value, type_name
-from .calls import Style, bind_export, bind_host
+from .calls import Style, bind_host
+from .instances import Extern, Gate, Instance
+from .numbers import Numbers
 
-__all__ = ["Extern", "Gate", "Instance", "Numbers", "Space"]
+__all__ = ["Space"]
 
 _PAGE = 65536
-
-
-class Gate:
-    """Who may come in: the thread that owns a table or guest, until it is closed."""
-
-    __slots__ = ("__weakref__", "held", "owner", "what")
-
-    def __init__(self, what: str) -> None:
-        self.owner: int | None = get_ident()
-        self.what = what
-        self.held: tuple[int, Callable[[], None]] | None = None
-        """While cycles are looked for: the owner, and what must be called before anyone comes in. ``owner``
-        is then 0, nobody, so that calls which are not concerned pay nothing for this."""
-
-    def check(self) -> None:
-        if get_ident() != self.owner:
-            self.refuse()
-
-    def refuse(self) -> None:
-        if self.owner is None:
-            raise ClosedError(f"this {self.what} is closed")
-        owner = self.owner
-        if self.held is not None:
-            owner, resume = self.held
-            if get_ident() == owner:
-                resume()
-                return
-        raise WrongThreadError(
-            f"this {self.what} belongs to the thread {owner} that made it, and was used by"
-            f" thread {get_ident()}; make one for each thread"
-        )
-
-
-class Numbers(NamedTuple):
-    """Numbers in this process' memory.
-
-    Attributes:
-        address: of the first.
-        count: how many.
-        code: their type, "I", "i" or "q", as in the module `array`.
-        owner: the array they are in, if they are in one.
-    """
-
-    address: int
-    count: int
-    code: str
-    owner: array.array[int] | None = None
-
-    @classmethod
-    def of(cls, numbers: array.array[int]) -> Numbers:
-        """Those in an array, which must not grow."""
-        address, count = numbers.buffer_info()
-        return cls(address, count, numbers.typecode, numbers)
-
-    def view(self) -> memoryview:
-        """To read. Memory without an owner must stay where it is as long as this is used."""
-        if self.owner is not None:
-            return memoryview(self.owner)
-        size = self.count * (8 if self.code == "q" else 4)
-        return memoryview((ctypes.c_char * size).from_address(self.address)).cast("B").cast(self.code)
-
-
-class Extern:
-    """An export, as other instances of its space can import it.
-
-    Attributes:
-        kind: FUNCTION, TABLE, MEMORY or GLOBAL of `lowering.module`.
-        type: its type in the original module.
-        raw: the engine's form; for a lowered externref table the companion's handle.
-        owner: the instance, which must live as long as the extern is used.
-    """
-
-    __slots__ = ("kind", "name", "owner", "raw", "type")
-
-    def __init__(self, name: str, kind: int, type_: Any, raw: RawExtern, owner: Instance) -> None:
-        self.name = name
-        self.kind = kind
-        self.type = type_
-        self.raw = raw
-        self.owner = owner
-
-    @property
-    def space(self) -> Space:
-        return self.owner.space
-
-
-class Instance:
-    """A module's instance in a space, and all that must stay alive with it."""
-
-    def __init__(self, space: Space, prepared: Prepared, gate: Gate) -> None:
-        self.space = space
-        self.module = prepared.module
-        self.lowered = prepared.lowered is not None
-        self.gate = gate
-        self.keep: list[object] = []  # the externs imported and, through them, the instances they come from
-        self.raw: Mapping[str, RawExtern] = {}
-        self.tables: dict[int, RawExtern] = {}  # lowered externref tables: index -> handle
-        self.owned: Any = None  # what the space releases when the instance goes
-        self.imported_tables = 0
-        self.linked = False  # whether it imports from other instances
-        self.index: dict[str, tuple[int, int]] = {e.name: (e.kind, e.index) for e in self.module.exports}
-
-    def extern(self, name: str) -> Extern:
-        """An export by name; KeyError if there is none."""
-        kind, index = self.index[name]
-        module = self.module
-        if kind == FUNCTION:
-            type_: Any = module.function_type(index)
-        else:
-            type_ = (module.tables, module.memories, module.globals)[kind - 1][index]
-        raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
-        return Extern(name, kind, type_, raw, self)
-
-    def function(self, name: str, touches: bool = True) -> Callable[..., Any]:
-        """The Python function that calls the export ``name``; for ``touches`` see `Store.caller`."""
-        extern = self.extern(name)
-        raw = self.space.store.caller(extern.raw, extern.type, touches)
-        style = self.space.style_of(self)
-        return bind_export(self.space, self.gate, raw, extern.type, name, extern, style)
 
 
 class Space(abc.ABC):

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..engines import Prepared, RawExtern
 from ..values import EXTERNREF
-from .base import Extern, Instance, Space
+from .base import Space
+from .instances import Extern, Instance
 
 __all__ = ["ExternrefSpace"]
 

@@ -26,8 +26,10 @@ from ..lowering.code import HELPERS
 from ..lowering.frames import OPAQUE
 from ..lowering.rewrite import COMPANION_MODULE
 from ..values import I32, NULL
-from .base import Extern, Instance, Numbers, Space
+from .base import Space
 from .calls import LOWERED, PLAIN, Style
+from .instances import Extern, Instance
+from .numbers import Numbers
 
 __all__ = ["LoweredSpace"]
 
