@@ -359,8 +359,16 @@ class GuestGlobal:
     def value(self) -> Any:
         extern = self.__keep__
         extern.owner.gate.check()
-        raw = extern.space.store.global_get(extern.raw)
-        return extern.space.global_object(raw) if extern.type.type == EXTERNREF else raw
+        space = extern.space
+        if extern.type.type != EXTERNREF:
+            return space.store.global_get(extern.raw)
+        outer, space.depth = space.nesting[0], space.depth + 1  # a finalizer may come in between
+        try:
+            return space.global_object(space.store.global_get(extern.raw))
+        finally:
+            space.nesting[0] = outer
+            if not outer and space.flight:
+                space.leave()
 
     @value.setter
     def value(self, value: Any) -> None:

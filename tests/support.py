@@ -29,3 +29,18 @@ class Thing:
 
     def __repr__(self) -> str:
         return f"Thing({self.name!r})"
+
+
+class Counted:
+    """An object that counts those of its class: derive a class for each test."""
+
+    alive = 0
+    peak = 0
+
+    def __init__(self) -> None:
+        counts = type(self)
+        counts.alive += 1
+        counts.peak = max(counts.peak, counts.alive)
+
+    def __del__(self) -> None:
+        type(self).alive -= 1

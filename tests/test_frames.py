@@ -7,7 +7,7 @@ patience: every host function releases whatever seems to be unused.
 from __future__ import annotations
 
 import pytest
-from support import Thing, wat
+from support import Counted, Thing, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
 from hiwire_py.lowering import Module, lower
@@ -114,17 +114,9 @@ def test_held_in_a_frame(engine: str, how: str, monkeypatch: pytest.MonkeyPatch)
 def test_a_long_call_does_not_pile_up(engine: str, name: str, body: str) -> None:
     """However many objects pass through one call, no more than 4,096 that it did not store are alive at any
     time."""
-    alive = peak = 0
 
-    class Counted:
-        def __init__(self) -> None:
-            nonlocal alive, peak
-            alive += 1
-            peak = max(peak, alive)
-
-        def __del__(self) -> None:
-            nonlocal alive
-            alive -= 1
+    class Made(Counted):
+        pass
 
     count = 1_000_000 if engine == "wasmer" and name == "dropped" else 20_000
     guest = Guest(
@@ -134,12 +126,12 @@ def test_a_long_call_does_not_pile_up(engine: str, name: str, body: str) -> None
           (loop $more {body} (br_if $more (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
           (func (export "clear") (table.set $t (i32.const 0) (ref.null extern))))"""
         ),
-        {"env": {"make": Counted, "see": lambda thing: None, "two": lambda: (NULL, NULL)}},
+        {"env": {"make": Made, "see": lambda thing: None, "two": lambda: (NULL, NULL)}},
         engine=engine,
     )
     guest.exports.go(count)
     guest.exports.clear()
-    assert alive == 0 and 1 < peak <= 4096
+    assert Made.alive == 0 and 1 < Made.peak <= 4096
 
 
 def test_frames_end_with_a_trap(engine: str) -> None:

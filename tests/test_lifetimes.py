@@ -10,7 +10,7 @@ import sys
 import weakref
 
 import pytest
-from support import Thing, guest_file, wat
+from support import Counted, Thing, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, Hiwire
 
@@ -137,27 +137,18 @@ def test_nested_calls_keep_what_outer_frames_hold(engine: str) -> None:
 def test_objects_of_nested_calls_do_not_pile_up(engine: str) -> None:
     """What calls from a host function leave behind is released when they return, not at the end of the outer
     call."""
-    alive = 0
-    peak = 0
 
-    class Counted:
-        def __init__(self) -> None:
-            nonlocal alive, peak
-            alive += 1
-            peak = max(peak, alive)
-
-        def __del__(self) -> None:
-            nonlocal alive
-            alive -= 1
+    class Made(Counted):
+        pass
 
     def again(thing: object, number: int) -> object:
         for _ in range(5000):
-            guest.exports.same(Counted())
+            guest.exports.same(Made())
         return NULL
 
     guest = Guest(EVERYTHING, {"env": {**HOST, "again": again}}, engine=engine)
     guest.exports.nested(NULL, 1)
-    assert alive == 0 and peak < 2500
+    assert Made.alive == 0 and Made.peak < 2500
 
 
 def test_released_in_a_nested_call_of_another_kind(engine: str) -> None:
@@ -350,3 +341,24 @@ def test_many_guests_do_not_pile_up(engine: str) -> None:
     )
     assert run.returncode == 0, run.stderr
     assert int(run.stdout) < 16 << 20
+
+
+def test_arguments_of_a_failed_call(engine: str, no_gc: None) -> None:
+    """When the exception of a host function has been dealt with, nothing is left of the call: no cycle of
+    tracebacks either."""
+    text = """(module (import "env" "fail" (func $fail))
+      (func (export "go") (param externref) (call $fail)))"""
+
+    def fail() -> None:
+        raise ValueError("on purpose")
+
+    guest = Guest(wat(text), {"env": {"fail": fail}}, engine=engine)
+    thing = Thing()
+    watch = weakref.ref(thing)
+    try:
+        guest.exports.go(thing)
+    except ValueError:
+        pass
+    del thing
+    guest.collect()
+    assert watch() is None and guest._instance.space.live() == 0

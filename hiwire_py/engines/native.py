@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from .limits import GuestLimits
 from .native_build import load_library
 from .native_calls import NativeTrap, bind_caller, define_hosts
 from .native_compile import library_for, lower_for_native, validate, why_unavailable
+from .release import at_release
 
 __all__ = ["NativeEngine"]
 
@@ -68,13 +68,7 @@ class Native(NamedTuple):
 class HostFunction(NamedTuple):
     number: int
     type: FuncType
-    owner: Owner
-
-
-class Owner:
-    """Of a host function's number: gives it back when nothing uses it any more."""
-
-    __slots__ = ("__weakref__",)
+    owner: object
 
 
 class Instance:
@@ -86,7 +80,7 @@ class Instance:
         self.address = library.lib.hw_new(store.address)
         if not self.address:
             raise MemoryError("no memory for an instance")
-        weakref.finalize(self, library.lib.hw_free, self.address).atexit = False
+        self._release = at_release(functools.partial(library.lib.hw_free, self.address))
         self.with_ = library.lib.hw_with(self.address)
 
 
@@ -97,7 +91,7 @@ class SharedState:
         self.address = lib.hw_new_store()
         if not self.address:
             raise MemoryError("no memory for a store")
-        weakref.finalize(self, lib.hw_free_store, self.address).atexit = False
+        self._release = at_release(functools.partial(lib.hw_free_store, self.address))
 
 
 _numbers = itertools.count(1)
@@ -170,9 +164,10 @@ class NativeStore(Store):
         self._watch(address)
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        number, owner = next(_numbers), Owner()
+        number = next(_numbers)
         _hosts[number] = function
-        weakref.finalize(owner, _hosts.pop, number, None).atexit = False
+        # The number is free again when nothing uses it any more.
+        owner = at_release(functools.partial(_hosts.pop, number, None))
         return HostFunction(number, _lowered(functype), owner)
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:

@@ -16,6 +16,7 @@ from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from . import limits as clock
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from .limits import TICK, GuestLimits
+from .release import at_release
 
 __all__ = ["WasmtimeEngine"]
 
@@ -56,6 +57,8 @@ class WasmtimeStore(Store):
 
     def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
         self._store = wasmtime.Store(engine)
+        # Left to itself the package closes it before the finalizers of objects in the same cycle have run.
+        self._release = at_release(self._store.close)
         self._limits = limits
         self._ticks = 0 if limits.deadline is None else math.ceil(limits.deadline / TICK) + 1
         if limits.memory_limit is not None or limits.table_limit is not None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,8 @@ import wasmtime
 from ..values import EXTERNREF, FuncType
 from .base import NO_LIMITS, RawExtern
 from .limits import GuestLimits
-from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, unsupported
+from .release import at_release
+from .wasmtime_capi import FIELDS, CapiStore, no_room, refuse, set_up, unsupported
 from .wasmtime_decls import TYPES
 
 __all__ = ["AbiStore"]
@@ -154,7 +154,8 @@ class AbiStore(CapiStore):
         self.status = [0] * 5
         self._hosts: list[int] = []
         _stores[self._number_of_store] = self._waiting, self.status
-        weakref.finalize(self, _forget, self._number_of_store, self._hosts).atexit = False
+        self._make_ref = self._ref_maker()
+        self._forget = at_release(functools.partial(_forget, self._number_of_store, self._hosts))
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         codes = self._codes(functype)
@@ -230,18 +231,23 @@ class AbiStore(CapiStore):
 
     # ---- references
 
-    def _new_ref(self, id_: int, ref: Any) -> None:
-        """Make the externref for an id, in ``ref``."""
-        self._held.add(id_)
-        self.status[0] |= _TOUCHED
-        data = self._number_of_store << _SPACE_BITS | id_
-        if not self.api.wasmtime_externref_new(self._context, data, _finalize, ref):
-            raise self.failure(0, 0)
+    def _ref_maker(self) -> Callable[[int, Any], None]:
+        """What makes the externref for an id, in its second argument, and does not hold the store."""
+        context, held, status, limits = self._context, self._held, self.status, self._limits
+        new, first = self.api.wasmtime_externref_new, self._number_of_store << _SPACE_BITS
+
+        def make_ref(id_: int, ref: Any) -> None:
+            held.add(id_)
+            status[0] |= _TOUCHED
+            if not new(context, first | id_, _finalize, ref):
+                raise no_room(limits)
+
+        return make_ref
 
     def _entering(self) -> tuple[Callable[..., list[int]], Callable[[int], int]]:
         """ids -> externrefs as wasmtime passes them, and one of these -> its id. They do not hold the
         store."""
-        api, context, itself = self.api, self._context, weakref.ref(self)
+        api, context, make_ref = self.api, self._context, self._make_ref
         to_raw, from_raw, unroot = (
             api.wasmtime_externref_to_raw,
             api.wasmtime_externref_from_raw,
@@ -252,14 +258,12 @@ class AbiStore(CapiStore):
         number = self._number_of_store
 
         def enter(*ids: int) -> list[int]:
-            store = itself()
-            assert store is not None
             refs: list[Any] = []
             try:
                 for id_ in ids:
                     if id_:
                         ref = new("wasmtime_externref_t *")
-                        store._new_ref(id_, ref)
+                        make_ref(id_, ref)
                         refs.append(ref)
                     else:
                         refs.append(None)
@@ -284,7 +288,7 @@ class AbiStore(CapiStore):
         value = ffi.new("wasmtime_val_t *")
         value.kind = 6
         if id_:
-            self._new_ref(id_, ffi.addressof(value.of, "externref"))
+            self._make_ref(id_, ffi.addressof(value.of, "externref"))
         return value
 
     def id_of(self, value: Any) -> int:

@@ -25,7 +25,7 @@ from .base import NO_LIMITS, Imports, Prepared, RawExtern, RefStore
 from .limits import GuestLimits
 from .wasmtime import WasmtimeStore
 
-__all__ = ["FIELDS", "MODES", "CapiStore", "Mode", "mode", "refuse", "set_up", "unsupported"]
+__all__ = ["FIELDS", "MODES", "CapiStore", "Mode", "mode", "no_room", "refuse", "set_up", "unsupported"]
 
 MODES = {"compiled": "cffi (compiled)", "abi": "cffi (ABI)", "package": "wasmtime package"}
 """What HIWIRE_WASMTIME_MODE may say -> the name of that way of calling."""
@@ -228,12 +228,7 @@ class CapiStore(WasmtimeStore, RefStore):
                 )
         except ctypes.ArgumentError as e:  # ctypes' way to say that Python's stack is at its end here
             return RecursionError(str(e))
-        limit = self._limits.memory_limit
-        if limit is not None:
-            return MemoryLimitError(
-                f"no room for another externref: they take memory too, and memory_limit is {limit}"
-            )
-        return MemoryError("wasmtime has no room for another externref")
+        return no_room(self._limits)
 
     # ---- globals, memories, tables
 
@@ -319,6 +314,16 @@ class CapiStore(WasmtimeStore, RefStore):
 
     def _number(self, pointer: Any) -> int:
         return int(self.ffi.cast("uintptr_t", pointer))
+
+
+def no_room(limits: GuestLimits) -> BaseException:
+    """What an externref that could not be made leads to."""
+    limit = limits.memory_limit
+    if limit is not None:
+        return MemoryLimitError(
+            f"no room for another externref: they take memory too, and memory_limit is {limit}"
+        )
+    return MemoryError("wasmtime has no room for another externref")
 
 
 def unsupported(functype: FuncType) -> Iterator[str]:

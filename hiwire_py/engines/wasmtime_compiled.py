@@ -7,7 +7,6 @@ import ctypes
 import functools
 import itertools
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ import wasmtime
 from ..values import EXTERNREF, I32, I64, FuncType
 from .base import NO_LIMITS, RawExtern
 from .limits import GuestLimits
+from .release import at_release
 from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, unsupported
 
 try:
@@ -181,11 +181,12 @@ class CompiledStore(CapiStore):
         space = lib.hw_space_new(self._address)
         if not space:
             raise MemoryError("no memory for the state of a store")
-        self._space = ffi.gc(space, lib.hw_space_drop)
+        self._space = space
+        self._drop = at_release(functools.partial(lib.hw_space_drop, space))
         self.status = lib.hw_space_status(self._space)
         self._hosts: list[int] = []
         # The functions are called by this store only, so they go with it.
-        weakref.finalize(self, _forget, self._hosts).atexit = False
+        self._forget = at_release(functools.partial(_forget, self._hosts))
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         codes = self._codes(functype)
@@ -229,9 +230,8 @@ class CompiledStore(CapiStore):
         if not raw:
             raise MemoryError("no memory for a function")
         values = ffi.typeof(f"wasmtime_val_raw_t[{max(1, len(params), len(results))}]")
-        bound: Callable[..., Any] = names["bind"](
-            call, ffi.gc(raw, lib.hw_func_drop), ffi.new, values, self.fail
-        )
+        bound: Callable[..., Any] = names["bind"](call, raw, ffi.new, values, self.fail)
+        bound.__release__ = at_release(functools.partial(lib.hw_func_drop, raw))  # type: ignore[attr-defined]
         return bound
 
     def fail(self) -> None:

@@ -52,7 +52,9 @@ class Space(abc.ABC):
         self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
         self.floor = self.limit = 0
         self.status: Any = [0] * 5
-        self.nesting = [0]  # `depth`, in a list, which is what calls.py can read and write quickest
+        # `depth`, in a list, which is what calls.py can read and write quickest; negative in host functions.
+        self.nesting = [0]
+        self.unsettled = False  # a finalizer's call is on the way, see calls.py
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = get_ident()
         self.pending = False  # something waits for the outermost call to return
@@ -66,7 +68,7 @@ class Space(abc.ABC):
     @property
     def depth(self) -> int:
         """How many calls from Python into guests of this space have not returned."""
-        return self.nesting[0]
+        return abs(self.nesting[0])
 
     @depth.setter
     def depth(self, depth: int) -> None:
@@ -212,10 +214,15 @@ class Space(abc.ABC):
     def _clear_frames(self, error: BaseException) -> None:
         """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them
         raised itself: the arguments would live until Python's collector comes by."""
-        traceback = error.__traceback__
+        traceback, binding = error.__traceback__, self.engine.binding
+        ours = False
         while traceback is not None:
-            if traceback.tb_frame.f_globals.get("__name__", "").startswith(self.engine.binding):
-                traceback.tb_frame.clear()
+            frame = traceback.tb_frame
+            module = frame.f_globals.get("__name__", "")
+            # The binding's own context managers, but not those of host functions, which come later.
+            ours = module.startswith(binding) or (ours and module == "contextlib")
+            if ours or module == type(self.engine).__module__:
+                frame.clear()
             traceback = traceback.tb_next
 
     # ---- instances
@@ -265,7 +272,7 @@ class Space(abc.ABC):
         self.holders += any(t.element == EXTERNREF for t in module.tables) or any(
             g.type == EXTERNREF for g in module.globals
         )
-        self.depth += 1  # the start function may call host functions
+        outer, self.depth = self.nesting[0], self.depth + 1  # the start function may call host functions
         try:
             if self.timed and self.depth == 1:
                 self.store.begin()
@@ -278,8 +285,8 @@ class Space(abc.ABC):
                 ) from error
             raise
         finally:
-            self.depth -= 1
-            if not self.depth:
+            self.nesting[0] = outer
+            if not outer:
                 if self.timed:
                     self.store.end()
                 self.leave()

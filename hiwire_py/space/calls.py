@@ -28,15 +28,24 @@ _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63)
 # `call` serves calls from outside, `nested` those from host functions, which are rarer and have more to do at
 # the end. Neither may refer to itself: that would be a cycle, and keep the guest until Python's collector
 # comes by.
+#
+# `nesting` is negative while the Python function behind a host function runs. A nested call that finds it
+# positive comes from a finalizer or signal handler, which may have interrupted a call or a host function
+# between getting an externref from the engine and looking it up. The engine may hold that one no more, so
+# nothing that it lets go of meanwhile is released.
 _EXPORT = """\
 def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
     hold, leave, explain = space.hold, space.leave, space.explain
     objects, flight, status, nesting = space.objects, space.flight, space.status, space.nesting
     def nested({params}):
-        if nesting[0] >= {deepest}:
+        outer, unsettled = nesting[0], space.unsettled
+        level = outer if outer > 0 else -outer
+        if level >= {deepest}:
             raise RecursionError(f"{{shown}}: " + too_deep)
         while True:
-            nesting[0] += 1
+            nesting[0] = level + 1
+            if outer > 0:
+                space.unsettled = True
             mark, frames = len(flight), status[4]
             floor, limit = space.floor, space.limit
             space.floor = mark
@@ -48,7 +57,7 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
                 if again is None:
                     raise
             finally:
-                nesting[0] -= 1
+                nesting[0], space.unsettled = outer, unsettled
                 space.floor, space.limit = floor, limit
                 if len(flight) > mark:
                     space.release_since(mark)
@@ -83,9 +92,10 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
             raise gone(name)
         nesting = space.nesting
         counted = nesting[0]  # 0 where the engine made the call that led here the short way
-        nesting[0] = counted or 1
+        {enter}
         try:
             {convert}
+            nesting[0] = -counted or -1
             result = space.functions[index]({args})
             {result}
         except BaseException as error:
@@ -302,6 +312,7 @@ def _host_code(functype: FuncType, style: Style) -> Any:
     source = _HOST.format(
         params=", ".join(params),
         args=", ".join(params),
+        enter="nesting[0] = counted or 1" if convert else "pass",
         convert=_lines(convert, 12),
         result=_lines(result, 12),
     )

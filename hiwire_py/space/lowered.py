@@ -184,7 +184,7 @@ class LoweredSpace(Space):
         """
         words, status, flight, floor = self.words, self.status, self.flight, self.floor
         frames = words[(status[_FRAMES] & _WORD) // 4 : (status[_FRAMES_END] & _WORD) // 4].tolist()
-        if OPAQUE in frames:
+        if OPAQUE in frames or self.unsettled:
             self.limit = len(flight) + self.patience
             return
         earlier = set(flight[:floor])
@@ -275,12 +275,12 @@ class LoweredSpace(Space):
         return None
 
     def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
-        self.depth += 1
+        outer, self.depth = self.nesting[0], self.depth + 1
         try:
             id_ = self.hold(value)
             self._raw["pin"](id_)
         finally:
-            self.depth -= 1
+            self.nesting[0] = outer
         self._owned(instance).pins.append(id_)
         return self.store.constant(I32, id_)
 

@@ -41,7 +41,6 @@ class RefSpace(ExternrefSpace):
     def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
         super().__init__(engine, limits)
         self._ids = itertools.count(1)
-        self._late: list[int] = []
         # A call was interrupted: an id may have been given out that the engine never got.
         self._suspect = False
         self._skipped = 0  # calls since the engine collected last
@@ -54,11 +53,8 @@ class RefSpace(ExternrefSpace):
             return 0
         id_ = next(self._ids)
         self.objects[id_] = value
-        if not id_ % _BATCH and self.depth:
-            # What the engine has just let go of may be on its way to `objects` at this moment, in a frame
-            # below a finalizer that runs here. So it goes one batch later.
-            dead, self._late = self._late, self.store.collect_ids()
-            self._release(dead)
+        if not id_ % _BATCH and self.nesting[0] and not self.unsettled:
+            self._release(self.store.collect_ids())
         return id_
 
     def leave(self) -> None:
@@ -75,9 +71,6 @@ class RefSpace(ExternrefSpace):
             return
         self._skipped = 0
         ids = self.store.collect_ids()
-        if self._late:
-            ids += self._late
-            self._late = []
         if len(ids) == 1:
             self.objects.pop(ids[0], None)
         elif ids:
