@@ -54,8 +54,8 @@ DEV = [
 
 
 def extensions() -> list[Extension]:
-    """What makes calls and collections fast. All of it is optional: without a C compiler the package works, more slowly, and
-    `hiwire doctor` says what is missing."""
+    """What makes calls and collections fast. All of it is optional: without a C compiler the package works,
+    more slowly, and `hiwire doctor` says what is missing."""
     sys.path.insert(0, str(HERE))
     try:
         from hiwire_py.collect._build_types import builder as types
@@ -99,7 +99,16 @@ setup(
     install_requires=REQUIRES,
     extras_require={"cli": CLI, "build": BUILD, "plots": PLOTS, "test": TEST, "dev": DEV},
     packages=find_packages(include=["hiwire_py", "hiwire_py.*"]),
-    package_data={"hiwire_py": ["py.typed", "wasm/*.wasm", "wasm/SHA256SUMS", "engines/*.c", "engines/*.h", "collect/*.c"]},
+    package_data={
+        "hiwire_py": [
+            "py.typed",
+            "wasm/*.wasm",
+            "wasm/SHA256SUMS",
+            "engines/*.c",
+            "engines/*.h",
+            "collect/*.c",
+        ]
+    },
     ext_modules=extensions(),
     entry_points={"console_scripts": ["hiwire = hiwire_py.__main__:main"]},
     zip_safe=False,

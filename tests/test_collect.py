@@ -205,7 +205,7 @@ def test_resurrection_by_plain_gc(host: Host) -> None:
             kept.append(self)
 
     button = Lasting(host, abs)
-    button.ring = button  # type: ignore[attr-defined]
+    button.ring = button
     del button
     gc.collect(1)
     gc.collect()

@@ -1,5 +1,5 @@
-"""The two ways of collecting: what is chosen, that both pass the same tests, and what only the compiled types can
-get wrong."""
+"""The two ways of collecting: what is chosen, that both pass the same tests, and what only the compiled types
+can get wrong."""
 
 from __future__ import annotations
 
@@ -34,7 +34,16 @@ def test_the_types_are_here() -> None:
 @pytest.mark.skipif(ways.WAY == "python", reason="this run is the other way")
 def test_the_other_way_passes_the_same_tests() -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(str(HERE / s) for s in SUITES)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            *(str(HERE / s) for s in SUITES),
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "HIWIRE_COLLECTOR": "python", "HIWIRE_MODEL_CASES": "300"},
@@ -108,9 +117,9 @@ def test_one_of_two_wrappers_dies(engine: str) -> None:
 def test_a_dropped_table_with_objects_that_refer_to_it(engine: str) -> None:
     """While wrappers show what structs hold, the rest of the table's objects is seen too."""
     pair = Pair(engine)
-    pair.shared.owner = pair.wrappers
+    pair.shared.name = pair.wrappers
     other = Thing()
-    other.owner = pair
+    other.name = pair
     pair.table.new(other)  # no struct has this handle
     watch = weakref.ref(other)
     del pair, other

@@ -200,7 +200,7 @@ def test_finalizers(table: SideTable) -> None:
     kept[0].invoke_callback()
     other.invoke_callback()
     assert said == ["own", "other"] and len(table) == 2
-    kept[0].keep = False  # type: ignore[attr-defined]
+    kept[0].keep = False
     kept.clear()
     assert (collect(), len(table)) == (1, 1), "its finalizer does not run again"
 

@@ -1,4 +1,4 @@
-"""The structs with wrappers in all guests that share a table, and when Python's collector sees what they hold.
+"""The structs with wrappers in all guests that share a table, and when Python's collector sees into them.
 
 For the time of a collection the objects whose handles all lie in structs that have wrappers are held by those
 wrappers, and not by the table: `lending` and `parking` are two ways to do that. So Python's collector sees

@@ -26,7 +26,7 @@ def _load() -> dict[str, Any]:
     from ._types import lib  # type: ignore[import-not-found]  # made at install, perhaps
 
     types: dict[str, Any] = {}
-    # cffi passes no Python objects: the dict's address is its id in CPython, and these are types for no other.
+    # cffi passes no Python objects. The dict's address is its id in CPython, and these are types of no other.
     if not lib.hw_types_into(id(types)):
         raise ImportError("its types could not be made")
     return types
@@ -80,7 +80,7 @@ class Arena(ArenaBase, CommonArena):  # type: ignore[misc]  # the base is known 
             if dead is None:
                 break
             self.live.discard(dead[0])
-            freed += self.free(*dead, errors)
+            freed += self.free(dead[0], dead[1], errors)
         return freed
 
 

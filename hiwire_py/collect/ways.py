@@ -20,7 +20,9 @@ WrapperBase: Any
 
 _wanted = os.environ.get(_VARIABLE, "")
 if _wanted not in ("", "types", "python"):
-    raise ImportError(f"{_VARIABLE} is {_wanted!r}; it can be types or python, or not set for the best there is")
+    raise ImportError(
+        f"{_VARIABLE} is {_wanted!r}; it can be types or python, or not set for the best there is"
+    )
 try:
     if _wanted == "python":
         raise ImportError(f"{_VARIABLE}=python says so")
@@ -29,4 +31,4 @@ except ImportError as error:
     if _wanted == "types":
         raise
     WAY, WHY_NOT_TYPES = "python", str(error)
-    from .parking import Arena, Window, WrapperBase  # type: ignore[assignment]
+    from .parking import Arena, Window, WrapperBase

@@ -7,37 +7,29 @@ The names are not among the exports that the module declares, so no other guest 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ..values import EXTERNREF
 from .binary import Reader, leb, name, section, vector
-from .module import GLOBAL, TABLE, Module
+from .module import GLOBAL, TABLE, Export, Module
 
-__all__ = ["HiddenExport", "export_holders", "hidden_exports"]
+__all__ = ["export_holders", "hidden_exports"]
 
 _EXPORT = 7
 _AFTER_EXPORTS = (8, 9, 10, 11, 12)  # start, elements, code, data, count of data
 
 
-class HiddenExport(NamedTuple):
-    name: str
-    kind: int
-    index: int
-
-
-def hidden_exports(module: Module) -> Iterator[HiddenExport]:
-    """What `export_holders` adds to a module: each of its externref tables and globals, except imported ones."""
+def hidden_exports(module: Module) -> Iterator[Export]:
+    """What `export_holders` adds: the module's externref tables and globals, except imported ones."""
     taken = {export.name for export in module.exports}
-    for kind, all_, is_reference in (
-        (TABLE, module.tables, lambda table: table.element == EXTERNREF),
-        (GLOBAL, module.globals, lambda global_: global_.type == EXTERNREF),
-    ):
-        for index in range(module.count_imports(kind), len(all_)):
-            if is_reference(all_[index]):
+    tables = [table.element == EXTERNREF for table in module.tables]
+    globals_ = [global_.type == EXTERNREF for global_ in module.globals]
+    for kind, holds in ((TABLE, tables), (GLOBAL, globals_)):
+        for index in range(module.count_imports(kind), len(holds)):
+            if holds[index]:
                 hidden = f"hiwire_py.{kind}.{index}"
                 while hidden in taken:
                     hidden += "."
-                yield HiddenExport(hidden, kind, index)
+                yield Export(hidden, kind, index)
 
 
 def export_holders(wasm: bytes) -> bytes:

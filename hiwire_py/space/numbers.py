@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import array
 import ctypes
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 __all__ = ["Numbers"]
 
 
-class Numbers(NamedTuple):
+@dataclass(frozen=True)
+class Numbers:
     """Numbers in this process' memory.
 
     Attributes:
@@ -21,16 +23,16 @@ class Numbers(NamedTuple):
 
     address: int
     count: int
-    code: str
+    code: Literal["I", "i", "q"]
     owner: array.array[int] | None = None
 
     @classmethod
     def of(cls, numbers: array.array[int]) -> Numbers:
         """Those in an array, which must not grow."""
         address, count = numbers.buffer_info()
-        return cls(address, count, numbers.typecode, numbers)
+        return cls(address, count, "q" if numbers.itemsize == 8 else "I", numbers)
 
-    def view(self) -> memoryview:
+    def view(self) -> memoryview[int]:
         """To read. Memory without an owner must stay where it is as long as this is used."""
         if self.owner is not None:
             return memoryview(self.owner)

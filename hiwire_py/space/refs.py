@@ -119,9 +119,9 @@ class RefSpace(ExternrefSpace):
     def _own(self, instance: Instance, prepared: Prepared) -> None:
         # wasmtime keeps tables and globals until the store goes, also those of instances that are gone.
         instance.owned = object()
-        for name, kind, _ in hidden_exports(prepared.module):
-            holder = instance.raw[name]
-            if kind == TABLE:
+        for hidden in hidden_exports(prepared.module):
+            holder = instance.raw[hidden.name]
+            if hidden.kind == TABLE:
                 self._tables.append((instance.owned, holder))
             else:
                 self._globals.append(holder)
