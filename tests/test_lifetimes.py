@@ -3,6 +3,7 @@ does."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import subprocess
@@ -355,10 +356,8 @@ def test_arguments_of_a_failed_call(engine: str, no_gc: None) -> None:
     guest = Guest(wat(text), {"env": {"fail": fail}}, engine=engine)
     thing = Thing()
     watch = weakref.ref(thing)
-    try:
+    with contextlib.suppress(ValueError):
         guest.exports.go(thing)
-    except ValueError:
-        pass
     del thing
     guest.collect()
     assert watch() is None and guest._instance.space.live() == 0
