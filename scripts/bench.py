@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from hiwire_py import Guest, Hiwire, __version__, engines, lower
+from hiwire_py.compare.measure import Statistic
 from hiwire_py.errors import HiwireError
 from hiwire_py.sources import shipped
 from hiwire_py.toolchain import find_compiler
@@ -60,32 +61,20 @@ PAGES = 1024  # of the bench guest: room for a million handles
 MOST = (1 << 25) - 1
 
 
-@dataclass
-class Side:
-    """One side of a ratio, in nanoseconds an operation unless ``unit`` says otherwise."""
-
-    median: float
-    smallest: float
-    largest: float
-    runs: int
-
-    @classmethod
-    def of(cls, values: list[float]) -> Side:
-        return cls(statistics.median(values), min(values), max(values), len(values))
-
-    def __str__(self) -> str:
-        return f"{self.median:,.4g} ({self.smallest:,.4g}..{self.largest:,.4g})"
+def shown(side: Statistic) -> str:
+    return f"{side.median:,.4g} ({side.low:,.4g}..{side.high:,.4g})"
 
 
 @dataclass
 class Row:
-    """A line of the result. ``ratio`` is the median of the ratios of runs that were next to each other."""
+    """A line of the result. ``ratio`` is the median of the ratios of runs that were next to each other; the
+    sides are nanoseconds an operation unless ``unit`` says otherwise."""
 
     name: str
     goal: str
     ratio: float | None = None
-    ours: Side | None = None
-    other: Side | None = None
+    ours: Statistic | None = None
+    other: Statistic | None = None
     unit: str = "ns"
     note: str = ""
     more: dict[str, Any] = field(default_factory=dict)
@@ -94,10 +83,10 @@ class Row:
         if self.ours is None:
             return f"     -   {self.name}: {self.note}"
         ratio = f"{self.ratio:8.3f}" if self.ratio is not None else "        "
-        against = f" / {self.other}" if self.other is not None else ""
+        against = f" / {shown(self.other)}" if self.other is not None else ""
         goal = f", goal {self.goal}" if self.goal else ""
         note = f"; {self.note}" if self.note else ""
-        return f"{ratio}   {self.name}: {self.ours}{against} {self.unit}{goal}{note}"
+        return f"{ratio}   {self.name}: {shown(self.ours)}{against} {self.unit}{goal}{note}"
 
 
 def per_operation(operation: Callable[[int], object]) -> Callable[[], float]:
@@ -136,7 +125,7 @@ def compare(name: str, goal: str, ours: Callable[[int], object], other: Callable
     mine, theirs = per_operation(ours), per_operation(other)
     pairs = [(mine(), theirs()) for _ in range(RUNS)]
     ratio = statistics.median(a / b for a, b in pairs)
-    return Row(name, goal, ratio, Side.of([a for a, _ in pairs]), Side.of([b for _, b in pairs]))
+    return Row(name, goal, ratio, Statistic.of([a for a, _ in pairs]), Statistic.of([b for _, b in pairs]))
 
 
 def wat(text: str) -> bytes:
@@ -264,7 +253,7 @@ def _filling(engine: str, wasm: bytes, goal: str, count: int = 1_000_000) -> Row
         churned.append((end - middle) / count * 1e9)
     ratio = statistics.median(a / b for a, b in zip(filled, churned))
     name = f"in the guest on {engine}, filling a million handles, per handle / new+get+decref"
-    return Row(name, goal, ratio, Side.of(filled), Side.of(churned))
+    return Row(name, goal, ratio, Statistic.of(filled), Statistic.of(churned))
 
 
 def all_the_keys() -> Iterator[Row]:
@@ -280,7 +269,7 @@ def all_the_keys() -> Iterator[Row]:
                     raise RuntimeError(f"filling all handles on {info.name} failed: {run.stderr}")
                 each, note = json.loads(run.stdout)
                 name = f"all handles at once on {info.name}"
-                yield Row(name, "completes", None, Side(each, each, each, 1), note=note)
+                yield Row(name, "completes", None, Statistic(each, each, each, 1), note=note)
 
 
 def fill_all(engine: str, wasm: str) -> int:
@@ -328,8 +317,8 @@ def lowering() -> Iterator[Row]:
         f"lowering / compiling with Cranelift on one core, a module of {size:,.0f} KB",
         "0.2",
         statistics.median(a / b for a, b in pairs),
-        Side.of([a for a, _ in pairs]),
-        Side.of([b for _, b in pairs]),
+        Statistic.of([a for a, _ in pairs]),
+        Statistic.of([b for _, b in pairs]),
         unit="us per KB",
     )
 

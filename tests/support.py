@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
+import pytest
 import wasmtime
+
+from hiwire_py.engines import wasmtime_capi
 
 GUESTS = Path(__file__).with_name("guests")
 
@@ -19,6 +23,19 @@ def wat(text: str) -> bytes:
 def guest_file(name: str) -> bytes:
     """The module ``tests/guests/NAME.wat``."""
     return wat((GUESTS / f"{name}.wat").read_text())
+
+
+def use_mode(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Call wasmtime in that way; skip with the reason where it cannot be here, or fail if
+    HIWIRE_REQUIRE_MODES says it must be."""
+    monkeypatch.setenv("HIWIRE_WASMTIME_MODE", name)
+    try:
+        wasmtime_capi.mode()
+    except ImportError as e:
+        if name in os.environ.get("HIWIRE_REQUIRE_MODES", "").split(","):
+            pytest.fail(f"the mode {name} must be here, but: {e}")
+        pytest.skip(str(e))
+    return name
 
 
 class Thing:

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from support import Thing, wat
+from support import Thing, use_mode, wat
 
 from hiwire_py import (
     NULL,
@@ -26,7 +26,7 @@ from hiwire_py import (
     engines,
 )
 from hiwire_py.engines.limits import Ticker
-from hiwire_py.engines.wasmtime_capi import MODES, mode
+from hiwire_py.engines.wasmtime_capi import MODES
 
 PAGE = 65536
 MODULE = wat(
@@ -46,14 +46,8 @@ ENV = {"e": {"h": lambda n: n, "make": Thing}}
 
 @pytest.fixture(params=MODES)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each way of calling wasmtime; skipped with the reason where it cannot be here."""
-    monkeypatch.setenv("HIWIRE_WASMTIME_MODE", request.param)
-    try:
-        mode()
-    except ImportError as e:
-        pytest.skip(str(e))
-    name: str = request.param
-    return name
+    """Each way of calling wasmtime in turn."""
+    return use_mode(request.param, monkeypatch)
 
 
 def guest(**limits: float | None) -> Guest:

@@ -14,7 +14,7 @@ import weakref
 from typing import Any
 
 import pytest
-from support import Thing, guest_file, wat
+from support import Thing, guest_file, use_mode, wat
 from wasmtime import _bindings
 
 from hiwire_py import NULL, EngineUnavailableError, Guest, GuestTrap, Hiwire, engines
@@ -27,16 +27,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 @pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each way of calling in turn; skipped with the reason where it cannot be here."""
-    name: str = request.param
-    monkeypatch.setenv("HIWIRE_WASMTIME_MODE", name)
-    try:
-        wasmtime_capi.mode()
-    except ImportError as e:
-        if name in os.environ.get("HIWIRE_REQUIRE_MODES", "").split(","):
-            pytest.fail(f"the mode {name} must be here, but: {e}")
-        pytest.skip(str(e))
-    return name
+    """Each way of calling in turn."""
+    return use_mode(request.param, monkeypatch)
 
 
 @pytest.fixture
@@ -428,14 +420,27 @@ def test_function_references_cannot_cross(fast: str) -> None:
         guest.exports.f()
 
 
-_SUITES = ("test_lifetimes.py", "test_guest.py", "test_deduplicate.py")
+_SUITES = (
+    "test_bad_input.py",
+    "test_collect.py",
+    "test_deduplicate.py",
+    "test_differential.py",
+    "test_finalizers.py",
+    "test_frames.py",
+    "test_guest.py",
+    "test_hiwire.py",
+    "test_lifetimes.py",
+)
+# What takes seconds where a call takes microseconds, and is about amounts.
+_SLOW = ("full_static_table", "guest_is_out_of_memory", "many_guests", "many_objects", "test_threads")
 
 
 @pytest.mark.parametrize("other", [m for m in MODES if m != "compiled"])
 def test_the_suites_pass_in_other_modes(other: str) -> None:
     """What the engine tests ask for holds for every way of calling, not only for the best one."""
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "wasmtime",
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+         "-k", " and not ".join(("wasmtime", *_SLOW)),
          *(os.path.join(HERE, name) for name in _SUITES)],
         capture_output=True,
         text=True,
