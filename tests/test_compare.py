@@ -361,7 +361,7 @@ def test_recommendation_is_computed(quick: tuple[Report, Path, float]) -> None:
                 statistic.update(median=1.0, low=1.0, high=1.0)
     report["variants"][1]["module_bytes"] -= 1000
     text = recommend(report)
-    assert "saves 1,156 bytes of code" in text
+    assert "saves 1,160 bytes of code" in text
     assert re.search(r"grows to [\d,]+ refs at 1 against \d+ ns on", text)
 
 
