@@ -98,8 +98,9 @@ def compare(wanted: Request, progress: Progress | None = None) -> dict[str, Any]
     rows = [_row(v, e) for v in wanted.variants for e in wanted.engines]
     complete = True
     with tempfile.TemporaryDirectory(prefix="hiwire-compare-") as folder:
-        subjects = dict(_subjects(wanted, rows, Path(folder)))
+        subjects: dict[int, Subject] = {}
         try:
+            subjects.update(_subjects(wanted, rows, Path(folder)))
             _measure(wanted, rows, subjects, progress)
         except KeyboardInterrupt:
             complete = False
