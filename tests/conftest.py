@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from collect_support import Host
 
 from hiwire_py import engines
 from hiwire_py.sources import VARIANTS
@@ -42,3 +43,10 @@ def no_gc() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
+
+
+@pytest.fixture
+def host(engine: str) -> Iterator[Host]:
+    host = Host(engine)
+    yield host
+    host.table.close()

@@ -6,60 +6,15 @@ import copy
 import gc
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
+from collect_support import Button, Host, left
 from support import Thing, wat
 
-from hiwire_py import NULL, ClosedError, Guest, GuestObject, GuestTrap, Hiwire, StaleRefError, collect, layout
+from hiwire_py import NULL, ClosedError, Guest, GuestObject, Hiwire, collect, layout
 from hiwire_py.collect import Layout
-from hiwire_py.sources import shipped
-
-
-class Host:
-    """A table, the guest cycle, and what the wrappers in a test need."""
-
-    def __init__(self, engine: str, table: Hiwire | None = None) -> None:
-        self.table = Hiwire(engine=engine) if table is None else table
-        self.invoke: Callable[[Any, int], int] = lambda callback, argument: callback(argument)
-        imports = {"env": {"invoke": lambda callback, argument: self.invoke(callback, argument)}}
-        self.guest = Guest(shipped("guest-cycle"), imports, hiwire=self.table)
-        self.layout = layout(self.guest, "object")
-
-    @property
-    def live(self) -> int:
-        count: int = self.guest.exports.objects_live()
-        return count
-
-
-@pytest.fixture
-def host(engine: str) -> Iterator[Host]:
-    host = Host(engine)
-    yield host
-    host.table.close()
-
-
-class Button(GuestObject):
-    """Its callback is its own method: a cycle."""
-
-    def __init__(self, host: Host, callback: object = None) -> None:
-        super().__init__(host.guest, host.guest.exports.object_new, layout=host.layout, free="object_free")
-        self.host = host
-        assert host.guest.exports.object_attach(self.pointer, self.pressed if callback is None else callback)
-
-    def pressed(self, argument: int) -> int:
-        return argument * 2
-
-    def fire(self, argument: int) -> int:
-        result: int = self.host.guest.exports.object_fire(self.pointer, argument)
-        return result
-
-
-def left(host: Host) -> tuple[int, int, int]:
-    """Structs, handles and objects that are still there."""
-    return host.live, host.table.num_refs(), host.table.space.live()
-
 
 # ---- the guarantee
 
@@ -120,138 +75,6 @@ def test_saturated_deduplicated_and_immortal_stay(host: Host) -> None:
     del method, same, interned
     collect()
     assert host.live == 2
-
-
-# ---- finalizers
-
-
-def test_a_finalizer_may_call_the_guest(host: Host) -> None:
-    """__del__ uses the struct, and its handle still names the callback; one collect() is enough."""
-    said = []
-
-    class Speaking(Button):
-        def __del__(self) -> None:
-            said.append(self.fire(6))
-
-    other = Button(host)
-    Speaking(host)
-    assert collect() == 1
-    assert said == [12] and host.live == 1
-    assert other.fire(1) == 2
-
-
-def test_a_finalizer_may_call_other_structs(host: Host) -> None:
-    """During a collection the guest can be entered: what is alive is all there."""
-    said = []
-    other = Button(host)
-    pointer = other.pointer
-
-    class Calling(Button):
-        def __del__(self) -> None:
-            said.append(host.guest.exports.object_fire(pointer, 7))
-
-    Calling(host)
-    assert collect() == 1
-    assert said == [14] and host.live == 1 and other.fire(2) == 4
-
-
-@pytest.mark.parametrize("way", ["get", "pop"])
-def test_a_finalizer_may_use_the_table(host: Host, way: str) -> None:
-    """Also by those methods in whose place an engine has functions of its own: the object is there."""
-    said: list[Any] = []
-    other = Button(host)
-    pointer = other.pointer
-    handle = int.from_bytes(host.guest.memory.read(pointer, 4), "little")
-
-    class Calling(Button):
-        def __del__(self) -> None:
-            said.append(getattr(host.table, way)(handle))
-            if way == "pop":
-                host.guest.memory.write(pointer, host.table.new(said[0]).to_bytes(4, "little"))
-
-    Calling(host)
-    assert collect() == 1
-    assert said == [other.pressed] and host.live == 1 and other.fire(2) == 4
-
-
-@pytest.mark.parametrize("used", [False, True])
-def test_resurrection(host: Host, used: bool) -> None:
-    """A finalizer stores its wrapper: the struct and its callback stay until it dies for good."""
-    kept: list[Lasting] = []
-
-    class Lasting(Button):
-        def __del__(self) -> None:
-            if used:
-                self.fire(1)
-            kept.append(self)
-
-    Lasting(host)
-    assert collect() == 0
-    assert len(kept) == 1 and host.live == 1
-    # Not through the wrapper: the guest's own calls must find the callback too.
-    pointer = kept[0]._guest_pointer
-    assert host.guest.exports.object_fire(pointer, 8) == 16
-    assert collect() == 0 and kept[0].fire(3) == 6
-    kept.clear()
-    assert collect() == 1 and left(host) == (0, 0, 0)
-
-
-def test_resurrection_by_plain_gc(host: Host) -> None:
-    """Also where Python's collector, not collect(), ran the finalizer."""
-    kept: list[Lasting] = []
-
-    class Lasting(Button):
-        def __del__(self) -> None:
-            kept.append(self)
-
-    button = Lasting(host, abs)
-    button.ring = button
-    del button
-    gc.collect(1)
-    gc.collect()
-    assert len(kept) == 1 and kept[0].fire(-1) == 1
-    host.guest.exports.object_attach(kept[0].pointer, kept[0].pressed)
-    kept.clear()
-    assert collect() == 1 and left(host) == (0, 0, 0)
-
-
-def test_weak_reference_callbacks(host: Host) -> None:
-    """They run, and may call the guest."""
-    said = []
-    other = Button(host)
-    button = Button(host)
-    watch = weakref.ref(button, lambda _: said.append(other.fire(5)))
-    del button
-    assert collect() == 1
-    assert said == [10] and watch() is None
-
-
-def test_freeing_sees_no_collected_object(host: Host) -> None:
-    """A guest that uses the handles of a struct which is being freed gets a StaleRefError from Python."""
-    seen: list[Any] = []
-    nosy = Guest(
-        wat("""(module (import "env" "use" (func $use (param externref)))
-        (import "env" "hiwire_get" (func $get (param i32) (result externref)))
-        (import "env" "hiwire_decref" (func $decref (param i32)))
-        (memory (export "memory") 1)
-        (func (export "free") (param i32)
-          (call $use (call $get (i32.load (local.get 0)))) (call $decref (i32.load (local.get 0)))))"""),
-        {"env": {"use": seen.append}},
-        hiwire=host.table,
-    )
-
-    class Nosy(GuestObject):
-        def __init__(self) -> None:
-            super().__init__(nosy, 64, layout=layout(4, handles=[0]), free="free")
-            nosy.memory.write(64, host.table.new(self).to_bytes(4, "little"))
-
-    Nosy()
-    assert collect() == 1 and len(seen) == 1
-    with pytest.raises(StaleRefError, match="was collected"):
-        seen[0].fire(1)
-    with pytest.raises(StaleRefError, match="was collected"):
-        seen[0](1)
-    assert left(host) == (0, 0, 0)
 
 
 # ---- other holders of references
@@ -437,19 +260,6 @@ def test_wrapper_errors(host: Host) -> None:
     with pytest.raises(ClosedError, match="has no struct"):
         GuestObject.__new__(GuestObject).pointer  # noqa: B018
     assert button.fire(1) == 2
-
-
-def test_errors_of_free(host: Host) -> None:
-    """What the guest raises while it frees comes out of collect(), and the others are freed."""
-    guest = Guest(wat('(module (memory (export "memory") 1) (func (export "free") (param i32) unreachable))'),
-                  hiwire=host.table)  # fmt: skip
-    Button(host)
-    bad = GuestObject(guest, 64, layout=layout(4), free="free")
-    del bad
-    with pytest.raises(GuestTrap, match="unreachable"):
-        collect()
-    assert host.live == 0
-    assert collect() == 0
 
 
 def test_closed_and_dropped(engine: str) -> None:

@@ -19,7 +19,17 @@ from hiwire_py.collect import ways
 from hiwire_py.sources import shipped
 
 HERE = Path(__file__).parent
-SUITES = ("test_collect.py", "test_collect_layouts.py", "test_collect_model.py", "test_cycles.py")
+SUITES = tuple(
+    f"test_{name}.py"
+    for name in (
+        "collect",
+        "collect_finalizers",
+        "collect_freeing",
+        "collect_layouts",
+        "collect_model",
+        "cycles",
+    )
+)
 
 needs_types = pytest.mark.skipif(ways.WAY != "types", reason=f"no compiled types: {ways.WHY_NOT_TYPES}")
 

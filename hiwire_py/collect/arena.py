@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,10 @@ from .layouts import Layout
 if TYPE_CHECKING:
     from .heap import Heap
 
-__all__ = ["CommonArena"]
+__all__ = ["CommonArena", "Free"]
+
+Free = Callable[[Iterable[int], Callable[[Exception], object]], int]
+"""Frees structs, by their pointers, and gives what the guest raises to its second argument."""
 
 
 class CommonArena(abc.ABC):
@@ -33,6 +36,8 @@ class CommonArena(abc.ABC):
     live: Any
     waiting: int
     """How many structs may have dead wrappers, and are to be freed."""
+    next_free: Callable[[], Free | None]
+    """Gives what frees the next of those; None if there is none."""
 
     def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
         # Not the guest itself, which holds this: without a cycle it dies by its reference count.
@@ -40,6 +45,7 @@ class CommonArena(abc.ABC):
         self.gate = guest.instance.gate
         self.exports = guest.exports
         self.memory = guest.memory if memory is None else memory
+        self._freeing: dict[str, Free] = {}
         heap.arenas.add(self)
 
     def __del__(self) -> None:
@@ -48,7 +54,7 @@ class CommonArena(abc.ABC):
             self.heap.orphans.append(self)
 
     @abc.abstractmethod
-    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Callable[[int], object]) -> None:
+    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Free) -> None:
         """Enter a struct whose ownership goes over to ``wrapper``.
 
         Raises:
@@ -56,6 +62,24 @@ class CommonArena(abc.ABC):
         """
 
     @abc.abstractmethod
+    def dead(self, free: Free) -> Iterator[int]:
+        """Take out the structs, by their pointers as signed integers, for as long as ``free`` is what
+        frees the next."""
+
+    def freeing(self, guest: Guest, name: str) -> Free:
+        """What frees structs by the guest's export ``name``.
+
+        Raises:
+            AttributeError: there is no such export.
+            TypeError: it is not a function that takes a pointer and returns nothing.
+        """
+        free = self._freeing.get(name)
+        if free is None:
+            if name not in guest.exports:
+                getattr(guest.exports, name)  # says what is there
+            free = self._freeing[name] = guest.instance.for_each(name)
+        return free
+
     def drain(self, errors: list[BaseException] | None) -> int:
         """Free the structs of dead wrappers. `Heap.drain` says when.
 
@@ -65,6 +89,14 @@ class CommonArena(abc.ABC):
         Returns:
             How many were freed.
         """
+        failed = _unraisable if errors is None else errors.append
+        freed = 0
+        for _ in range(self.waiting):
+            free = self.next_free()
+            if free is None:
+                break
+            freed += free(self.dead(free), failed)
+        return freed
 
     def check(self, pointer: int, layout: Layout) -> None:
         """What `adopt` raises."""
@@ -79,19 +111,6 @@ class CommonArena(abc.ABC):
                 f"the struct at {pointer:#x} has a wrapper already: use that one, since both would free it"
             )
 
-    def free(self, pointer: int, free: Callable[[int], object], errors: list[BaseException] | None) -> int:
-        """Have the guest free a struct, which is not in ``live`` any more; 0 if its memory is gone."""
-        if self.gate.owner is None or self.heap.space.closing:
-            return 0
-        try:
-            free(pointer)
-        except Exception as error:
-            if errors is None:
-                sys.unraisablehook(_Unraisable(error, free))
-            else:
-                errors.append(error)
-        return 1
-
     def extent(self) -> tuple[int, int]:
         """The memory's address, and its size in bytes; also while the gates are closed to everyone else."""
         gate = self.memory.__keep__.owner.gate
@@ -102,12 +121,16 @@ class CommonArena(abc.ABC):
             gate.owner = owner
 
 
+def _unraisable(error: BaseException) -> None:
+    sys.unraisablehook(_Unraisable(error))
+
+
 class _Unraisable:
     """What `sys.unraisablehook` takes."""
 
-    def __init__(self, error: BaseException, free: object) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.exc_type: type[BaseException] = type(error)
         self.exc_value: BaseException | None = error
         self.exc_traceback: TracebackType | None = error.__traceback__
         self.err_msg: str | None = "Exception ignored while a struct was freed"
-        self.object: object = free
+        self.object: object = None

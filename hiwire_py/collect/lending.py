@@ -8,11 +8,11 @@ a compiler.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..guest import Guest, GuestMemory
-from .arena import CommonArena
+from .arena import CommonArena, Free
 from .gone import GONE
 from .layouts import Layout
 
@@ -68,20 +68,19 @@ class Arena(ArenaBase, CommonArena):  # type: ignore[misc]  # the base is known 
         CommonArena.__init__(self, guest, heap, memory)
         self.live: set[int] = set()
 
-    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Callable[[int], object]) -> None:
+    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Free) -> None:
         self.check(pointer, layout)
         self.own(wrapper, pointer, _shape_of(layout), free)
         self.live.add(pointer)
 
-    def drain(self, errors: list[BaseException] | None) -> int:
-        freed = 0
-        for _ in range(self.waiting):
-            dead = self.next_dead()
-            if dead is None:
-                break
-            self.live.discard(dead[0])
-            freed += self.free(dead[0], dead[1], errors)
-        return freed
+    def dead(self, free: Free) -> Iterator[int]:
+        next_dead, discard = self.next_dead, self.live.discard
+        while True:
+            pointer = next_dead(free)
+            if pointer is None:
+                return
+            discard(pointer)
+            yield pointer if pointer < 1 << 31 else pointer - (1 << 32)
 
 
 class Window:

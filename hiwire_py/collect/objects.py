@@ -30,13 +30,15 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
         pointer: the struct; or a function of no arguments that makes it and returns a pointer, 0 when there
             is no memory. A function is called again after `collect` if it returned 0 or raised MemoryError.
         layout: where handles are in the struct.
-        free: the export that frees a struct, called with the pointer. It gives back the handles in it.
+        free: the export that frees a struct, which takes its pointer and returns nothing. It gives back the
+            handles in it.
 
     Raises:
         MemoryError: the guest has no memory, although unreachable objects were collected.
         ValueError: the pointer is not to a struct within the guest's memory, or the struct has a wrapper
             already.
         AttributeError: the guest has no such export.
+        TypeError: ``free`` is no function that takes a pointer and returns nothing.
     """
 
     __slots__ = ("__weakref__",)
@@ -46,8 +48,8 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
     ) -> None:
         if hasattr(self, "_guest_arena"):
             raise TypeError(f"this {type(self).__name__} has a struct already; make another wrapper")
-        release = getattr(guest.exports, free)
         arena = _arena(guest)
+        release = arena.freeing(guest, free)
         heap = arena.heap
         heap.drain()
         if heap.count() >= heap.threshold or heap.wanted:

@@ -11,11 +11,11 @@ import ctypes
 import gc
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..guest import Guest, GuestMemory
-from .arena import CommonArena
+from .arena import CommonArena, Free
 from .gone import GONE
 from .layouts import Layout
 from .trace import Trace
@@ -69,7 +69,7 @@ class _Entry(NamedTuple):
 
     wrapper: weakref.ref[Any]
     layout: Layout
-    free: Callable[[int], object]
+    free: Free
 
 
 class Arena(CommonArena):
@@ -87,23 +87,31 @@ class Arena(CommonArena):
     def waiting(self) -> int:  # type: ignore[override]  # a plain attribute where types are compiled
         return len(self.queue)
 
-    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Callable[[int], object]) -> None:
+    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Free) -> None:
         self.check(pointer, layout)
         self.live[pointer] = _Entry(weakref.ref(wrapper), layout, free)
         wrapper._guest_parked = None
         wrapper._guest_owner = _Owner(pointer, self.queue)
         wrapper._guest_arena = self
 
-    def drain(self, errors: list[BaseException] | None) -> int:
-        freed = 0
+    def next_free(self) -> Free | None:
         queue = self.queue
         for _ in range(len(queue)):
-            pointer, owner = queue.popleft()
-            if owner() is not None:
-                queue.append((pointer, owner))
-            else:
-                freed += self.free(pointer, self.live.pop(pointer).free, errors)
-        return freed
+            pointer, owner = queue[0]
+            if owner() is None:
+                return self.live[pointer].free
+            queue.rotate(-1)
+        return None
+
+    def dead(self, free: Free) -> Iterator[int]:
+        queue, live = self.queue, self.live
+        while queue:
+            pointer, owner = queue[0]
+            if owner() is not None or live[pointer].free is not free:
+                return
+            queue.popleft()
+            del live[pointer]
+            yield pointer if pointer < 1 << 31 else pointer - (1 << 32)
 
     def take_back(self, wrapper: Any) -> None:
         """A finalizer, or whoever a finalizer gave it to, uses a wrapper that was found to be garbage."""

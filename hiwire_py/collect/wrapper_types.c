@@ -232,22 +232,26 @@ static hw_struct *hw_arena_exhume(hw_arena *arena)
     return owned;
 }
 
-/* next_dead() -> (pointer, free) of the struct whose wrapper is dead for the longest time, or None. */
-static PyObject *hw_arena_next_dead(PyObject *self, PyObject *unused)
+/* next_free() -> what frees the struct whose wrapper is dead for the longest time, or None. */
+static PyObject *hw_arena_next_free(PyObject *self, PyObject *unused)
+{
+    hw_struct *owned = ((hw_arena *)self)->dead;
+    (void)unused;
+    return Py_NewRef(owned == NULL ? Py_None : owned->free);
+}
+
+/* next_dead(free) -> that struct's pointer, which is the caller's now, or None if something else frees it. */
+static PyObject *hw_arena_next_dead(PyObject *self, PyObject *free_)
 {
     hw_arena *arena = (hw_arena *)self;
-    hw_struct *owned = hw_arena_exhume(arena);
-    (void)unused;
-    if (owned == NULL)
+    if (arena->dead == NULL || arena->dead->free != free_)
         Py_RETURN_NONE;
-    PyObject *pair = Py_BuildValue("IO", (unsigned int)owned->pointer, owned->free);
-    if (pair == NULL) {
-        hw_arena_bury(arena, owned);
+    PyObject *pointer = PyLong_FromUnsignedLong(arena->dead->pointer);
+    if (pointer == NULL)
         return NULL;
-    }
-    Py_DECREF(owned->free);
-    free(owned);
-    return pair;
+    free(hw_arena_exhume(arena));
+    Py_DECREF(free_); /* not the last one: the caller has another */
+    return pointer;
 }
 
 static int hw_arena_traverse(PyObject *self, visitproc visit, void *arg)
@@ -278,7 +282,8 @@ static void hw_arena_dealloc(PyObject *self)
 }
 
 static PyMethodDef hw_arena_methods[] = {{"own", hw_arena_own, METH_VARARGS, NULL},
-                                         {"next_dead", hw_arena_next_dead, METH_NOARGS, NULL},
+                                         {"next_free", hw_arena_next_free, METH_NOARGS, NULL},
+                                         {"next_dead", hw_arena_next_dead, METH_O, NULL},
                                          {NULL}};
 
 static PyMemberDef hw_arena_members[] = {

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Any
 
 from ..errors import ClosedError, ForgedRefError
 from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
 
-__all__ = ["HostResultError", "bind_export", "bind_host"]
+__all__ = ["HostResultError", "bind_each", "bind_export", "bind_host"]
 
 # Calls from Python into guests that may be nested. Each level takes stack that neither Python's recursion
 # limit nor the engine's accounts for, and a RecursionError within an engine's binding can end the process.
 _DEEPEST = 40
 _TOO_DEEP = f"{_DEEPEST} calls from Python into guests are nested already (infinite recursion?)"
+
+POINTER_TAKER = FuncType(bytes((I32,)), b"")
+"""The type of functions that `bind_each` calls."""
 
 _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63) - 1)}
 
@@ -84,6 +87,33 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
     return call
 """
 
+# For functions that take a pointer: one call from Python for many of the guest's. Its caller does what
+# belongs to the beginning and the end; each of the guest's calls is timed by itself.
+_EACH = """\
+def bind(space, gate, raw, shown, keep):
+    explain, status = space.explain, space.status
+    def each(pointers, failed):
+        done = 0
+        for pointer in pointers:
+            if gate.owner is None:
+                continue
+            done += 1
+            try:
+                {enter}
+                raw(pointer)
+            except BaseException as error:
+                status[4] = status[3]
+                try:
+                    explain(error, shown, functype, (pointer,))
+                    raise
+                except Exception as explained:
+                    failed(explained)
+            finally:
+                {end}
+        return done
+    return each
+"""
+
 _HOST = """\
 def bind(space_ref, index, name, fix, NULL, gone, forged):
     def host({params}):
@@ -141,6 +171,7 @@ class Style:
         tidy: a statement in host functions that are given externrefs.
         returned: a statement before the results of a host function become externrefs.
         enter: one at the beginning of a call from outside.
+        end: one at the end of each of the guest's calls.
     """
 
     def __init__(
@@ -153,6 +184,7 @@ class Style:
         tidy: str = "",
         returned: str = "",
         enter: str = "",
+        end: str = "",
     ) -> None:
         self.to_object = to_object
         self.leave = leave
@@ -161,13 +193,14 @@ class Style:
         self.tidy = tidy
         self.returned = returned
         self.enter = enter
+        self.end = end
 
     @functools.cached_property
     def limited(self) -> Style:
         """The same for a space whose calls have a deadline or fuel."""
         limited = copy.copy(self)
-        limited.enter = "space.store.begin()"
-        limited.leave = _lines(["space.store.end()", self.leave], 16)
+        limited.enter, limited.end = "space.store.begin()", "space.store.end()"
+        limited.leave = _lines([limited.end, self.leave], 16)
         return limited
 
 
@@ -269,6 +302,30 @@ def bind_export(
     function.__doc__ = f"The guest's export {name}{functype}."
     function.__keep__ = keep  # type: ignore[attr-defined]
     return function
+
+
+def bind_each(
+    space: Any, gate: Any, raw: Callable[..., Any], name: str, keep: object, style: Style
+) -> Callable[[Iterable[int], Callable[[Exception], object]], int]:
+    """A Python function that calls a guest's export of type (i32) for each of some pointers.
+
+    Its caller sets ``space.depth`` to 1 before, and back after, and then calls ``space.leave``. It is given
+    the pointers, as signed integers, and a function that takes the exception of each call that fails; it
+    returns how many calls were made: none after the guest was closed.
+
+    Args:
+        space, gate, raw, name, keep, style: as of `bind_export`.
+    """
+    names: dict[str, Any] = {"functype": POINTER_TAKER}
+    exec(_each_code(style), names)
+    function: Callable[..., int] = names["bind"](space, gate, raw, f"{name}()", keep)
+    return function
+
+
+@functools.lru_cache(maxsize=16)
+def _each_code(style: Style) -> Any:
+    source = _EACH.format(enter=_lines([style.enter], 16), end=_lines([style.end], 16))
+    return compile(source, "<hiwire_py each>", "exec")
 
 
 @functools.lru_cache(maxsize=1024)

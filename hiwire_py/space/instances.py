@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from ..engines import Prepared, RawExtern
 from ..errors import ClosedError, WrongThreadError
 from ..lowering.module import FUNCTION, TABLE
-from .calls import bind_export
+from .calls import POINTER_TAKER, bind_each, bind_export
 
 if TYPE_CHECKING:
     from .base import Space
@@ -105,3 +105,18 @@ class Instance:
         raw = self.space.store.caller(extern.raw, extern.type, touches)
         style = self.space.style_of(self)
         return bind_export(self.space, self.gate, raw, extern.type, name, extern, style)
+
+    def for_each(self, name: str) -> Callable[[Iterable[int], Callable[[Exception], object]], int]:
+        """What calls the export ``name``, of type (i32), for many pointers: see `bind_each`.
+
+        Raises:
+            TypeError: it has another type.
+        """
+        extern = self.extern(name)
+        if extern.kind != FUNCTION or extern.type != POINTER_TAKER:
+            raise TypeError(
+                f"the export {name} must be a function that takes a pointer and returns nothing"
+                f"{f', not {extern.type}' if extern.kind == FUNCTION else ''}"
+            )
+        raw = self.space.store.caller(extern.raw, extern.type)
+        return bind_each(self.space, self.gate, raw, name, extern, self.space.style_of(self))
