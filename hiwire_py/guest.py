@@ -362,11 +362,13 @@ class GuestGlobal:
         space = extern.space
         if extern.type.type != EXTERNREF:
             return space.store.global_get(extern.raw)
-        outer, space.depth = space.nesting[0], space.depth + 1  # a finalizer may come in between
+        nesting = space.nesting
+        outer = nesting[0]
+        nesting[0] = abs(outer) + 1  # a finalizer may come in between
         try:
             return space.global_object(space.store.global_get(extern.raw))
         finally:
-            space.nesting[0] = outer
+            nesting[0] = outer
             if not outer and space.flight:
                 space.leave()
 

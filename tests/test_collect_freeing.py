@@ -83,6 +83,12 @@ def moody(guest: Guest, moods: list[int]) -> list[GuestObject]:
     return wrappers
 
 
+@pytest.fixture(autouse=True)
+def nothing_left() -> None:
+    """What collect() says it freed is of this test alone."""
+    collect()
+
+
 def drop(wrappers: list[GuestObject]) -> None:
     """They die in the order in which they were made."""
     while wrappers:

@@ -286,6 +286,7 @@ def test_ctrl_c(tmp_path: Path) -> None:
         [sys.executable, str(SCRIPT), *words],
         cwd=tmp_path,
         env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

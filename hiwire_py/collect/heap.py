@@ -101,16 +101,15 @@ class Heap:
             # One call of the guest as far as the space is concerned: what dies, dies at its end, and can come
             # back here then. What a struct held may have been the last reference to another wrapper.
             now = 0
-            space.depth += 1
+            space.nesting[0] = 1
             try:
                 for arena in arenas:
                     now += arena.drain(errors)
                 while self.orphans:
                     now += self.orphans.popleft().drain(errors)
             finally:
-                space.depth -= 1
-                if not space.depth:
-                    space.leave()
+                space.nesting[0] = 0
+                space.leave()
             if not now:
                 return freed
             freed += now

@@ -146,7 +146,8 @@ def _bind_quick(
     )
 
     def finish(space: Any, r: int, args: tuple[Any, ...]) -> Any:
-        space.depth = 1
+        nesting = space.nesting
+        nesting[0] = 1
         try:
             if r > 0 and r & _TRAPPED:
                 raise NativeTrap.of(r)
@@ -159,7 +160,7 @@ def _bind_quick(
             space.explain(error, shown, functype, args)
             raise
         finally:
-            space.depth = 0
+            nesting[0] = 0
             space.leave()
 
     def with_general(general: Callable[..., Any]) -> Callable[..., Any]:

@@ -53,7 +53,9 @@ class Space(abc.ABC):
         self.floor = self.limit = 0
         self.status: Any = [0] * 5
         # `depth`, in a list, which is what calls.py can read and write quickest; negative in host functions.
+        # It is set back without a call, in which a signal handler could raise.
         self.nesting = [0]
+        self.calls = 0  # of those, how many were not the outermost
         self.unsettled = False  # a finalizer's call is on the way, see calls.py
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = get_ident()
@@ -69,10 +71,6 @@ class Space(abc.ABC):
     def depth(self) -> int:
         """How many calls from Python into guests of this space have not returned."""
         return abs(self.nesting[0])
-
-    @depth.setter
-    def depth(self, depth: int) -> None:
-        self.nesting[0] = depth
 
     def style_of(self, instance: Instance) -> Style:
         """How the exports of an instance are called."""
@@ -272,7 +270,8 @@ class Space(abc.ABC):
         self.holders += any(t.element == EXTERNREF for t in module.tables) or any(
             g.type == EXTERNREF for g in module.globals
         )
-        outer, self.depth = self.nesting[0], self.depth + 1  # the start function may call host functions
+        outer = self.nesting[0]
+        self.nesting[0] = self.depth + 1  # the start function may call host functions
         try:
             if self.timed and self.depth == 1:
                 self.store.begin()

@@ -47,6 +47,7 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
             raise RecursionError(f"{{shown}}: " + too_deep)
         while True:
             nesting[0] = level + 1
+            space.calls += 1
             if outer > 0:
                 space.unsettled = True
             mark, frames = len(flight), status[4]
@@ -309,9 +310,9 @@ def bind_each(
 ) -> Callable[[Iterable[int], Callable[[Exception], object]], int]:
     """A Python function that calls a guest's export of type (i32) for each of some pointers.
 
-    Its caller sets ``space.depth`` to 1 before, and back after, and then calls ``space.leave``. It is given
-    the pointers, as signed integers, and a function that takes the exception of each call that fails; it
-    returns how many calls were made: none after the guest was closed.
+    Its caller sets ``space.nesting[0]`` to 1 before, and back after, and then calls ``space.leave``. It is
+    given the pointers, as signed integers, and a function that takes the exception of each call that fails;
+    it returns how many calls were made: none after the guest was closed.
 
     Args:
         space, gate, raw, name, keep, style: as of `bind_export`.

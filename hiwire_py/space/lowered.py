@@ -7,7 +7,10 @@ its last reference went, whatever Python's or the engine's garbage collector doe
 functions release now and then what the frames of the running functions do not hold (`sweep`).
 
 Nothing that can run foreign code (a finalizer, say) happens before the bookkeeping is in order: dead objects
-are collected in a list, and dropped last.
+are collected in a list, and dropped last. Signal handlers and Python's collector come in at calls and at
+jumps back, may call the guest, and may raise, as that of Ctrl-C does. So ids wait in lists of the space,
+which stay the same lists, and no call is made between those: what is interrupted goes on the next time. Where
+the records lie is looked up again after each call.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ _RECORD_WORDS = 4
 _FIRST_RESERVE = 1024
 _FREE_CHUNK = 1024
 _WORD = 0xFFFFFFFF
+_LOWEST = -(1 << 31)  # of the signed integers that ids are
 _END = 1  # of the zombie list
 _NO_MAXIMUM = -1
 _FAULT_BOUNDS, _FAULT_FORGED, _FAULT_FRAMES = 1, 2, 3
@@ -84,11 +88,13 @@ class LoweredSpace(Space):
         super().__init__(engine, limits)
         self.free: list[int] = []  # ids to give out, as signed integers
         self._capacity = 0  # indexes the companion has records for
+        self._reserves = 0  # how often it was given more
         self._made = 1  # indexes that have been given an id; 0 stands for null
         self.orphans: list[_Remains] = []  # of instances that are gone
         companion = resources.files("hiwire_py").joinpath("wasm/hiwire-companion.wasm").read_bytes()
         prepared = engine.prepare(companion)
-        self.waiting: list[int] = []  # zombies that frames hold
+        self.waiting: list[int] = []  # zombies that frames hold, or that were just taken
+        self.unheld: list[int] = []  # what nothing held when last it was looked at
         self.floor = 0  # entries of `flight` that are arguments of the calls on the way, or older
         self.limit = self.patience  # entries at which to sweep
         self._companion = self.store.instantiate(prepared, {})
@@ -110,42 +116,51 @@ class LoweredSpace(Space):
     # ---- ids
 
     def _reserve(self, count: int) -> None:
-        address = self._raw["reserve"](count)
-        if not address:
-            raise MemoryError(f"no memory for {count} externref ids")
-        self._capacity = count
-        self.records = (address & 0xFFFFFFFF) // 4
-        if self._address() != self._base:
-            self.close()  # views of the memory are in use everywhere, and would now read what is not theirs
-            raise MemoryError(
-                "the engine moved a memory when it grew; engines must reserve its address space"
-            )
-        size = self.store.memory_size(self._companion["memory"])
-        self.words = memoryview((ctypes.c_char * size).from_address(self._base)).cast("B").cast("i")
+        while count > self._capacity:
+            reserves = self._reserves
+            address = self._raw["reserve"](count)
+            if not address:
+                raise MemoryError(f"no memory for {count} externref ids")
+            if self._address() != self._base:
+                # Views of the memory are in use everywhere, and would now read what is not theirs.
+                self.close()
+                raise MemoryError(
+                    "the engine moved a memory when it grew; engines must reserve its address space"
+                )
+            size = self.store.memory_size(self._companion["memory"])
+            words = memoryview((ctypes.c_char * size).from_address(self._base)).cast("B").cast("i")
+            if reserves == self._reserves:  # else a finalizer was here meanwhile, and the records have moved
+                self.words, self.records = words, (address & _WORD) // 4
+                self._capacity = count
+                self._reserves = reserves + 1
 
     def _address(self) -> int:
         return self.store.memory_address(self._companion["memory"])
 
     def _more_ids(self) -> None:
-        first = self._made
-        last = min(first + _FREE_CHUNK, self._capacity)
-        if first == last:
-            if self._capacity > _INDEX:
-                raise MemoryError(f"a guest holds {self._capacity} objects, and there are no more ids")
-            self._reserve(self._capacity * 2)
-            last = first + _FREE_CHUNK
+        while True:
+            first = self._made
+            last = min(first + _FREE_CHUNK, self._capacity)
+            if first == last:
+                if self._capacity > _INDEX:
+                    raise MemoryError(f"a guest holds {self._capacity} objects, and there are no more ids")
+                self._reserve(self._capacity * 2)
+            elif first == self._made:  # else a finalizer took them meanwhile
+                self._made = last
+                break
         # Generations start anywhere, so that a guest cannot guess the ids of objects it was not given.
         for index in range(last - 1, first - 1, -1):
             id_ = random.getrandbits(32 - _INDEX_BITS) << _INDEX_BITS | index
             self.free.append(id_ - (1 << 32) if id_ >> 31 else id_)
-        self._made = last
 
     def hold(self, value: Any) -> int:
         if value is NULL:
             return 0
-        if not self.free:
+        free = self.free
+        if not free:
             self._more_ids()
-        id_ = self.free.pop()
+        id_ = free[-1]
+        del free[-1]
         self.objects[id_] = value
         self.words[self.records + (id_ & _INDEX) * _RECORD_WORDS] = id_
         self.flight.append(id_)
@@ -158,11 +173,15 @@ class LoweredSpace(Space):
             if self.closing:
                 self._drop_everything()
                 return
-        dead = self._take_unheld(self.flight) if self.flight else []
+        dead: list[Any] = []
+        if self.flight:
+            self._take_unheld(self.flight, dead)
         if self.status[_ZOMBIES] != _END:
-            dead += self._take_unheld(self._take_zombies())
+            self._take_zombies()
         if self.waiting:
-            dead += self._take_unheld(self.waiting)
+            self._take_unheld(self.waiting, dead)
+        if self.unheld:
+            self._take_unheld(self.unheld, dead)
         self.floor = 0
         self.limit = self.patience
         # Here, and not before, a finalizer may call the guest, or come here again through another object's
@@ -171,11 +190,11 @@ class LoweredSpace(Space):
 
     def release_since(self, mark: int) -> None:
         # All calls further out stood still meanwhile, so what was made since cannot be in their locals.
-        made = self.flight[mark:]
+        self.unheld += self.flight[mark:]
         del self.flight[mark:]
         if self.pending:
             self.flight.append(0)
-        self._take_unheld(made).clear()
+        self._drop_unheld()
 
     def sweep(self) -> None:
         """In the midst of a guest's call: release what no slot, no global and no frame holds.
@@ -187,49 +206,62 @@ class LoweredSpace(Space):
         if OPAQUE in frames or self.unsettled:
             self.limit = len(flight) + self.patience
             return
-        earlier = set(flight[:floor])
-        in_frames = set(frames) - earlier
-        new = dict.fromkeys(flight[floor:])
-        # Cleared from slots by any call, so they may be in the frames of calls further out than this one.
-        cleared = dict.fromkeys(self.waiting + self._take_zombies())
-        flight[floor:] = [id_ for id_ in new if id_ in in_frames]
-        self.waiting = [id_ for id_ in cleared if id_ in in_frames]
-        if self.waiting or self.pending:
+        waiting, unheld = self.waiting, self.unheld
+        calls = None
+        while calls != self.calls:  # a finalizer's call changes what is looked at here
+            calls = self.calls
+            self._take_zombies()
+            earlier = set(flight[:floor])
+            in_frames = set(frames) - earlier
+            new = dict.fromkeys(flight[floor:])
+            # Cleared from slots by any call, so they may be in the frames of calls further out than this one.
+            cleared = dict.fromkeys(waiting)
+            kept = [id_ for id_ in new if id_ in in_frames]
+            waited = [id_ for id_ in cleared if id_ in in_frames]
+            lost = [id_ for id_ in {**new, **cleared} if id_ not in in_frames and id_ not in earlier]
+            here, everything = slice(floor, None), slice(None)
+        flight[here] = kept
+        waiting[everything] = waited
+        unheld += lost
+        if waiting or self.pending:
             self.pending = True
             flight.append(0)
-        self.limit = (
-            2 * len(flight) + self.patience
-        )  # so that sweeps of deep stacks cost no more than the calls
-        self._take_unheld(
-            [id_ for id_ in {**new, **cleared} if id_ not in in_frames and id_ not in earlier]
-        ).clear()
+        # So that sweeps of deep stacks cost no more than the calls.
+        self.limit = 2 * len(flight) + self.patience
+        self._drop_unheld()
 
-    def _take_zombies(self) -> list[int]:
-        words, records, status = self.words, self.records, self.status
-        link, status[_ZOMBIES], status[_ZOMBIE_COUNT] = status[_ZOMBIES], _END, 0
-        zombies = []
-        while link != _END:
-            at = records + (link >> 1) * _RECORD_WORDS
-            zombies.append(words[at])
-            link = words[at + 2]
-            words[at + 2] = 0
-        return zombies
+    def _take_zombies(self) -> None:
+        """Move the ids whose last slot was cleared to ``waiting``."""
+        status, waiting = self.status, self.waiting
+        while status[_ZOMBIES] != _END:
+            words = self.words
+            at = self.records + (status[_ZOMBIES] >> 1) * _RECORD_WORDS
+            status[_ZOMBIES], words[at + 2] = words[at + 2], 0
+            waiting += (words[at],)
+        status[_ZOMBIE_COUNT] = 0
 
-    def _take_unheld(self, ids: list[int]) -> list[Any]:
+    def _take_unheld(self, ids: list[int], dead: list[Any]) -> None:
         """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to
-        drop."""
-        words, records, objects, free = self.words, self.records, self.objects, self.free
-        dead = []
+        drop, into ``dead``."""
+        objects, free = self.objects, self.free
         while ids:
-            id_ = ids.pop()
-            at = records + (id_ & _INDEX) * _RECORD_WORDS
+            id_ = ids[-1]
+            del ids[-1]
+            words = self.words
+            at = self.records + (id_ & _INDEX) * _RECORD_WORDS
             # An id can be both in flight and a zombie: the second time its record is empty, or another id's.
             if not words[at + 1] and id_ in objects:
+                value = objects[id_]
+                del objects[id_]
                 words[at] = 0
-                dead.append(objects.pop(id_))
-                id_ += _GENERATION
-                free.append(id_ if id_ < 1 << 31 else id_ - (1 << 32))
-        return dead
+                free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
+                dead.append(value)
+        value = None
+
+    def _drop_unheld(self) -> None:
+        dead: list[Any] = []
+        self._take_unheld(self.unheld, dead)
+        dead.clear()
 
     def fault(self) -> BaseException | str | None:
         why = self.status[_FAULT]
@@ -275,7 +307,8 @@ class LoweredSpace(Space):
         return None
 
     def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
-        outer, self.depth = self.nesting[0], self.depth + 1
+        outer = self.nesting[0]
+        self.nesting[0] = self.depth + 1
         try:
             id_ = self.hold(value)
             self._raw["pin"](id_)

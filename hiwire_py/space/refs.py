@@ -41,7 +41,8 @@ class RefSpace(ExternrefSpace):
     def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
         super().__init__(engine, limits)
         self._ids = itertools.count(1)
-        # A call was interrupted: an id may have been given out that the engine never got.
+        # Something was interrupted: an id may have been given out that the engine never got, or got back from
+        # it and dropped.
         self._suspect = False
         self._skipped = 0  # calls since the engine collected last
         self.status = self.store.status
@@ -54,7 +55,9 @@ class RefSpace(ExternrefSpace):
         id_ = next(self._ids)
         self.objects[id_] = value
         if not id_ % _BATCH and self.nesting[0] and not self.unsettled:
+            suspect, self._suspect = self._suspect, True
             self._release(self.store.collect_ids())
+            self._suspect = suspect
         return id_
 
     def leave(self) -> None:
@@ -70,14 +73,15 @@ class RefSpace(ExternrefSpace):
         if self._skipped * _SLOTS_A_CALL < len(self.objects) - _EXACT:
             return
         self._skipped = 0
+        suspect, self._suspect = self._suspect, True  # until all is done: a signal handler may raise
         ids = self.store.collect_ids()
         if len(ids) == 1:
             self.objects.pop(ids[0], None)
         elif ids:
             self._release(ids)
-        if self._suspect:
-            self._suspect = False
+        if suspect:
             self._forget_lost()
+        self._suspect = False
 
     def collect(self) -> None:
         self.store.touched()

@@ -1,0 +1,112 @@
+"""A signal handler that raises, as that of Ctrl-C does, at any moment: the exception comes out of the call
+that it interrupted, and nothing that was on its way is lost or held forever."""
+
+from __future__ import annotations
+
+import gc
+import random
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+from support import Thing, wat
+
+from hiwire_py import Guest, Hiwire
+
+if not hasattr(signal, "setitimer"):
+    pytest.skip("this system has no timer signals", allow_module_level=True)
+
+INTERRUPTS = 200
+GUEST = """(module
+  (import "env" "same" (func $same (param externref) (result externref)))
+  (import "env" "next" (func $next (param i32) (result i32)))
+  (table $t 16 externref)
+  (func (export "numbers") (param i32)
+    (loop (br_if 0 (local.tee 0 (call $next (local.get 0))))))
+  (func (export "pass") (param externref i32)
+    (loop
+      (drop (call $same (local.get 0)))
+      (br_if 0 (local.tee 1 (i32.sub (local.get 1) (i32.const 1))))))
+  (func (export "store") (param externref i32)
+    (loop
+      (table.set $t (i32.and (local.get 1) (i32.const 15)) (call $same (local.get 0)))
+      (br_if 0 (local.tee 1 (i32.sub (local.get 1) (i32.const 1))))))
+  (func (export "forget") (table.fill $t (i32.const 0) (ref.null extern) (i32.const 16))))"""
+
+
+class Interrupt(BaseException):
+    pass
+
+
+def things() -> int:
+    """How many there are. They are not counted by finalizers, which would swallow exceptions of handlers."""
+    gc.collect()
+    return sum(type(o) is Thing for o in gc.get_objects())
+
+
+@pytest.fixture
+def interrupted() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Calls a function until a signal interrupts it."""
+
+    def handler(number: int, frame: object) -> None:
+        raise Interrupt
+
+    def run(function: Callable[[], object]) -> None:
+        with pytest.raises(Interrupt):
+            signal.setitimer(signal.ITIMER_REAL, chosen.uniform(0.0002, 0.002))
+            try:
+                for _ in range(1_000_000):
+                    function()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+    chosen = random.Random(1)
+    before = signal.signal(signal.SIGALRM, handler)
+    yield run
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_calls_of_guests(engine: str, interrupted: Callable[[Callable[[], object]], None]) -> None:
+    """In guests, in host functions, and in what happens before and after a call."""
+    imports = {"env": {"same": lambda thing: Thing(), "next": lambda n: n - 1}}
+    guest = Guest(wat(GUEST), imports, engine=engine)
+    exports = guest.exports
+    numbers, pass_, store = exports.numbers, exports["pass"], exports.store
+    uses: list[Callable[[], object]] = [
+        lambda: numbers(500),
+        lambda: pass_(Thing(), 500),
+        lambda: store(Thing(), 500),
+        lambda: store(Thing(), 1),
+    ]
+    for i in range(INTERRUPTS):
+        interrupted(uses[i % len(uses)])
+        assert guest.instance.space.depth == 0
+    exports.forget()
+    guest.instance.space.collect()
+    assert things() == 0 and guest.instance.space.live() == 0
+
+
+def test_calls_of_a_table(engine: str, interrupted: Callable[[Callable[[], object]], None]) -> None:
+    """A handle is lost with the call that was to return it, as any other result is; the table is in order."""
+    table = Hiwire(engine=engine)
+    handle = table.new(Thing())
+
+    def count() -> None:
+        table.incref(handle)
+        table.decref(handle)
+
+    uses: list[Callable[[], object]] = [
+        lambda: table.decref(table.new(Thing())),
+        lambda: table.get(handle),
+        count,
+        lambda: table.pop(table.new(Thing())),
+    ]
+    for i in range(INTERRUPTS):
+        interrupted(uses[i % len(uses)])
+        assert table.space.depth == 0
+    assert isinstance(table.get(handle), Thing)
+    table.space.collect()
+    assert things() == table.num_refs() <= 1 + INTERRUPTS
+    table.close()
+    assert things() == 0
