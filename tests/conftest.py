@@ -17,6 +17,12 @@ _AVAILABLE = {info.name: info for info in engines()}
 _REQUIRED = [name for name in os.environ.get("HIWIRE_REQUIRE_ENGINES", "").split(",") if name]
 
 
+def pytest_collection_finish() -> None:
+    """Python's collector looks at what tests make, not at all that pytest has, and so is fast."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(params=["wasmer", "wasmtime", "wasmtime-lowered", "native"])
 def engine(request: pytest.FixtureRequest) -> str:
     """The name of an engine; skipped by name and reason where it is not installed."""

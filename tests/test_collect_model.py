@@ -7,10 +7,9 @@ HIWIRE_MODEL_CASES says how many graphs, HIWIRE_MODEL_SEED where their seeds sta
 from __future__ import annotations
 
 import array
-import gc
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,16 +24,7 @@ SEED = int(os.environ.get("HIWIRE_MODEL_SEED", "0"))
 CASES_TO_CATCH = 300
 
 
-@pytest.fixture
-def only_ours() -> Iterator[None]:
-    """Python's collector looks at what the test makes, not at all that pytest has: collections are fast."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-def test_collect_is_exact(engine: str, only_ours: None) -> None:
+def test_collect_is_exact(engine: str) -> None:
     """After one collect() those are alive that can be reached, in both heaps, and no others; and every handle
     still names its object."""
     print(f"{CASES} graphs from seed {SEED}")
@@ -43,7 +33,7 @@ def test_collect_is_exact(engine: str, only_ours: None) -> None:
     assert died >= CASES, "the graphs had hardly any garbage"
 
 
-def test_asking_for_each_slot(engine: str, only_ours: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asking_for_each_slot(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where slots cannot be read from the table's memory."""
     monkeypatch.setattr(slots.SlotArray, "of", lambda space, instance: None)
     bench = Bench(engine)
@@ -51,7 +41,7 @@ def test_asking_for_each_slot(engine: str, only_ours: None, monkeypatch: pytest.
         run_case(bench, seed, collect)
 
 
-def test_slots_are_read_at_once(engine: str, only_ours: None) -> None:
+def test_slots_are_read_at_once(engine: str) -> None:
     """That the table's memory was read where it can be, and not each slot asked for."""
     bench = Bench(engine)
     for seed in range(SEED, SEED + 5):
@@ -190,7 +180,7 @@ BROKEN = _faults_of_lending() if ways.WAY == "types" else _faults_of_parking()
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a wrong collector may notice itself
 @pytest.mark.parametrize("fault", BROKEN)
-def test_wrong_collectors_are_caught(fault: str, only_ours: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_collectors_are_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model finds out each of these faults within a few hundred graphs."""
     owner, name, make = BROKEN[fault]
     bench = Bench("wasmtime-lowered")
