@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
+from .closing import Closing
 from .engines import GuestLimits, get_engine
 from .errors import HiwireError, MemoryLimitError, TableLimitError
 from .hiwire import Hiwire
@@ -21,7 +21,7 @@ __all__ = ["Exports", "Guest", "GuestGlobal", "GuestMemory", "GuestTable"]
 _PAGE = 65536
 
 
-class Guest:
+class Guest(Closing):
     """An instance of a WebAssembly module whose functions take and give Python objects.
 
     Externrefs are Python objects on this side; the null externref is ``hiwire_py.NULL``, and None is an
@@ -151,14 +151,6 @@ class Guest:
         else:
             self._gate.owner = None
             self._instance.space.disown(self._instance)
-
-    def __enter__(self) -> Guest:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed " if self._gate.owner is None else ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Any
 
+from .closing import Closing
 from .deduplicate import Identity, deduplicate_functions
 from .engines import GuestLimits
 from .errors import (
@@ -42,7 +42,7 @@ _REQUIRED = (
 )
 
 
-class Hiwire:
+class Hiwire(Closing):
     """A table of Python objects inside a WebAssembly module: an object goes in, a 32-bit handle comes out.
 
     Handles are plain integers, reference counted and checked by generation: one that was released is found
@@ -242,14 +242,6 @@ class Hiwire:
         if self._gate.owner is not None:
             self._gate.check()
             self._space.close()
-
-    def __enter__(self) -> Hiwire:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if self._gate.owner is None:

@@ -8,9 +8,9 @@ an exception that leaves everything as it was, and a callback that refers to its
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
+from .closing import Closing
 from .collect import GuestObject, collect, layout
 from .collect.collecting import watch
 from .collect.heap import Heap
@@ -37,7 +37,7 @@ _OBJECT = layout(8, handles=[0])
 _LIVE = 0xA9D3517E
 
 
-class SideTable:
+class SideTable(Closing):
     """A side table module with a memory of its own.
 
     Like a guest, it belongs to the thread that made it, and lets go of all callbacks when it is closed or no
@@ -124,14 +124,6 @@ class SideTable:
     def __bool__(self) -> bool:
         """True: an empty table is still a table."""
         return True
-
-    def __enter__(self) -> SideTable:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<SideTable on {self._guest._instance.space.engine.name}, {len(self)} objects>"
