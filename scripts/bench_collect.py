@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable
 
 from hiwire_py import Guest, GuestObject, Hiwire, collect, layout
-from hiwire_py.collect import collecting
+from hiwire_py.collect import collecting, ways
+from hiwire_py.compare.measure import Statistic
 from hiwire_py.sources import shipped
 
-REPEATS = 5
+REPEATS = 7
 
 
 class Holder:
@@ -31,21 +32,17 @@ def guest(engine: str | None, name: str = "guest-cycle") -> Guest:
     return Guest(shipped(name), invoke, hiwire=Hiwire("extern_realloc", engine=engine))
 
 
-def best(function: Callable[[], object]) -> float:
-    """Milliseconds, the least of some runs."""
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times) * 1e3
+def milliseconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return (time.perf_counter() - start) * 1e3
 
 
 def plain() -> float:
     """Python's collector alone."""
     gc.callbacks.remove(collecting._on_collection)
     try:
-        return best(gc.collect)
+        return milliseconds(gc.collect)
     finally:
         gc.callbacks.append(collecting._on_collection)
 
@@ -72,9 +69,17 @@ def objects_of(engine: str | None, count: int) -> tuple[list[Holder], list[Guest
     return held, guests
 
 
+def line(what: str, values: list[float], unit: str = "ms") -> None:
+    """Median and range."""
+    one = Statistic.of(values)
+    print(f"{what:24}{one.median:9.1f} {unit:5}  {one.low:.1f} to {one.high:.1f}", flush=True)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--engine")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--engine", help="wasmer, wasmtime, wasmtime-lowered or native; the best one if not given"
+    )
     parser.add_argument("--objects", type=int, default=100_000)
     arguments = parser.parse_args()
     idle = guest(arguments.engine)
@@ -84,23 +89,34 @@ def main() -> int:
         for _ in range(100_000):
             call()
 
-    before = best(calls)
-    held, guests = objects_of(arguments.engine, arguments.objects)
-    gc.collect()
-    after = best(calls)
-    unit = plain()
-    live = best(collect)
-    held.clear()
-    start = time.perf_counter()
-    freed = collect()
-    dead = (time.perf_counter() - start) * 1e3
+    before = [milliseconds(calls) for _ in range(REPEATS)]
+    units, live, dead = [], [], []
+    left = freed = 0
+    for _ in range(REPEATS):
+        held, guests = objects_of(arguments.engine, arguments.objects)
+        gc.collect()
+        units.append(plain())
+        live.append(milliseconds(collect))
+        units.append(plain())
+        held.clear()
+        start = time.perf_counter()
+        freed += collect()
+        dead.append((time.perf_counter() - start) * 1e3)
+        left += sum(one.exports.objects_live() for one in guests)
+        for one in guests:
+            one.close()
+        del guests, one
+    after = [milliseconds(calls) for _ in range(REPEATS)]
     version = ".".join(map(str, sys.version_info[:3]))
-    print(f"CPython {version}, {idle.instance.space.engine.name}, {arguments.objects:,} objects")
-    print(f"plain gc.collect()      {unit:8.1f} ms")
-    print(f"collect(), all live     {live:8.1f} ms   {live / unit:.1f} times plain")
-    left = sum(one.exports.objects_live() for one in guests)
-    print(f"collect(), all dead     {dead:8.1f} ms   {freed:,} structs freed, {left} left")
-    print(f"100,000 guest calls     {before:8.1f} ms before the first wrapper, {after:.1f} ms after")
+    name = idle.instance.space.engine.name
+    print(f"CPython {version}, {name}, way {ways.WAY}, {arguments.objects:,} objects, {REPEATS} rounds")
+    line("plain gc.collect()", units)
+    line("collect(), all live", live)
+    line("  of plain", [2 * t / (a + b) for t, a, b in zip(live, units[::2], units[1::2])], "times")
+    line("collect(), all dead", dead)
+    print(f"{freed:,} structs freed, {left} left")
+    line("100,000 guest calls", before)
+    line("  after wrappers", after)
     return 0
 
 
