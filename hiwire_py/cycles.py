@@ -144,9 +144,10 @@ def plot(result: CyclesResult, path: Path) -> None:
         text = f"without collection: out of memory in round {without.failed_in}"
     else:
         text = "without collection"
+    late = 2 * len(without.live) > result.rounds  # so that the text stays within the axes
     axes.annotate(
-        text, (len(without.live), without.live[-1]), (10, 0), textcoords="offset points",
-        va="center", color=_WITHOUT, fontsize=11,
+        text, (len(without.live), without.live[-1]), (8, 9) if late else (10, -4),
+        textcoords="offset points", ha="right" if late else "left", color=_WITHOUT, fontsize=11,
     )  # fmt: skip
     axes.annotate(
         f"with collection: at most {max(with_.live):,} objects in {len(with_.live)} rounds",
@@ -154,7 +155,8 @@ def plot(result: CyclesResult, path: Path) -> None:
         color=_WITH, fontsize=11,
     )  # fmt: skip
     axes.set_xlim(0, result.rounds + 1)
-    axes.set_ylim(0, top * 1.12)
+    axes.set_ylim(0, top * 1.15)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(f"round, of {result.objects:,} new objects each")
     axes.set_ylabel("live guest objects")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
