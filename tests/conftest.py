@@ -17,8 +17,9 @@ _AVAILABLE = {info.name: info for info in engines()}
 _REQUIRED = [name for name in os.environ.get("HIWIRE_REQUIRE_ENGINES", "").split(",") if name]
 
 
-def pytest_collection_finish() -> None:
-    """Python's collector looks at what tests make, not at all that pytest has, and so is fast."""
+@pytest.fixture(autouse=True)
+def only_ours() -> None:
+    """Python's collector looks at what the test makes, not at all that is there already, and so is fast."""
     gc.collect()
     gc.freeze()
 

@@ -125,7 +125,6 @@ def test_gc_freeze(host: Host) -> None:
     finally:
         gc.unfreeze()
     assert collect() == 1
-    gc.freeze()  # as conftest.py did
 
 
 def test_gc_disabled(host: Host, no_gc: None) -> None:
