@@ -129,6 +129,7 @@ def plot(result: CyclesResult, path: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     without, with_ = result.without, result.with_
     figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
@@ -156,7 +157,7 @@ def plot(result: CyclesResult, path: Path) -> None:
     )  # fmt: skip
     axes.set_xlim(0, result.rounds + 1)
     axes.set_ylim(0, top * 1.15)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(f"round, of {result.objects:,} new objects each")
     axes.set_ylabel("live guest objects")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

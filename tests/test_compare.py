@@ -117,9 +117,11 @@ def test_everything_is_measured(quick: tuple[Report, Path, float], variant: str,
     if not get_engine(engine).externref:
         names.add("startup.lower")
     assert set(found["statistics"]) == names
-    for value in found["statistics"].values():
+    rounds = report["command"]["settings"]["rounds"]
+    for name, value in found["statistics"].items():
         assert 0 < value["low"] <= value["median"] <= value["high"]
-        assert value["runs"] == report["command"]["settings"]["rounds"]
+        # A step of growth that would take too long in a round, on a busy machine, is left out there.
+        assert value["runs"] == rounds or (name.startswith("growth.") and value["runs"] < rounds)
     assert found["pages"]["before"] == {"static_pages": 5, "extern_realloc": 1}[variant]
     assert found["bytes_per_ref"]["20000"] == found["pages"]["20000"] * 65536 / 20000
 
