@@ -71,7 +71,7 @@ class CommonArena(abc.ABC):
 
         Raises:
             AttributeError: there is no such export.
-            TypeError: it is not a function that takes a pointer and returns nothing.
+            TypeError: it is not a function that takes a pointer.
         """
         free = self._freeing.get(name)
         if free is None:

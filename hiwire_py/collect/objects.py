@@ -30,15 +30,15 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
         pointer: the struct; or a function of no arguments that makes it and returns a pointer, 0 when there
             is no memory. A function is called again after `collect` if it returned 0 or raised MemoryError.
         layout: where handles are in the struct.
-        free: the export that frees a struct, which takes its pointer and returns nothing. It gives back the
-            handles in it.
+        free: the export that frees a struct, which takes its pointer, and whose result is ignored. It gives
+            back the handles in it.
 
     Raises:
         MemoryError: the guest has no memory, although unreachable objects were collected.
         ValueError: the pointer is not to a struct within the guest's memory, or the struct has a wrapper
             already.
         AttributeError: the guest has no such export.
-        TypeError: ``free`` is no function that takes a pointer and returns nothing.
+        TypeError: ``free`` is no function that takes a pointer, or it returns a reference.
     """
 
     __slots__ = ("__weakref__",)

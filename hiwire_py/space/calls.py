@@ -23,9 +23,6 @@ __all__ = ["HostResultError", "bind_each", "bind_export", "bind_host"]
 _DEEPEST = 40
 _TOO_DEEP = f"{_DEEPEST} calls from Python into guests are nested already (infinite recursion?)"
 
-POINTER_TAKER = FuncType(bytes((I32,)), b"")
-"""The type of functions that `bind_each` calls."""
-
 _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63) - 1)}
 
 # `call` serves calls from outside, `nested` those from host functions, which are rarer and have more to do at
@@ -306,18 +303,19 @@ def bind_export(
 
 
 def bind_each(
-    space: Any, gate: Any, raw: Callable[..., Any], name: str, keep: object, style: Style
+    space: Any, gate: Any, raw: Callable[..., Any], functype: FuncType, name: str, keep: object, style: Style
 ) -> Callable[[Iterable[int], Callable[[Exception], object]], int]:
-    """A Python function that calls a guest's export of type (i32) for each of some pointers.
+    """A Python function that calls a guest's export for each of some pointers, and drops the results.
 
     Its caller sets ``space.nesting[0]`` to 1 before, and back after, and then calls ``space.leave``. It is
     given the pointers, as signed integers, and a function that takes the exception of each call that fails;
     it returns how many calls were made: none after the guest was closed.
 
     Args:
+        functype: takes a pointer, and no references pass.
         space, gate, raw, name, keep, style: as of `bind_export`.
     """
-    names: dict[str, Any] = {"functype": POINTER_TAKER}
+    names: dict[str, Any] = {"functype": functype}
     exec(_each_code(style), names)
     function: Callable[..., int] = names["bind"](space, gate, raw, f"{name}()", keep)
     return function

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..engines import Prepared, RawExtern
 from ..errors import ClosedError, WrongThreadError
 from ..lowering.module import FUNCTION, TABLE
-from .calls import POINTER_TAKER, bind_each, bind_export
+from ..values import F32, F64, I32, I64
+from .calls import bind_each, bind_export
 
 if TYPE_CHECKING:
     from .base import Space
@@ -107,16 +108,20 @@ class Instance:
         return bind_export(self.space, self.gate, raw, extern.type, name, extern, style)
 
     def for_each(self, name: str) -> Callable[[Iterable[int], Callable[[Exception], object]], int]:
-        """What calls the export ``name``, of type (i32), for many pointers: see `bind_each`.
+        """What calls the export ``name`` for many pointers: see `bind_each`.
 
         Raises:
-            TypeError: it has another type.
+            TypeError: it does not take a pointer, or returns a reference.
         """
         extern = self.extern(name)
-        if extern.kind != FUNCTION or extern.type != POINTER_TAKER:
+        functype = extern.type
+        if extern.kind != FUNCTION:
+            raise TypeError(f"the export {name} must be a function that takes a pointer")
+        if functype.params != bytes((I32,)) or not set(functype.results) <= {I32, I64, F32, F64}:
             raise TypeError(
-                f"the export {name} must be a function that takes a pointer and returns nothing"
-                f"{f', not {extern.type}' if extern.kind == FUNCTION else ''}"
+                f"the export {name} must be a function that takes a pointer and returns no reference,"
+                f" not {functype}"
             )
-        raw = self.space.store.caller(extern.raw, extern.type)
-        return bind_each(self.space, self.gate, raw, name, extern, self.space.style_of(self))
+        raw = self.space.store.caller(extern.raw, functype)
+        style = self.space.style_of(self)
+        return bind_each(self.space, self.gate, raw, functype, name, extern, style)
