@@ -64,7 +64,7 @@ class CommonArena(abc.ABC):
     @abc.abstractmethod
     def dead(self, free: Free) -> Iterator[int]:
         """Take out the structs, by their pointers as signed integers, for as long as ``free`` is what
-        frees the next."""
+        frees the next. Where a signal handler raises, one is taken out at most that is not freed."""
 
     def freeing(self, guest: Guest, name: str) -> Free:
         """What frees structs by the guest's export ``name``.

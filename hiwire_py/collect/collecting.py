@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import threading
 import warnings
@@ -17,6 +18,7 @@ __all__ = ["collect", "heap_of", "run", "watch"]
 
 _FULL = 2  # the generation that Python's collector names when it looks at all objects
 _MOST_PASSES = 10
+_AGAIN = 0.02  # seconds
 
 _heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
 
@@ -121,7 +123,12 @@ def _on_collection(phase: str, info: dict[str, Any]) -> None:
             turns.ended()
             for heap in _mine():
                 heap.close_window()
-    except BaseException as error:  # Python's collector would only print it
+    except KeyboardInterrupt:
+        # Python's collector would only print it. So the key is pressed once more, when the collector is done.
+        again = threading.Timer(_AGAIN, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+    except BaseException as error:
         _state.error = error
 
 

@@ -119,6 +119,8 @@ class Heap:
     def park(self) -> None:
         """Have the wrappers, not the table, hold the objects whose every count lies in their structs."""
         space, accounts = self.space, self.accounts
+        if self._window is not None:
+            self.close_window()  # left open by an interrupt
         if accounts is None or get_ident() != space.thread or space.closing:
             return
         if space.busy:

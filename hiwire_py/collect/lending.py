@@ -8,6 +8,7 @@ a compiler.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -60,27 +61,17 @@ def _resolve() -> None:
 
 
 class Arena(ArenaBase, CommonArena):  # type: ignore[misc]  # the base is known when it runs
-    """Attributes:
-    live: pointers, from when the wrapper is made until the struct is freed.
-    """
+    """``live`` is a set of pointers."""
 
     def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
         CommonArena.__init__(self, guest, heap, memory)
-        self.live: set[int] = set()
 
     def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Free) -> None:
         self.check(pointer, layout)
         self.own(wrapper, pointer, _shape_of(layout), free)
-        self.live.add(pointer)
 
     def dead(self, free: Free) -> Iterator[int]:
-        next_dead, discard = self.next_dead, self.live.discard
-        while True:
-            pointer = next_dead(free)
-            if pointer is None:
-                return
-            discard(pointer)
-            yield pointer if pointer < 1 << 31 else pointer - (1 << 32)
+        return iter(functools.partial(self.next_dead, free), None)
 
 
 class Window:

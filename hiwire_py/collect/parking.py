@@ -61,7 +61,8 @@ class _Owner:
         self.queue = queue
 
     def __del__(self) -> None:
-        self.queue.append((self.pointer, weakref.ref(self)))
+        if hasattr(self, "queue"):  # else a signal handler raised before it was made
+            self.queue.append((self.pointer, weakref.ref(self)))
 
 
 class _Entry(NamedTuple):
@@ -109,17 +110,13 @@ class Arena(CommonArena):
             pointer, owner = queue[0]
             if owner() is not None or live[pointer].free is not free:
                 return
-            queue.popleft()
+            del queue[0]
             del live[pointer]
-            yield pointer if pointer < 1 << 31 else pointer - (1 << 32)
+            yield (pointer ^ 1 << 31) - (1 << 31)
 
     def take_back(self, wrapper: Any) -> None:
         """A finalizer, or whoever a finalizer gave it to, uses a wrapper that was found to be garbage."""
-        held, wrapper._guest_parked = wrapper._guest_parked, None
-        objects = self.heap.space.objects
-        for key, value in held.items():
-            if objects.get(key) is GONE:
-                objects[key] = value
+        _give_back(wrapper, wrapper._guest_parked, self.heap.space.objects)
         self.heap.again = True
 
     def renew(self, wrapper: Any, pointer: int) -> None:
@@ -193,7 +190,11 @@ class Window:
                 if wrapper is not None:
                     held = wrapper._guest_parked
                     if held is not None:
-                        wrapper._guest_parked = None
-                        for key, value in held.items():
-                            if objects.get(key) is GONE:
-                                objects[key] = value
+                        _give_back(wrapper, held, objects)
+
+
+def _give_back(wrapper: Any, held: dict[int, Any], objects: dict[int, Any]) -> None:
+    for key, value in held.items():
+        if objects.get(key) is GONE:
+            objects[key] = value
+    wrapper._guest_parked = None  # last, for who is interrupted begins again

@@ -100,9 +100,12 @@ class SlotArray:
             if not word & 1 or word >> VERSION_SHIFT != handle >> VERSION_SHIFT or count >= COUNT_MAX - 1:
                 continue
             before = self._image()
-            incref(signed(handle))
-            after = self._image()
-            decref(signed(handle))
+            try:
+                incref(signed(handle))
+                after = self._image()
+            finally:
+                if info(index) & _WORD != word:  # a signal handler may have raised before it was counted
+                    decref(signed(handle))
             changed = _changed_words(before, after)
             expected = (word, word + _ONE_COUNT)
             if len(changed) == 1 and changed[0][1:] == expected and changed[0][0] >= index * 4:

@@ -42,12 +42,16 @@ def ended() -> None:
 
 def collect_python() -> None:
     """Run Python's collector once, after those who came before. Nothing to do within a collection."""
+    if _state.inside:
+        # If that is so, this does nothing. Else an interrupt came where the end should have been noted.
+        gc.collect()
+        return
     me = threading.get_ident()
-    if _state.inside or me in _line.copy():
+    if me in _line.copy():
         return
     before, end = _state.runs, time.monotonic() + _PATIENCE
-    _line.append(me)
     try:
+        _line.append(me)
         while _line[0] != me and time.monotonic() < end:
             time.sleep(_PAUSE)
         while True:
@@ -56,4 +60,5 @@ def collect_python() -> None:
                 return
             time.sleep(_PAUSE)  # a collection that began by itself, in another thread
     finally:
-        _line.remove(me)
+        if me in _line:
+            _line.remove(me)

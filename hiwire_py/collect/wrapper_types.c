@@ -11,6 +11,7 @@
 #if PY_VERSION_HEX < 0x030c0000
 #include <structmember.h>
 #define Py_T_PYSSIZET T_PYSSIZET
+#define Py_T_OBJECT_EX T_OBJECT_EX
 #define Py_READONLY READONLY
 #endif
 #ifdef Py_GIL_DISABLED
@@ -55,6 +56,7 @@ struct hw_arena {
     hw_link wrappers;
     hw_struct *dead, **last_dead; /* those whose wrappers are dead, the longest dead first */
     Py_ssize_t waiting;           /* how many they are */
+    PyObject *live;               /* a set: the pointers of all structs that are owned, or not freed yet */
     hw_survey *survey;            /* while there is one; it clears this before it goes */
 };
 
@@ -178,6 +180,9 @@ static PyObject *hw_arena_new(PyTypeObject *type, PyObject *args, PyObject *name
     if (arena != NULL) {
         arena->wrappers.next = arena->wrappers.before = &arena->wrappers;
         arena->last_dead = &arena->dead;
+        arena->live = PySet_New(NULL);
+        if (arena->live == NULL)
+            Py_CLEAR(arena);
     }
     return (PyObject *)arena;
 }
@@ -186,9 +191,9 @@ static PyObject *hw_arena_new(PyTypeObject *type, PyObject *args, PyObject *name
 static PyObject *hw_arena_own(PyObject *self, PyObject *args)
 {
     hw_arena *arena = (hw_arena *)self;
-    PyObject *object, *shape, *free;
+    PyObject *object, *shape, *free_;
     unsigned int pointer;
-    if (!PyArg_ParseTuple(args, "O!IO!O", hw_wrapper_type, &object, &pointer, hw_shape_type, &shape, &free))
+    if (!PyArg_ParseTuple(args, "O!IO!O", hw_wrapper_type, &object, &pointer, hw_shape_type, &shape, &free_))
         return NULL;
     hw_wrapper *wrapper = (hw_wrapper *)object;
     if (wrapper->arena != NULL) {
@@ -198,8 +203,15 @@ static PyObject *hw_arena_own(PyObject *self, PyObject *args)
     hw_struct *owned = malloc(sizeof *owned);
     if (owned == NULL)
         return PyErr_NoMemory();
-    Py_INCREF(self), Py_INCREF(shape), Py_INCREF(free);
-    owned->free = free;
+    PyObject *number = PyLong_FromUnsignedLong(pointer);
+    if (number == NULL || PySet_Add(((hw_arena *)self)->live, number) < 0) {
+        Py_XDECREF(number);
+        free(owned);
+        return NULL;
+    }
+    Py_DECREF(number);
+    Py_INCREF(self), Py_INCREF(shape), Py_INCREF(free_);
+    owned->free = free_;
     owned->pointer = pointer;
     owned->next = NULL;
     wrapper->owned = owned;
@@ -240,18 +252,23 @@ static PyObject *hw_arena_next_free(PyObject *self, PyObject *unused)
     return Py_NewRef(owned == NULL ? Py_None : owned->free);
 }
 
-/* next_dead(free) -> that struct's pointer, which is the caller's now, or None if something else frees it. */
+/* next_dead(free) -> that struct's pointer as a signed integer, or None if something else frees it. It is the caller's
+   now, and not in `live` any more. */
 static PyObject *hw_arena_next_dead(PyObject *self, PyObject *free_)
 {
     hw_arena *arena = (hw_arena *)self;
     if (arena->dead == NULL || arena->dead->free != free_)
         Py_RETURN_NONE;
+    PyObject *taken = PyLong_FromLong((int32_t)arena->dead->pointer);
     PyObject *pointer = PyLong_FromUnsignedLong(arena->dead->pointer);
-    if (pointer == NULL)
+    if (taken == NULL || pointer == NULL || PySet_Discard(arena->live, pointer) < 0) {
+        Py_XDECREF(taken), Py_XDECREF(pointer);
         return NULL;
+    }
+    Py_DECREF(pointer);
     free(hw_arena_exhume(arena));
     Py_DECREF(free_); /* not the last one: the caller has another */
-    return pointer;
+    return taken;
 }
 
 static int hw_arena_traverse(PyObject *self, visitproc visit, void *arg)
@@ -259,6 +276,7 @@ static int hw_arena_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     for (hw_struct *owned = ((hw_arena *)self)->dead; owned != NULL; owned = owned->next)
         Py_VISIT(owned->free);
+    Py_VISIT(((hw_arena *)self)->live);
     return 0;
 }
 
@@ -276,6 +294,7 @@ static void hw_arena_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    Py_CLEAR(((hw_arena *)self)->live);
     hw_arena_clear(self); /* no wrapper is left: each holds its arena; and so does a survey */
     type->tp_free(self);
     Py_DECREF(type);
@@ -287,7 +306,9 @@ static PyMethodDef hw_arena_methods[] = {{"own", hw_arena_own, METH_VARARGS, NUL
                                          {NULL}};
 
 static PyMemberDef hw_arena_members[] = {
-    {"waiting", Py_T_PYSSIZET, offsetof(hw_arena, waiting), Py_READONLY, NULL}, {NULL}};
+    {"waiting", Py_T_PYSSIZET, offsetof(hw_arena, waiting), Py_READONLY, NULL},
+    {"live", Py_T_OBJECT_EX, offsetof(hw_arena, live), Py_READONLY, NULL},
+    {NULL}};
 
 static PyType_Slot hw_arena_slots[] = {{Py_tp_new, hw_arena_new},
                                        {Py_tp_traverse, hw_arena_traverse},
