@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import random
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from collect_support import Button, Host, left
 from support import Thing, wat
 
 from hiwire_py import Guest, Hiwire, collect
+from hiwire_py.collect.heap import Heap
 
 if not hasattr(signal, "setitimer"):
     pytest.skip("this system has no timer signals", allow_module_level=True)
@@ -142,3 +144,18 @@ def test_collecting(host: Host, interrupted: Callable[[Callable[[], object]], No
     # The guest keeps a struct that was just made and has no wrapper yet, and one that was just to be freed.
     structs, handles, objects = left(host)
     assert handles == objects <= structs == lost <= INTERRUPTS
+
+
+def test_ctrl_c_in_a_collection(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of what Python's collector calls no exception comes. So the key is pressed again."""
+    button = Button(host)
+
+    def interrupted(self: Heap) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Heap, "park", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gc.collect()
+        time.sleep(10)
+    assert collect() == 0 and button.fire(2) == 4

@@ -45,6 +45,7 @@ class CommonArena(abc.ABC):
         self.gate = guest.instance.gate
         self.exports = guest.exports
         self.memory = guest.memory if memory is None else memory
+        self._size = 0  # of the memory, as last seen
         self._freeing: dict[str, Free] = {}
         heap.arenas.add(self)
 
@@ -100,7 +101,11 @@ class CommonArena(abc.ABC):
 
     def check(self, pointer: int, layout: Layout) -> None:
         """What `adopt` raises."""
-        size = self.memory.size
+        if get_ident() != self.gate.owner:
+            self.gate.refuse()
+        size = self._size
+        if pointer > size - layout.size:  # it only grows
+            size = self._size = self.memory.size
         if pointer % 4 or not 0 < pointer <= size - layout.size:
             raise ValueError(
                 f"{pointer:#x} is no pointer to a struct of {layout.size} bytes: it must be a multiple of 4"

@@ -77,6 +77,7 @@ class Heap:
         self.again = self.wanted = False
         self.mistaken: set[Layout] = set()
         self.threshold = _LEAST
+        self.until = _LEAST  # wrappers to be made before `many` need be asked
         self._window: Any = None
 
     def count(self) -> int:
@@ -87,6 +88,20 @@ class Heap:
         """A collection is over: the next one is due when there are twice as many structs."""
         self.wanted = False
         self.threshold = max(_LEAST, 2 * self.count())
+        self.until = 0
+
+    def many(self) -> bool:
+        """Whether there are so many structs that a collection is due."""
+        self.until = self.threshold - self.count()
+        return self.until <= 0
+
+    def waits(self, arena: Any) -> bool:
+        """Whether dead wrappers may have left structs. An arena is given, since most heaps have no other."""
+        return bool(
+            arena.waiting
+            or self.orphans
+            or (len(self.arenas) > 1 and any(other.waiting for other in self.arenas))
+        )
 
     def drain(self, errors: list[BaseException] | None = None) -> int:
         """Free the structs of dead wrappers, unless a guest runs. See `Arena.drain`."""
@@ -110,7 +125,7 @@ class Heap:
             finally:
                 space.nesting[0] = 0
                 space.leave()
-            if not now:
+            if not now:  # those that wait are alive: finalizers kept them
                 return freed
             freed += now
 

@@ -51,8 +51,10 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
         arena = _arena(guest)
         release = arena.freeing(guest, free)
         heap = arena.heap
-        heap.drain()
-        if heap.count() >= heap.threshold or heap.wanted:
+        if heap.waits(arena):
+            heap.drain()
+        heap.until -= 1
+        if (heap.until < 0 and heap.many()) or heap.wanted:
             if heap.space.busy:
                 heap.wanted = True
             elif gc.isenabled():

@@ -25,6 +25,8 @@ class WeakList(Generic[_Item]):
     def add(self, item: _Item) -> None:
         self._references.append(weakref.ref(item, self._references.remove))
 
+    def __len__(self) -> int:
+        return len(self._references)
+
     def __iter__(self) -> Iterator[_Item]:
-        found = [reference() for reference in tuple(self._references)]
-        return iter([item for item in found if item is not None])
+        return iter([item for reference in tuple(self._references) if (item := reference()) is not None])
