@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import gc
+import signal
 import threading
 import warnings
 import weakref
@@ -125,11 +126,19 @@ def _on_collection(phase: str, info: dict[str, Any]) -> None:
                 heap.close_window()
     except KeyboardInterrupt:
         # Python's collector would only print it. So the key is pressed once more, when the collector is done.
-        again = threading.Timer(_AGAIN, _thread.interrupt_main)
+        again = threading.Timer(_AGAIN, _press_ctrl_c)
         again.daemon = True
         again.start()
     except BaseException as error:
         _state.error = error
+
+
+def _press_ctrl_c() -> None:
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)  # also ends a system call that it waits in
+    else:
+        _thread.interrupt_main()
 
 
 def _warn() -> None:
