@@ -177,7 +177,7 @@ class LoweredSpace(Space):
         if self.flight:
             self._take_unheld(self.flight, dead)
         if self.status[_ZOMBIES] != _END:
-            self._take_zombies()
+            self._take_unheld_zombies(dead)
         if self.waiting:
             self._take_unheld(self.waiting, dead)
         if self.unheld:
@@ -256,6 +256,24 @@ class LoweredSpace(Space):
                 words[at] = 0
                 free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
                 dead.append(value)
+        value = None
+
+    def _take_unheld_zombies(self, dead: list[Any]) -> None:
+        """Both of the above at once, which takes half the time where many objects die."""
+        status, objects, free = self.status, self.objects, self.free
+        while (link := status[_ZOMBIES]) != _END:
+            words = self.words
+            at = self.records + (link >> 1) * _RECORD_WORDS
+            id_ = words[at]
+            status[_ZOMBIES] = words[at + 2]
+            words[at + 2] = 0
+            if not words[at + 1] and id_ in objects:
+                value = objects[id_]
+                del objects[id_]
+                words[at] = 0
+                free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
+                dead.append(value)
+        status[_ZOMBIE_COUNT] = 0
         value = None
 
     def _drop_unheld(self) -> None:
