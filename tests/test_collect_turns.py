@@ -70,3 +70,25 @@ def test_waiting_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     collect()
     assert freed == [0, 0] and time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("when", ["start", "stop"])
+def test_within_a_collection(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From other functions that Python's collector calls there is nothing to be done, and no wait for it."""
+    collect()
+    waits: list[float] = []
+    monkeypatch.setattr(turns, "_PATIENCE", 0.1)
+    monkeypatch.setattr(time, "sleep", waits.append)
+    freed: list[int] = []
+
+    def on_collection(phase: str, info: dict[str, int]) -> None:
+        if phase == when and info["generation"] == 2:
+            freed.append(collect())
+
+    for at in (0, len(gc.callbacks)):
+        gc.callbacks.insert(at, on_collection)
+        try:
+            gc.collect()
+        finally:
+            gc.callbacks.remove(on_collection)
+    assert freed == [0, 0] and waits == []
