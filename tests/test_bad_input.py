@@ -314,7 +314,8 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
         instance.space.fault()
         with pytest.raises(ForgedRefError, match="no such object"):
             instance.space.functions.append(seen.append)
-            from hiwire_py.space.calls import LOWERED, bind_host
+            from hiwire_py.space.calls import bind_host
+            from hiwire_py.space.styles import LOWERED
             from hiwire_py.values import EXTERNREF, FuncType
 
             bind_host(instance.space._ref, LOWERED, -1, FuncType(bytes((EXTERNREF,)), b""), "env.see")(id_)

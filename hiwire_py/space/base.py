@@ -26,9 +26,10 @@ from ..errors import (
 )
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
 from ..values import EXTERNREF, FuncType, check_value, type_name
-from .calls import Style, bind_host
+from .calls import bind_host
 from .instances import Extern, Gate, Instance
 from .numbers import Numbers
+from .styles import Style
 
 __all__ = ["Space"]
 

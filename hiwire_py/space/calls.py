@@ -7,7 +7,6 @@ wrapper is written for its type once, compiled once, and bound to a space for ea
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Iterable
 from threading import get_ident
@@ -15,6 +14,7 @@ from typing import Any
 
 from ..errors import ClosedError, ForgedRefError
 from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
+from .styles import Style, lines
 
 __all__ = ["HostResultError", "bind_each", "bind_export", "bind_host"]
 
@@ -152,75 +152,6 @@ def _check(value: str, code: int, what: str) -> str:
     return f"fix({value}, {code}, {what})"
 
 
-def _lines(lines: list[str], indent: int) -> str:
-    kept = [line for line in lines if line]
-    return ("\n" + " " * indent).join(kept) if kept else "pass"
-
-
-class Style:
-    """How externrefs look on the engine's side, as ids or as tokens, and what the end of a call does.
-
-    Attributes:
-        to_object: an expression that turns one, put in at ``{0}``, into its object.
-        leave: a statement at the end of a call from outside.
-        nested_leave: a statement at the end of a nested call.
-        called: a statement between the arguments' conversion and the call, where there are externrefs among
-            them.
-        tidy: a statement in host functions that are given externrefs.
-        returned: a statement before the results of a host function become externrefs.
-        enter: one at the beginning of a call from outside.
-        end: one at the end of each of the guest's calls.
-    """
-
-    def __init__(
-        self,
-        *,
-        to_object: str,
-        leave: str,
-        nested_leave: str = "pass",
-        called: str = "",
-        tidy: str = "",
-        returned: str = "",
-        enter: str = "",
-        end: str = "",
-    ) -> None:
-        self.to_object = to_object
-        self.leave = leave
-        self.nested_leave = nested_leave
-        self.called = called
-        self.tidy = tidy
-        self.returned = returned
-        self.enter = enter
-        self.end = end
-
-    @functools.cached_property
-    def limited(self) -> Style:
-        """The same for a space whose calls have a deadline or fuel."""
-        limited = copy.copy(self)
-        limited.enter, limited.end = "space.store.begin()", "space.store.end()"
-        limited.leave = _lines([limited.end, self.leave], 16)
-        return limited
-
-
-LOWERED = Style(
-    to_object="objects[{0}] if {0} else NULL",
-    leave="if flight or status[0] != 1: leave()",
-    # A null in flight makes the outermost call look at the zombies, also where it is one of PLAIN.
-    nested_leave="if status[0] != 1: flight.append(0)",
-    called="space.floor = len(flight)",
-    tidy="if space.status[1] > space.patience: space.sweep()",
-    returned="if len(space.flight) > space.limit: space.sweep()",
-)
-# For instances that have nothing to do with externrefs themselves, in a space of lowered modules.
-PLAIN = Style(
-    to_object="",
-    leave="if flight: leave()",
-    nested_leave="if status[0] != 1: flight.append(0)",
-)
-REFS = Style(to_object="objects[{0}] if {0} else NULL", leave="if status[0] or flight: leave()")
-TOKENS = Style(to_object="objects[{0}.id] if {0} is not None else NULL", leave="leave()")
-
-
 @functools.lru_cache(maxsize=1024)
 def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool) -> Any:
     params = [f"a{i}" for i in range(len(functype.params))]
@@ -259,8 +190,8 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
     source = _EXPORT.format(
         params=", ".join([*params, "/"] if params else []),
         args="".join(f"{a}, " for a in params),
-        body=_lines(body, 16),
-        outer=_lines([style.enter, *body], 16),
+        body=lines(body, 16),
+        outer=lines([style.enter, *body], 16),
         deepest=_DEEPEST,
         leave=style.leave,
         nested_leave=style.nested_leave,
@@ -323,7 +254,7 @@ def bind_each(
 
 @functools.lru_cache(maxsize=16)
 def _each_code(style: Style) -> Any:
-    source = _EACH.format(enter=_lines([style.enter], 16), end=_lines([style.end], 16))
+    source = _EACH.format(enter=lines([style.enter], 16), end=lines([style.end], 16))
     return compile(source, "<hiwire_py each>", "exec")
 
 
@@ -369,8 +300,8 @@ def _host_code(functype: FuncType, style: Style) -> Any:
         params=", ".join(params),
         args=", ".join(params),
         enter="nesting[0] = counted or 1" if convert else "pass",
-        convert=_lines(convert, 12),
-        result=_lines(result, 12),
+        convert=lines(convert, 12),
+        result=lines(result, 12),
     )
     return compile(source, "<hiwire_py host function>", "exec")
 

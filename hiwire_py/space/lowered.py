@@ -30,9 +30,9 @@ from ..lowering.frames import OPAQUE
 from ..lowering.rewrite import COMPANION_MODULE
 from ..values import I32, NULL
 from .base import Space
-from .calls import LOWERED, PLAIN, Style
 from .instances import Extern, Instance
 from .numbers import Numbers
+from .styles import LOWERED, PLAIN, Style
 
 __all__ = ["LoweredSpace"]
 

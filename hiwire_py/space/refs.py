@@ -17,10 +17,10 @@ from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, RefSt
 from ..lowering.holders import hidden_exports
 from ..lowering.module import TABLE
 from ..values import NULL, FuncType
-from .calls import REFS
 from .externrefs import ExternrefSpace
 from .instances import Instance
 from .numbers import Numbers
+from .styles import REFS
 
 __all__ = ["RefSpace"]
 

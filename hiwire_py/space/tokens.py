@@ -15,8 +15,8 @@ from typing import Any
 
 from ..engines import NO_LIMITS, Engine, GuestLimits
 from ..values import NULL
-from .calls import TOKENS
 from .externrefs import ExternrefSpace
+from .styles import TOKENS
 
 __all__ = ["TokenSpace"]
 
