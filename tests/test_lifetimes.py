@@ -14,6 +14,7 @@ import pytest
 from support import Counted, Thing, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, Hiwire
+from hiwire_py.space.lowered import LoweredSpace
 
 pytestmark = pytest.mark.usefixtures("no_gc")
 
@@ -324,6 +325,46 @@ before = rss()
 rounds(int(sys.argv[2]))
 print(rss() - before)
 """
+
+
+def test_many_die_at_once(engine: str) -> None:
+    """All that a table lets go of in one call, except for what is stored again before it returns; and the places
+    of the dead are used again."""
+
+    class Made(Counted):
+        pass
+
+    guest = Guest(
+        wat("""(module (import "env" "make" (func $make (result externref)))
+        (table $t 600 externref) (global $last (mut externref) (ref.null extern))
+        (func (export "fill") (param i32)
+          (loop (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+            (table.set $t (local.get 0) (call $make))
+            (br_if 0 (local.get 0))))
+        (func (export "clear")
+          (global.set $last (table.get $t (i32.const 7)))
+          (table.fill $t (i32.const 0) (ref.null extern) (i32.const 600))
+          (table.set $t (i32.const 3) (global.get $last))
+          (global.set $last (ref.null extern)))
+        (func (export "kept") (result externref) (table.get $t (i32.const 3))))"""),
+        {"env": {"make": Made}},
+        engine=engine,
+    )
+
+    for _ in range(20):
+        guest.exports.fill(600)
+        guest.collect()
+        assert Made.alive == 600
+        kept = guest.exports.kept()
+        guest.exports.clear()
+        guest.collect()
+        assert Made.alive == 2 and guest.exports.kept() is not kept
+        del kept
+        assert Made.alive == 1
+    space = guest.instance.space
+    assert space.live() == 1
+    if isinstance(space, LoweredSpace):
+        assert len(space.free) < 3000 and len(set(space.free)) == len(space.free)
 
 
 def test_many_guests_do_not_pile_up(engine: str) -> None:

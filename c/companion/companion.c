@@ -2,15 +2,16 @@
  *
  * A lowered module holds 32-bit ids in place of externrefs, and its tables are here, in the memory of an
  * instance of its own, where a stray write of the guest cannot reach them. For each id this module counts the
- * table slots and globals that hold it. The host (hiwire_py/space.py) keeps id -> object, and asks for the
+ * table slots and globals that hold it. The host (hiwire_py/space/lowered.py) keeps id -> object, and asks for the
  * ids whose count fell to 0.
  *
  *     id      [generation 6][index 26]   0 is the null reference; index 0 is never given out
- *     record  id  holders  link  unused  one for each index; id is 0 while no object has that index
+ *     record  id  holders  link  reaped  one for each index; id is 0 while no object has that index
  *
  * `link` chains the records whose count fell to 0 ("zombies"), most recent first: next index * 2 + 1, so that
  * 0 says "not in the list" and 1 ends it. A zombie may have been stored again by the time the host reads the
- * list.
+ * list. `reaped` has nothing to do with its record: the words of all records together are a list of ids which
+ * `reap` took out of service.
  *
  * Handles of tables reach this code from lowered instructions only, never from values that a guest computes;
  * indexes, lengths and ids do come from the guest, and each is checked.
@@ -26,7 +27,7 @@ enum { INDEX_BITS = 26, PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28, 
 enum Fault { FAULT_NONE, FAULT_BOUNDS, FAULT_FORGED, FAULT_FRAMES };
 
 typedef struct {
-    uint32_t id, holders, link, unused;
+    uint32_t id, holders, link, reaped;
 } Record;
 
 typedef struct {
@@ -40,12 +41,13 @@ _Static_assert(sizeof(Record) == 16, "the host reads records as four words");
  */
 static uint32_t frames[FRAME_BYTES / 4];
 
-/* What the host reads and writes directly: the zombie list and its length, why the last trap happened, and
- * where the frames begin and end. */
+/* What the host reads and writes directly: the zombie list and its length, why the last trap happened, where the
+ * frames begin and end, and how many ids were reaped. */
 static struct {
     uint32_t zombies, zombie_count;
     uint32_t fault;
     uint32_t *frames, *frames_end;
+    uint32_t reaped;
 } state = {.zombies = 1, .frames = frames, .frames_end = frames};
 
 static Record *records;
@@ -184,6 +186,22 @@ EXPORT("reserve") Record *companion_reserve(uint32_t count)
         record_count = count;
     }
     return records;
+}
+
+/* Take the zombies that nothing holds out of service: their records are empty, and their ids are added to those
+ * that the host has not taken yet. There is room: an index is not given out again before its id was taken. */
+EXPORT("reap") void companion_reap(void)
+{
+    while (state.zombies != 1) {
+        Record *record = &records[state.zombies >> 1];
+        state.zombies = record->link;
+        record->link = 0;
+        if (record->holders == 0 && record->id != 0) {
+            records[state.reaped++].reaped = record->id;
+            record->id = 0;
+        }
+    }
+    state.zombie_count = 0;
 }
 
 EXPORT("pin") void companion_pin(uint32_t id)

@@ -49,7 +49,8 @@ _END = 1  # of the zombie list
 _NO_MAXIMUM = -1
 _FAULT_BOUNDS, _FAULT_FORGED, _FAULT_FRAMES = 1, 2, 3
 # The companion's state; calls.py knows these positions too.
-_ZOMBIES, _ZOMBIE_COUNT, _FAULT, _FRAMES, _FRAMES_END, _STATUS_WORDS = 0, 1, 2, 3, 4, 5
+_ZOMBIES, _ZOMBIE_COUNT, _FAULT, _FRAMES, _FRAMES_END, _REAPED, _STATUS_WORDS = range(7)
+_FEW = 16  # zombies, for which it takes less time to read the list than to call the companion
 
 
 class _Owned:
@@ -88,7 +89,7 @@ class LoweredSpace(Space):
         super().__init__(engine, limits)
         self.free: list[int] = []  # ids to give out, as signed integers
         self._capacity = 0  # indexes the companion has records for
-        self._reserves = 0  # how often it was given more
+        self._changes = 0  # how often the records were moved, or the reaped ids taken
         self._made = 1  # indexes that have been given an id; 0 stands for null
         self.orphans: list[_Remains] = []  # of instances that are gone
         companion = resources.files("hiwire_py").joinpath("wasm/hiwire-companion.wasm").read_bytes()
@@ -118,7 +119,7 @@ class LoweredSpace(Space):
 
     def _reserve(self, count: int) -> None:
         while count > self._capacity:
-            reserves = self._reserves
+            changes = self._changes
             address = self._raw["reserve"](count)
             if not address:
                 raise MemoryError(f"no memory for {count} externref ids")
@@ -130,10 +131,10 @@ class LoweredSpace(Space):
                 )
             size = self.store.memory_size(self._companion["memory"])
             words = memoryview((ctypes.c_char * size).from_address(self._base)).cast("B").cast("i")
-            if reserves == self._reserves:  # else a finalizer was here meanwhile, and the records have moved
+            if changes == self._changes:  # else a finalizer was here meanwhile, and the records have moved
                 self.words, self.records = words, (address & _WORD) // 4
                 self._capacity = count
-                self._reserves = reserves + 1
+                self._changes = changes + 1
 
     def _address(self) -> int:
         return self.store.memory_address(self._companion["memory"])
@@ -178,7 +179,12 @@ class LoweredSpace(Space):
         if self.flight:
             self._take_unheld(self.flight, dead)
         if self.status[_ZOMBIES] != _END:
-            self._take_zombies()
+            if self.status[_ZOMBIE_COUNT] > _FEW:
+                self._raw["reap"]()
+            else:
+                self._take_zombies()
+        if self.status[_REAPED]:
+            self._take_reaped()
         if self.waiting:
             self._take_unheld(self.waiting, dead)
         if self.unheld:
@@ -246,6 +252,18 @@ class LoweredSpace(Space):
             words[at + 2] = 0
             waiting += (words[at],)
         status[_ZOMBIE_COUNT] = 0
+
+    def _take_reaped(self) -> None:
+        """Move the ids that the companion took out of service to ``unheld``."""
+        status, unheld = self.status, self.unheld
+        changes = -1
+        while changes != self._changes:  # a finalizer may come here too, and move the records
+            changes = self._changes
+            first = self.records + _RECORD_WORDS - 1
+            reaped = self.words[first : first + _RECORD_WORDS * status[_REAPED] : _RECORD_WORDS].tolist()
+        unheld += reaped
+        status[_REAPED] = 0
+        self._changes = changes + 1
 
     def _take_unheld(self, ids: list[int], dead: list[Any]) -> None:
         """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to
