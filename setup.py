@@ -60,12 +60,13 @@ def extensions() -> list[Extension]:
     try:
         from hiwire_py.collect._build_types import builder as types
         from hiwire_py.engines._build_native import native_extensions
+        from hiwire_py.engines._build_stack import builder as stack
         from hiwire_py.engines._build_wasmtime import builder as wasmtime
     except ImportError as e:
         print(f"hiwire_py: no extensions are built: {e}", file=sys.stderr)
         return []
     made: list[Extension] = []
-    for builder in (wasmtime, types):
+    for builder in (wasmtime, types, stack):
         extension = builder.distutils_extension(tmpdir=str(HERE / "build" / "cffi"), verbose=False)
         extension.optional = True
         made.append(extension)

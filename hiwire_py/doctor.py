@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import platform
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from .errors import EngineUnavailableError
 __all__ = ["Finding", "Report", "examine"]
 
 _SUMS = "SHA256SUMS"
+_STACK_GUARD = "hiwire_py.engines._stack"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def examine() -> Report:
 
 def _note(info: EngineInfo) -> str:
     """What one should know about an engine, and the way it is called."""
+    if info.name == "wasmer" and info.available and importlib.util.find_spec(_STACK_GUARD) is None:
+        return f"{info.note}; without its guard of the stack's end (docs/limits.md), which a C compiler makes"
     if not info.mode:
         return info.note
     return f"{info.note}; called through {info.mode}" + (f" ({info.mode_reason})" if info.mode_reason else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pty
@@ -17,6 +18,7 @@ from support import wat
 import hiwire_py
 from hiwire_py import cli, demo, doctor, engines, needs_lowering
 from hiwire_py.collect import ways
+from hiwire_py.engines import EngineInfo
 from hiwire_py.sources import shipped
 
 ADD = '(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))'
@@ -451,3 +453,13 @@ def test_options_are_documented() -> None:
         for option in command.params:
             if isinstance(option, click.Option):
                 assert option.help, f"{command.name} {option.opts}"
+
+
+def test_doctor_misses_the_guard_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only wasmer has one, and only where it was compiled."""
+    here = [EngineInfo(name, True, "1", "", "a note") for name in ("wasmer", "native")]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert [doctor._note(info).partition(";")[2] for info in here] == [
+        " without its guard of the stack's end (docs/limits.md), which a C compiler makes",
+        "",
+    ]

@@ -11,6 +11,8 @@ buffer
   address.
 * A memory never moves: on 64-bit machines it reserves all it may ever use.
 * Compiled code is freed with its store only. One store a thread serves all, and modules are compiled once.
+* It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
+  So host functions are not begun near the stack's end: stack_guard.c, compiled at install.
 """
 
 from __future__ import annotations
@@ -65,6 +67,8 @@ class WasmerStore(Store):
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         params, results = ([_TYPES[code] for code in side] for side in functype)
+        if _guard is not None:
+            function = _guard(function)
         return wasmer.Function(self._store, function, wasmer.FunctionType(params, results))
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
@@ -93,6 +97,19 @@ class WasmerStore(Store):
 
     def global_set(self, global_: RawExtern, value: Any) -> None:
         global_.value = value
+
+
+def _load_guard() -> Callable[[Callable[..., Any]], Callable[..., Any]] | None:
+    try:
+        from ._stack import lib  # type: ignore[import-not-found]  # made at install, perhaps
+    except ImportError:
+        return None
+    types: dict[str, Any] = {}
+    # cffi passes no Python objects. The dict's address is its id in CPython.
+    return types["Guard"] if lib.hw_guard_into(id(types)) else None
+
+
+_guard = _load_guard()
 
 
 class WasmerEngine(Engine):
