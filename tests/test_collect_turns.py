@@ -77,7 +77,7 @@ def test_within_a_collection(when: str, monkeypatch: pytest.MonkeyPatch) -> None
     """From other functions that Python's collector calls there is nothing to be done, and no wait for it."""
     collect()
     waits: list[float] = []
-    monkeypatch.setattr(turns, "_PATIENCE", 0.1)
+    monkeypatch.setattr(turns, "_BRIEF", 0.0)
     monkeypatch.setattr(time, "sleep", waits.append)
     freed: list[int] = []
 

@@ -2,8 +2,8 @@
  *
  * A lowered module holds 32-bit ids in place of externrefs, and its tables are here, in the memory of an
  * instance of its own, where a stray write of the guest cannot reach them. For each id this module counts the
- * table slots and globals that hold it. The host (hiwire_py/space/lowered.py) keeps id -> object, and asks for the
- * ids whose count fell to 0.
+ * table slots and globals that hold it. The host (hiwire_py/space/lowered.py) keeps id -> object, and asks
+ * for the ids whose count fell to 0.
  *
  *     id      [generation 6][index 26]   0 is the null reference; index 0 is never given out
  *     record  id  holders  link  reaped  one for each index; id is 0 while no object has that index
@@ -41,8 +41,8 @@ _Static_assert(sizeof(Record) == 16, "the host reads records as four words");
  */
 static uint32_t frames[FRAME_BYTES / 4];
 
-/* What the host reads and writes directly: the zombie list and its length, why the last trap happened, where the
- * frames begin and end, and how many ids were reaped. */
+/* What the host reads and writes directly: the zombie list and its length, why the last trap happened, where
+ * the frames begin and end, and how many ids were reaped. */
 static struct {
     uint32_t zombies, zombie_count;
     uint32_t fault;
@@ -188,8 +188,9 @@ EXPORT("reserve") Record *companion_reserve(uint32_t count)
     return records;
 }
 
-/* Take the zombies that nothing holds out of service: their records are empty, and their ids are added to those
- * that the host has not taken yet. There is room: an index is not given out again before its id was taken. */
+/* Take the zombies that nothing holds out of service: their records are empty, and their ids are added to
+ * those that the host has not taken yet. There is room: an index is not given out again before its id was
+ * taken. */
 EXPORT("reap") void companion_reap(void)
 {
     while (state.zombies != 1) {

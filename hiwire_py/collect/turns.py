@@ -14,9 +14,14 @@ from collections import deque
 __all__ = ["began", "collect_python", "ended"]
 
 _PATIENCE = 30.0  # seconds, for other threads that collect; not for ever, as their finalizers may wait for us
+_BRIEF = 0.1  # seconds, for collections that nobody knows of
 _PAUSE = 0.001
 
 _line: deque[int] = deque()  # the threads that wait, and first the one whose turn it is
+
+
+_collecting: int | None = None
+"""The thread in which a full collection is on the way, as far as it is known."""
 
 
 class _State(threading.local):
@@ -31,13 +36,17 @@ _state = _State()
 
 def began() -> None:
     """A full collection has begun in this thread."""
+    global _collecting
+    _collecting = threading.get_ident()
     _state.inside = True
     _state.runs += 1
 
 
 def ended() -> None:
     """It has ended."""
+    global _collecting
     _state.inside = False
+    _collecting = None
 
 
 def collect_python() -> None:
@@ -54,13 +63,17 @@ def collect_python() -> None:
         _line.append(me)
         while _line[0] != me and time.monotonic() < end:
             time.sleep(_PAUSE)
+        known = time.monotonic()
         while True:
             gc.collect()
-            if _state.runs != before or time.monotonic() > end:
+            now = time.monotonic()
+            if _state.runs != before or now > end:
                 return
-            if threading.active_count() == 1:
-                return  # within a collection, in someone else's function of gc.callbacks
-            time.sleep(_PAUSE)  # a collection that began by itself, in another thread
+            if _collecting is not None:
+                known = now  # it began by itself, in another thread
+            elif now - known >= _BRIEF:
+                return  # in this thread, with someone else's function of gc.callbacks above us
+            time.sleep(_PAUSE)
     finally:
         if me in _line:
             _line.remove(me)
