@@ -55,7 +55,8 @@ DEV = [
 
 def extensions() -> list[Extension]:
     """What makes calls and collections fast. All of it is optional: without a C compiler the package works,
-    more slowly, and `hiwire doctor` says what is missing."""
+    more slowly, and `hiwire doctor` says what is missing. In a checkout: python setup.py build_ext
+    --inplace."""
     sys.path.insert(0, str(HERE))
     try:
         from hiwire_py.collect._build_types import builder as types

@@ -6,8 +6,6 @@ The module is optional: without it `parking` does the same in Python.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import cffi
@@ -26,9 +24,3 @@ builder.set_source(
     define_macros=[("_CFFI_NO_LIMITED_API", None)],
     py_limited_api=False,
 )
-
-if __name__ == "__main__":
-    # For a checkout: the extension goes beside this file, and what is made on the way is not left behind.
-    with tempfile.TemporaryDirectory() as folder:
-        built = Path(builder.compile(tmpdir=folder))
-        print(shutil.copy(built, _HERE / built.name))

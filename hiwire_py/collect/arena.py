@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import abc
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..guest import Guest, GuestMemory
+from ..space.calls import ForEach
 from .layouts import Layout
 
 if TYPE_CHECKING:
     from .heap import Heap
 
-__all__ = ["CommonArena", "Free"]
-
-Free = Callable[[Iterable[int], Callable[[Exception], object]], int]
-"""Frees structs, by their pointers, and gives what the guest raises to its second argument."""
+__all__ = ["CommonArena"]
 
 
 class CommonArena(abc.ABC):
@@ -36,7 +34,7 @@ class CommonArena(abc.ABC):
     live: Any
     waiting: int
     """How many structs may have dead wrappers, and are to be freed."""
-    next_free: Callable[[], Free | None]
+    next_free: Callable[[], ForEach | None]
     """Gives what frees the next of those; None if there is none."""
 
     def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
@@ -46,7 +44,7 @@ class CommonArena(abc.ABC):
         self.exports = guest.exports
         self.memory = guest.memory if memory is None else memory
         self._size = 0  # of the memory, as last seen
-        self._freeing: dict[str, Free] = {}
+        self._freeing: dict[str, ForEach] = {}
         heap.arenas.add(self)
 
     def __del__(self) -> None:
@@ -55,7 +53,7 @@ class CommonArena(abc.ABC):
             self.heap.orphans.append(self)
 
     @abc.abstractmethod
-    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Free) -> None:
+    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: ForEach) -> None:
         """Enter a struct whose ownership goes over to ``wrapper``.
 
         Raises:
@@ -63,11 +61,11 @@ class CommonArena(abc.ABC):
         """
 
     @abc.abstractmethod
-    def dead(self, free: Free) -> Iterator[int]:
+    def dead(self, free: ForEach) -> Iterator[int]:
         """Take out the structs, by their pointers as signed integers, for as long as ``free`` is what
         frees the next. Where a signal handler raises, one is taken out at most that is not freed."""
 
-    def freeing(self, guest: Guest, name: str) -> Free:
+    def freeing(self, guest: Guest, name: str) -> ForEach:
         """What frees structs by the guest's export ``name``.
 
         Raises:

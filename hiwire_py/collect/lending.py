@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..guest import Guest, GuestMemory
-from .arena import CommonArena, Free
+from ..space.calls import ForEach
+from .arena import CommonArena
 from .gone import GONE
 from .layouts import Layout
 
@@ -66,11 +67,11 @@ class Arena(ArenaBase, CommonArena):  # type: ignore[misc]  # the base is known 
     def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
         CommonArena.__init__(self, guest, heap, memory)
 
-    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Free) -> None:
+    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: ForEach) -> None:
         self.check(pointer, layout)
         self.own(wrapper, pointer, _shape_of(layout), free)
 
-    def dead(self, free: Free) -> Iterator[int]:
+    def dead(self, free: ForEach) -> Iterator[int]:
         return iter(functools.partial(self.next_dead, free), None)
 
 

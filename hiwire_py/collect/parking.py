@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..guest import Guest, GuestMemory
-from .arena import CommonArena, Free
+from ..space.calls import ForEach
+from .arena import CommonArena
 from .gone import GONE
 from .layouts import Layout
 from .trace import Trace
@@ -70,7 +71,7 @@ class _Entry(NamedTuple):
 
     wrapper: weakref.ref[Any]
     layout: Layout
-    free: Free
+    free: ForEach
 
 
 class Arena(CommonArena):
@@ -88,14 +89,14 @@ class Arena(CommonArena):
     def waiting(self) -> int:  # type: ignore[override]  # a plain attribute where types are compiled
         return len(self.queue)
 
-    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: Free) -> None:
+    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: ForEach) -> None:
         self.check(pointer, layout)
         self.live[pointer] = _Entry(weakref.ref(wrapper), layout, free)
         wrapper._guest_parked = None
         wrapper._guest_owner = _Owner(pointer, self.queue)
         wrapper._guest_arena = self
 
-    def next_free(self) -> Free | None:
+    def next_free(self) -> ForEach | None:
         queue = self.queue
         for _ in range(len(queue)):
             pointer, owner = queue[0]
@@ -104,7 +105,7 @@ class Arena(CommonArena):
             queue.rotate(-1)
         return None
 
-    def dead(self, free: Free) -> Iterator[int]:
+    def dead(self, free: ForEach) -> Iterator[int]:
         queue, live = self.queue, self.live
         while queue:
             pointer, owner = queue[0]

@@ -27,7 +27,6 @@ _collecting: int | None = None
 class _State(threading.local):
     """Of each thread."""
 
-    inside = False
     runs = 0
 
 
@@ -38,24 +37,22 @@ def began() -> None:
     """A full collection has begun in this thread."""
     global _collecting
     _collecting = threading.get_ident()
-    _state.inside = True
     _state.runs += 1
 
 
 def ended() -> None:
     """It has ended."""
     global _collecting
-    _state.inside = False
     _collecting = None
 
 
 def collect_python() -> None:
     """Run Python's collector once, after those who came before. Nothing to do within a collection."""
-    if _state.inside:
+    me = threading.get_ident()
+    if _collecting == me:
         # If that is so, this does nothing. Else an interrupt came where the end should have been noted.
         gc.collect()
         return
-    me = threading.get_ident()
     if me in _line.copy():
         return
     before, end = _state.runs, time.monotonic() + _PATIENCE

@@ -5,8 +5,6 @@ The extension is optional; without it the engine wasmer does not look, see docs/
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import cffi
@@ -24,9 +22,3 @@ builder.set_source(
     define_macros=[("_CFFI_NO_LIMITED_API", None)],
     py_limited_api=False,
 )
-
-if __name__ == "__main__":
-    # For a checkout: the extension goes beside this file, and what is made on the way is not left behind.
-    with tempfile.TemporaryDirectory() as folder:
-        built = Path(builder.compile(tmpdir=folder))
-        print(shutil.copy(built, _HERE / built.name))

@@ -9,8 +9,6 @@ cffi's ABI mode.
 from __future__ import annotations
 
 import runpy
-import shutil
-import tempfile
 from pathlib import Path
 
 import cffi
@@ -76,9 +74,3 @@ builder.set_source(
     "hiwire_py.engines._wasmtime_compiled",
     _HEADER + _TYPES + _OPAQUE + "".join((_HERE / name).read_text("ascii") for name in SOURCES),
 )
-
-if __name__ == "__main__":
-    # For a checkout: the extension goes beside this file, and what is made on the way is not left behind.
-    with tempfile.TemporaryDirectory() as folder:
-        built = Path(builder.compile(tmpdir=folder))
-        print(shutil.copy(built, _HERE / built.name))

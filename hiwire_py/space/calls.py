@@ -16,7 +16,10 @@ from ..errors import ClosedError, ForgedRefError
 from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
 from .styles import Style, lines
 
-__all__ = ["HostResultError", "bind_each", "bind_export", "bind_host"]
+__all__ = ["ForEach", "HostResultError", "bind_each", "bind_export", "bind_host"]
+
+ForEach = Callable[[Iterable[int], Callable[[Exception], object]], int]
+"""What `bind_each` makes: takes pointers, and what takes the exceptions; gives how many calls were made."""
 
 # Calls from Python into guests that may be nested. Each level takes stack that neither Python's recursion
 # limit nor the engine's accounts for, and a RecursionError within an engine's binding can end the process.
@@ -235,7 +238,7 @@ def bind_export(
 
 def bind_each(
     space: Any, gate: Any, raw: Callable[..., Any], functype: FuncType, name: str, keep: object, style: Style
-) -> Callable[[Iterable[int], Callable[[Exception], object]], int]:
+) -> ForEach:
     """A Python function that calls a guest's export for each of some pointers, and drops the results.
 
     Its caller sets ``space.nesting[0]`` to 1 before, and back after, and then calls ``space.leave``. It is
@@ -248,7 +251,7 @@ def bind_each(
     """
     names: dict[str, Any] = {"functype": functype}
     exec(_each_code(style), names)
-    function: Callable[..., int] = names["bind"](space, gate, raw, f"{name}()", keep)
+    function: ForEach = names["bind"](space, gate, raw, f"{name}()", keep)
     return function
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from ..engines import Prepared, RawExtern
 from ..errors import ClosedError, WrongThreadError
 from ..lowering.module import FUNCTION, TABLE
 from ..values import F32, F64, I32, I64
-from .calls import bind_each, bind_export
+from .calls import ForEach, bind_each, bind_export
 
 if TYPE_CHECKING:
     from .base import Space
@@ -107,7 +107,7 @@ class Instance:
         style = self.space.style_of(self)
         return bind_export(self.space, self.gate, raw, extern.type, name, extern, style)
 
-    def for_each(self, name: str) -> Callable[[Iterable[int], Callable[[Exception], object]], int]:
+    def for_each(self, name: str) -> ForEach:
         """What calls the export ``name`` for many pointers: see `bind_each`.
 
         Raises:
