@@ -1,5 +1,6 @@
 """A signal handler that raises, as that of Ctrl-C does, at any moment: the exception comes out of the call
-that it interrupted, and nothing that was on its way is lost or held forever."""
+that it interrupted, and nothing that was on its way is lost or held forever. These are signals, at random
+moments; tests/test_moments.py goes through all there are."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from collect_support import Button, Host, left
-from support import Thing, wat
+from support import Thing, guest_file
 
 from hiwire_py import Guest, Hiwire, collect
 from hiwire_py.collect.heap import Heap
@@ -19,22 +20,7 @@ from hiwire_py.collect.heap import Heap
 if not hasattr(signal, "setitimer"):
     pytest.skip("this system has no timer signals", allow_module_level=True)
 
-INTERRUPTS = 100
-GUEST = """(module
-  (import "env" "same" (func $same (param externref) (result externref)))
-  (import "env" "next" (func $next (param i32) (result i32)))
-  (table $t 16 externref)
-  (func (export "numbers") (param i32)
-    (loop (br_if 0 (local.tee 0 (call $next (local.get 0))))))
-  (func (export "pass") (param externref i32)
-    (loop
-      (drop (call $same (local.get 0)))
-      (br_if 0 (local.tee 1 (i32.sub (local.get 1) (i32.const 1))))))
-  (func (export "store") (param externref i32)
-    (loop
-      (table.set $t (i32.and (local.get 1) (i32.const 15)) (call $same (local.get 0)))
-      (br_if 0 (local.tee 1 (i32.sub (local.get 1) (i32.const 1))))))
-  (func (export "forget") (table.fill $t (i32.const 0) (ref.null extern) (i32.const 16))))"""
+INTERRUPTS = 50
 
 
 class Interrupt(BaseException):
@@ -76,7 +62,7 @@ def test_calls_of_guests(
 ) -> None:
     """In guests, in host functions, and in what happens before and after a call."""
     imports = {"env": {"same": lambda thing: Thing(), "next": lambda n: n - 1}}
-    guest = Guest(wat(GUEST), imports, engine=engine)
+    guest = Guest(guest_file("interrupted"), imports, engine=engine)
     exports = guest.exports
     numbers, pass_, store = exports.numbers, exports["pass"], exports.store
     uses: list[Callable[[], object]] = [

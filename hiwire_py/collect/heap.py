@@ -121,7 +121,8 @@ class Heap:
                 for arena in arenas:
                     now += arena.drain(errors)
                 while self.orphans:
-                    now += self.orphans.popleft().drain(errors)
+                    now += self.orphans[0].drain(errors)
+                    del self.orphans[0]  # not before: a signal handler may raise
             finally:
                 space.nesting[0] = 0
                 space.leave()

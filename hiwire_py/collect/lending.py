@@ -53,12 +53,14 @@ def _shape_of(layout: Layout) -> Any:
 
 
 def _resolve() -> None:
-    while _unresolved:
-        layout = _unresolved[-1]
-        targets = layout.owns()
-        _unresolved.remove(layout)
-        for i, (_, target) in enumerate(targets):
+    while True:
+        layout = _unresolved[-1] if _unresolved else None
+        if layout is None:
+            return
+        for i, (_, target) in enumerate(layout.owns()):
             layout.shape.own(i, _shape_of(target))
+        if layout in _unresolved:  # else a signal handler collected meanwhile
+            _unresolved.remove(layout)
 
 
 class Arena(ArenaBase, CommonArena):  # type: ignore[misc]  # the base is known when it runs

@@ -143,7 +143,7 @@ def compile_library(
             os.chmod(part, 0o755)
             os.replace(part, path)
         except BaseException:
-            os.unlink(part)
+            Path(part).unlink(missing_ok=True)  # an interrupt may come after it has got its name
             raise
     log.info("compiled %s in %.1f s: %s", what, time.perf_counter() - started, path)
     return path

@@ -11,27 +11,24 @@ _numbers = itertools.count(1)
 _waiting: dict[int, Callable[[], object]] = {}
 
 
-class _Dead:
+# Both are integers, so that no signal handler comes in while one is made: its exception would be lost.
+
+
+class _Dead(int):
     """Made by a token's finalizer, and kept by the token. As Python's collector does not know it yet, it dies
     when the token does, not with the finalizers of the token's cycle."""
 
-    __slots__ = ("_number",)
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
     def __del__(self, waiting: dict[int, Callable[[], object]] = _waiting) -> None:
-        waiting.pop(self._number)()
+        function = waiting.pop(self, None)
+        if function is not None:  # else an interrupt came before it was noted
+            function()
 
 
-class _Token:
-    __slots__ = ("_dead", "_number")
-
-    def __init__(self, number: int) -> None:
-        self._number = number
+class _Token(int):
+    _dead: _Dead
 
     def __del__(self, dead: type[_Dead] = _Dead) -> None:
-        self._dead = dead(self._number)
+        self._dead = dead(self)
 
 
 def at_release(function: Callable[[], object]) -> object:
@@ -43,6 +40,6 @@ def at_release(function: Callable[[], object]) -> object:
     Args:
         function: what it refers to may not refer to the token: it is kept elsewhere until then.
     """
-    number = next(_numbers)
-    _waiting[number] = function
-    return _Token(number)
+    token = _Token(next(_numbers))
+    _waiting[int(token)] = function
+    return token

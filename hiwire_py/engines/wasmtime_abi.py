@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,7 @@ from ..values import EXTERNREF, FuncType
 from .base import NO_LIMITS, RawExtern
 from .limits import GuestLimits
 from .release import at_release
-from .wasmtime_capi import FIELDS, CapiStore, no_room, refuse, set_up, unsupported
+from .wasmtime_capi import FIELDS, CapiStore, no_room, refuse, set_up, strays, unsupported
 from .wasmtime_decls import TYPES
 
 __all__ = ["AbiStore"]
@@ -38,14 +37,6 @@ _stores: dict[
 ] = {}  # number of a store -> ids that wasmtime let go of, its status
 
 
-class _Strays(threading.local):
-    """What was raised just outside of the code that would have caught it: an interrupt, or no memory."""
-
-    def __init__(self) -> None:
-        self.errors: list[BaseException] = []
-
-
-_strays = _Strays()
 _MESSAGE = b"a host function raised an exception"
 
 
@@ -54,7 +45,7 @@ def _trap() -> Any:
 
 
 def _stray(kind: Any, error: Any, traceback: Any) -> Any:
-    _strays.errors.append(error)
+    strays.errors.append(error)
     return _trap()
 
 
@@ -219,9 +210,7 @@ class AbiStore(CapiStore):
 
     def fail(self, error: Any, trap: Any) -> None:
         """Raise what the call that just failed failed with."""
-        if _strays.errors:
-            self._raised.append(_strays.errors.pop())
-        if self._raised:
+        if self._host_raised():
             if error:
                 self.api.wasmtime_error_delete(error)
             if trap:
@@ -237,10 +226,10 @@ class AbiStore(CapiStore):
         new, first = self.api.wasmtime_externref_new, self._number_of_store << _SPACE_BITS
 
         def make_ref(id_: int, ref: Any) -> None:
-            held.add(id_)
             status[0] |= _TOUCHED
             if not new(context, first | id_, _finalize, ref):
                 raise no_room(limits)
+            held.add(id_)
 
         return make_ref
 
@@ -263,8 +252,8 @@ class AbiStore(CapiStore):
                 for id_ in ids:
                     if id_:
                         ref = new("wasmtime_externref_t *")
+                        refs.append(ref)  # a signal handler may raise before it is made: then it is null
                         make_ref(id_, ref)
-                        refs.append(ref)
                     else:
                         refs.append(None)
                 return [0 if ref is None else to_raw(context, ref) for ref in refs]
@@ -277,9 +266,11 @@ class AbiStore(CapiStore):
             if not raw:
                 return 0
             ref = new("wasmtime_externref_t *")
-            from_raw(context, raw, ref)
-            data: int = data_of(context, ref)
-            unroot(ref)
+            try:
+                from_raw(context, raw, ref)
+                data: int = data_of(context, ref)
+            finally:
+                unroot(ref)
             return data & _ID if data >> _SPACE_BITS == number else -1
 
         return enter, leave
@@ -301,14 +292,21 @@ class AbiStore(CapiStore):
 
     def collect_ids(self) -> list[int]:
         ids: list[int] = []
+        waiting, held = self._waiting, self._held
         status, self.status[0] = self.status[0], 0
         if status & _TOUCHED:
             error = self.api.wasmtime_context_gc(self._context)
             if error:
                 self.api.wasmtime_error_delete(error)
-        while self._waiting:
-            ids.append(self._waiting.popleft())
-        self._held.difference_update(ids)
+        while True:
+            # Signal handlers come in only at calls and where a jump is taken, so none interrupts a step.
+            if waiting:
+                id_ = waiting[0]
+                del waiting[0]
+                held -= {id_}
+                ids += (id_,)
+            else:
+                break
         return ids
 
     def count_held(self) -> int:

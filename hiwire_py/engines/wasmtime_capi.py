@@ -13,6 +13,7 @@ import ctypes
 import functools
 import importlib.metadata
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,18 @@ from .base import NO_LIMITS, Imports, Prepared, RawExtern, RefStore
 from .limits import GuestLimits
 from .wasmtime import WasmtimeStore
 
-__all__ = ["FIELDS", "MODES", "CapiStore", "Mode", "mode", "no_room", "refuse", "set_up", "unsupported"]
+__all__ = [
+    "FIELDS",
+    "MODES",
+    "CapiStore",
+    "Mode",
+    "mode",
+    "no_room",
+    "refuse",
+    "set_up",
+    "strays",
+    "unsupported",
+]
 
 MODES = {"compiled": "cffi (compiled)", "abi": "cffi (ABI)", "package": "wasmtime package"}
 """What HIWIRE_WASMTIME_MODE may say -> the name of that way of calling."""
@@ -50,6 +62,16 @@ class Mode:
     name: str
     reason: str
     store: type[WasmtimeStore]
+
+
+class _Strays(threading.local):
+    """What was raised just outside of the code that would have caught it: an interrupt, or no memory."""
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+
+
+strays = _Strays()
 
 
 def mode() -> Mode:
@@ -191,7 +213,7 @@ class CapiStore(WasmtimeStore, RefStore):
         try:
             return super().instantiate(prepared, imports)
         except (wasmtime.Trap, wasmtime.WasmtimeError):
-            if not self._raised:
+            if not self._host_raised():
                 raise
         self._raise()
         raise AssertionError("not reached")
@@ -206,6 +228,12 @@ class CapiStore(WasmtimeStore, RefStore):
     def _functype(self, functype: FuncType) -> wasmtime.FuncType:
         params, results = ([self._type(code) for code in side] for side in functype)
         return wasmtime.FuncType(params, results)
+
+    def _host_raised(self) -> bool:
+        """Whether it was a host function that raised, for `_raise` to raise it again."""
+        if strays.errors:
+            self._raised.append(strays.errors.pop())
+        return bool(self._raised)
 
     def _raise(self) -> None:
         """Raise what a host function raised, with its traceback."""

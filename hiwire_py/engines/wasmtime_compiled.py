@@ -6,7 +6,6 @@ import array
 import ctypes
 import functools
 import itertools
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..values import EXTERNREF, I32, I64, FuncType
 from .base import NO_LIMITS, RawExtern
 from .limits import GuestLimits
 from .release import at_release
-from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, unsupported
+from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, strays, unsupported
 
 try:
     from ._wasmtime_compiled import ffi as _ffi  # type: ignore[import-not-found]  # made at install, perhaps
@@ -43,18 +42,8 @@ _functions: dict[int, Callable[..., Any]] = {}  # what wasmtime may call, by the
 _numbers = itertools.count(1)
 
 
-class _Strays(threading.local):
-    """What was raised just outside of the code that would have caught it: an interrupt, or no memory."""
-
-    def __init__(self) -> None:
-        self.errors: list[BaseException] = []
-
-
-_strays = _Strays()
-
-
 def _stray(kind: Any, error: Any, traceback: Any) -> None:
-    _strays.errors.append(error)
+    strays.errors.append(error)
     lib.hw_raise()
 
 
@@ -236,9 +225,7 @@ class CompiledStore(CapiStore):
 
     def fail(self) -> None:
         """Raise what the call that just failed failed with."""
-        if _strays.errors:
-            self._raised.append(_strays.errors.pop())
-        if self._raised:
+        if self._host_raised():
             lib.hw_failure_drop(self._space)
             self._raise()
         trap, error = ffi.new("intptr_t *"), ffi.new("intptr_t *")

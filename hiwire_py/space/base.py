@@ -277,7 +277,7 @@ class Space(abc.ABC):
             if self.timed and self.depth == 1:
                 self.store.begin()
             instance.raw = self.store.instantiate(prepared, raw)
-        except Exception as error:
+        except BaseException as error:
             self.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
             if self.engine.is_link_error(error):
                 raise UnsupportedModuleError(

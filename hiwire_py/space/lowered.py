@@ -7,9 +7,10 @@ its last reference went, whatever Python's or the engine's garbage collector doe
 functions release now and then what the frames of the running functions do not hold (`sweep`).
 
 Nothing that can run foreign code (a finalizer, say) happens before the bookkeeping is in order: dead objects
-are collected in a list, and dropped last. Signal handlers and Python's collector come in at calls and at
-jumps back, may call the guest, and may raise, as that of Ctrl-C does. So ids wait in lists of the space,
-which stay the same lists, and no call is made between those: what is interrupted goes on the next time. Where
+are collected in a list, and dropped last. Signal handlers and Python's collector come in at calls and where
+a jump is taken, may call the guest, and may raise, as that of Ctrl-C does. So ids wait in lists of the space,
+which stay the same lists, and no call is made between those: what is interrupted goes on the next time. None
+comes in between an ``if`` and what follows where it is true (but the body of a ``while`` is jumped to). Where
 the records lie is looked up again after each call.
 """
 
@@ -28,7 +29,7 @@ from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
 from ..lowering.frames import OPAQUE
 from ..lowering.rewrite import COMPANION_MODULE
-from ..values import I32, NULL
+from ..values import I32, NULL, FuncType
 from .base import Space
 from .instances import Extern, Instance
 from .numbers import Numbers
@@ -59,6 +60,8 @@ class _Owned:
     Its finalizer, on whatever thread, only queues: the space frees the tables when none of its guests runs.
     """
 
+    space: Callable[[], LoweredSpace | None] = type(None)  # until the next lines ran: a signal may interrupt
+
     def __init__(self, space: LoweredSpace) -> None:
         self.space = weakref.ref(space)
         self.tables: list[int] = []
@@ -68,13 +71,18 @@ class _Owned:
     def __del__(self) -> None:
         space = self.space()
         if space is not None and not space.closing and (self.tables or self.pins or self.globals):
-            space.orphans.append(_Remains(self.tables, self.pins, self.globals))
+            orphans = space.orphans
+            orphans.tables.extend(self.tables)
+            orphans.pins.extend(self.pins)
+            orphans.globals.extend(self.globals)
             space.request_leave()
             if not space.depth and space.paused is None and get_ident() == space.thread:
                 space.leave()
 
 
-class _Remains(NamedTuple):
+class _Orphans(NamedTuple):
+    """What instances that are gone held on to."""
+
     tables: list[int]
     pins: list[int]
     globals: list[RawExtern]
@@ -91,10 +99,9 @@ class LoweredSpace(Space):
         self._capacity = 0  # indexes the companion has records for
         self._changes = 0  # how often the records were moved, or the reaped ids taken
         self._made = 1  # indexes that have been given an id; 0 stands for null
-        self.orphans: list[_Remains] = []  # of instances that are gone
+        self.orphans = _Orphans([], [], [])
         companion = resources.files("hiwire_py").joinpath("wasm/hiwire-companion.wasm").read_bytes()
         prepared = engine.prepare(companion)
-        self.chain = _END  # zombies that are being taken out of the companion's list
         self.waiting: list[int] = []  # zombies that frames hold, or that were just taken
         self.unheld: list[int] = []  # what nothing held when last it was looked at
         self.floor = 0  # entries of `flight` that are arguments of the calls on the way, or older
@@ -169,26 +176,29 @@ class LoweredSpace(Space):
         return id_
 
     def leave(self) -> None:
-        if self.pending:
-            self.pending = False
-            self._bury()
-            if self.closing:
-                self._drop_everything()
-                return
         dead: list[Any] = []
-        if self.flight:
-            self._take_unheld(self.flight, dead)
-        if self.status[_ZOMBIES] != _END:
+        try:
+            if self.pending:
+                self.pending = False
+                self._bury()
+                if self.closing:
+                    self._drop_everything()
+                    return
+            if self.flight:
+                self._take_unheld(self.flight, dead)
             if self.status[_ZOMBIE_COUNT] > _FEW:
                 self._raw["reap"]()
-            else:
+            if self.status[_ZOMBIES] != _END:
                 self._take_zombies()
-        if self.status[_REAPED]:
-            self._take_reaped()
-        if self.waiting:
-            self._take_unheld(self.waiting, dead)
-        if self.unheld:
-            self._take_unheld(self.unheld, dead)
+            if self.status[_REAPED]:
+                self._take_reaped()
+            if self.waiting:
+                self._take_unheld(self.waiting, dead)
+            if self.unheld:
+                self._take_unheld(self.unheld, dead)
+        except BaseException:
+            self.request_leave()  # the next one goes on with it
+            raise
         self.floor = 0
         self.limit = self.patience
         # Here, and not before, a finalizer may call the guest, or come here again through another object's
@@ -241,16 +251,15 @@ class LoweredSpace(Space):
         """Move the ids whose last slot was cleared to ``waiting``."""
         status, waiting = self.status, self.waiting
         while True:
-            if self.chain == _END:
-                self.chain = status[_ZOMBIES]
-                status[_ZOMBIES] = _END
-                if self.chain == _END:
-                    break
-            words = self.words
-            at = self.records + (self.chain >> 1) * _RECORD_WORDS
-            self.chain = words[at + 2]
-            words[at + 2] = 0
-            waiting += (words[at],)
+            zombie = status[_ZOMBIES]
+            if zombie != _END:
+                words = self.words
+                at = self.records + (zombie >> 1) * _RECORD_WORDS
+                status[_ZOMBIES] = words[at + 2]
+                words[at + 2] = 0
+                waiting += (words[at],)
+            else:
+                break
         status[_ZOMBIE_COUNT] = 0
 
     def _take_reaped(self) -> None:
@@ -269,24 +278,33 @@ class LoweredSpace(Space):
         """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to
         drop, into ``dead``."""
         objects, free = self.objects, self.free
-        while ids:
-            id_ = ids[-1]
-            del ids[-1]
-            words = self.words
-            at = self.records + (id_ & _INDEX) * _RECORD_WORDS
-            # An id can be both in flight and a zombie: the second time its record is empty, or another id's.
-            if not words[at + 1] and id_ in objects:
-                value = objects[id_]
-                del objects[id_]
-                words[at] = 0
-                free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
-                dead.append(value)
+        while True:
+            if ids:
+                id_ = ids[-1]
+                del ids[-1]
+                words = self.words
+                at = self.records + (id_ & _INDEX) * _RECORD_WORDS
+                # An id can be both in flight and a zombie: then its record is empty now, or another id's.
+                if not words[at + 1] and id_ in objects:
+                    value = objects[id_]
+                    del objects[id_]
+                    words[at] = 0
+                    free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
+                    dead.append(value)
+            else:
+                break
         value = None
 
     def _drop_unheld(self) -> None:
         dead: list[Any] = []
         self._take_unheld(self.unheld, dead)
         dead.clear()
+
+    def explain(
+        self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
+    ) -> tuple[Any, ...] | None:
+        self.flight.append(0)  # a signal may have interrupted what releases: `leave` goes on with it
+        return super().explain(error, name, functype, args)
 
     def fault(self) -> BaseException | str | None:
         why = self.status[_FAULT]
@@ -393,13 +411,22 @@ class LoweredSpace(Space):
                 self._raw["unpin"](id_)
 
     def _bury(self) -> None:
-        orphans, self.orphans = self.orphans, []
-        for remains in orphans:
-            for handle in remains.tables:
+        tables, pins, globals_ = self.orphans
+        while True:
+            if tables:
+                handle = tables[-1]
+                del tables[-1]
                 self._raw["free"](handle)
-            for id_ in remains.pins:
+            elif pins:
+                id_ = pins[-1]
+                del pins[-1]
                 self._raw["unpin"](id_)
-            self._clear_globals(remains.globals)
+            elif globals_:
+                last = globals_[-1:]
+                del globals_[-1:]
+                self._clear_globals(last)
+            else:
+                break
 
     def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
         raw, handle = self._raw, extern.raw

@@ -8,6 +8,7 @@ number is queued, and the object goes when no guest call is on the way.
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections import deque
 from threading import get_ident
@@ -24,19 +25,19 @@ __all__ = ["TokenSpace"]
 _WAITING = 1024
 
 
-class _Token:
-    """What the engine holds for an object."""
+class _Token(tuple[int, weakref.ref["TokenSpace"]]):
+    """What the engine holds for an object: a number, and the space. It is a tuple so that no signal handler
+    comes in while it is made."""
 
-    __slots__ = ("id", "space")
+    __slots__ = ()
 
-    def __init__(self, id_: int, space: weakref.ref[TokenSpace]) -> None:
-        self.id = id_
-        self.space = space
+    id = property(operator.itemgetter(0))
 
     def __del__(self) -> None:
-        space = self.space()
+        id_, owner = self
+        space = owner()
         if space is not None:
-            space.released(self.id)
+            space.released(id_)
 
 
 class TokenSpace(ExternrefSpace):
@@ -56,15 +57,17 @@ class TokenSpace(ExternrefSpace):
         id_ = self._next
         self._next = id_ + 1
         self.objects[id_] = value
-        return _Token(id_, self._ref)  # type: ignore[arg-type]
+        return _Token((id_, self._ref))  # type: ignore[arg-type]
 
     def leave(self) -> None:
         if self.closing:
             self._drop_everything()
             return
         self._collecting = True
-        self.store.collect()
-        self._collecting = False
+        try:
+            self.store.collect()
+        finally:
+            self._collecting = False
         if self._released:
             self._drop_released()
 
@@ -81,8 +84,18 @@ class TokenSpace(ExternrefSpace):
     def _drop_released(self) -> None:
         dead = []
         released, objects = self._released, self.objects
-        while released:
-            dead.append(objects.pop(released.popleft(), None))
+        while True:
+            # Signal handlers come in only at calls and where a jump is taken, so none interrupts a step.
+            if released:
+                id_ = released[0]
+                del released[0]
+                if id_ in objects:
+                    value = objects[id_]
+                    del objects[id_]
+                    dead.append(value)
+            else:
+                break
+        value = None
         dead.clear()
 
     def fault(self) -> BaseException | str | None:
