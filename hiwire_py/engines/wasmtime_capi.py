@@ -143,9 +143,8 @@ def set_up(ffi: Any, api: Any) -> None:
 def _check_objects() -> None:
     """The package's objects keep their C structs where `CapiStore` looks for them.
 
-    No engine is made for this: making one installs wasmtime's signal handlers, and to ask which engines there
-        are must
-    have no such effect.
+    No engine is made for this: making one installs wasmtime's signal handlers, and asking which engines there
+    are must not.
     """
     bindings = wasmtime._bindings
     class_: Any
