@@ -16,7 +16,7 @@ from ..values import EXTERNREF, FuncType
 from .base import NO_LIMITS, RawExtern
 from .limits import GuestLimits
 from .release import at_release
-from .wasmtime_capi import FIELDS, CapiStore, no_room, refuse, set_up, strays, unsupported
+from .wasmtime_capi import FIELDS, CapiStore, Strays, no_room, refuse, set_up, strays, unsupported
 from .wasmtime_decls import TYPES
 
 __all__ = ["AbiStore"]
@@ -29,6 +29,16 @@ ffi: Any = cffi.FFI()
 ffi.cdef(TYPES)
 _api: Any = ffi.new("hw_api *")
 set_up(ffi, _api)
+# cffi parses each type once, with a lock held, which a signal handler that raises would leave locked.
+for _type in (
+    *(
+        f"wasmtime_{name}_t *"
+        for name in ("context", "val", "externref", "func", "memory", "global", "table")
+    ),
+    *("wasm_functype_t *", "wasm_globaltype_t *", "wasm_trap_t *[1]", "uint64_t *", "uintptr_t"),
+    *(f"wasmtime_val_raw_t[{size}]" for size in range(1, 9)),
+):
+    ffi.typeof(_type)
 
 _numbers = itertools.count(1)
 _functions: dict[int, Callable[..., Any]] = {}  # what wasmtime may call, by the number that it has been given
@@ -66,10 +76,19 @@ def _release(data: int) -> None:
         status[0] |= _RELEASED
 
 
+def _release_again(kind: Any, error: Any, traceback: Any) -> None:
+    """A signal handler raised in `_release`. Out of what wasmtime calls no exception comes: this one goes on
+    in `AbiStore.collect_ids`."""
+    _release(traceback.tb_frame.f_locals["data"])
+    _put_off.errors.append(error)
+
+
+_put_off = Strays()
+
 # These three are wasmtime's for good: it may call them on any thread, for as long as one of its stores lives.
 _entry: Any = ffi.callback("hw_callback", _call_python, onerror=_stray)
 _no_longer: Any = ffi.callback("hw_finalizer", _ignore)
-_finalize: Any = ffi.callback("hw_finalizer", _release)
+_finalize: Any = ffi.callback("hw_finalizer", _release, onerror=_release_again)
 
 
 _CALL = """\
@@ -275,19 +294,15 @@ class AbiStore(CapiStore):
 
         return enter, leave
 
-    def value_of(self, id_: int) -> Any:
-        value = ffi.new("wasmtime_val_t *")
-        value.kind = 6
+    def root(self, id_: int, value: Any) -> None:
         if id_:
             self._make_ref(id_, ffi.addressof(value.of, "externref"))
-        return value
 
     def id_of(self, value: Any) -> int:
         ref = ffi.addressof(value.of, "externref")
         if not value.of.externref.store_id:
             return 0
         data: int = self.api.wasmtime_externref_data(self._context, ref)
-        self._unroot(value)
         return data & _ID if data >> _SPACE_BITS == self._number_of_store else -1
 
     def collect_ids(self) -> list[int]:
@@ -307,6 +322,8 @@ class AbiStore(CapiStore):
                 ids += (id_,)
             else:
                 break
+        if _put_off.errors:
+            raise _put_off.errors.pop()
         return ids
 
     def count_held(self) -> int:

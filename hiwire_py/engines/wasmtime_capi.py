@@ -31,6 +31,7 @@ __all__ = [
     "MODES",
     "CapiStore",
     "Mode",
+    "Strays",
     "mode",
     "no_room",
     "refuse",
@@ -64,14 +65,14 @@ class Mode:
     store: type[WasmtimeStore]
 
 
-class _Strays(threading.local):
+class Strays(threading.local):
     """What was raised just outside of the code that would have caught it: an interrupt, or no memory."""
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
 
 
-strays = _Strays()
+strays = Strays()
 
 
 def mode() -> Mode:
@@ -190,8 +191,8 @@ class CapiStore(WasmtimeStore, RefStore):
 
     # ---- references
 
-    def value_of(self, id_: int) -> Any:
-        """A ``wasmtime_val_t *`` that holds a new externref for ``id_``, or null; the caller unroots it.
+    def root(self, id_: int, value: Any) -> None:
+        """Make what `_value` gave a new externref for ``id_``, or null.
 
         Raises:
             MemoryError: wasmtime has no room for another one.
@@ -199,12 +200,18 @@ class CapiStore(WasmtimeStore, RefStore):
         raise NotImplementedError
 
     def id_of(self, value: Any) -> int:
-        """The id of the externref in a ``wasmtime_val_t *``, which is unrooted."""
+        """The id of the externref in a ``wasmtime_val_t *``."""
         raise NotImplementedError
 
-    def _unroot(self, value: Any) -> None:
-        if value.kind == _KINDS[EXTERNREF]:
-            self.api.wasmtime_externref_unroot(self.ffi.addressof(value.of, "externref"))
+    def _value(self) -> tuple[Any, Callable[[], object]]:
+        """A ``wasmtime_val_t *`` that holds a null externref, and what unroots the one that will be there.
+
+        No code of Python's runs in that function: a signal handler cannot come in before it has been called.
+        """
+        value = self.ffi.new("wasmtime_val_t *")
+        value.kind = _KINDS[EXTERNREF]
+        ref = self.ffi.addressof(value.of, "externref")
+        return value, functools.partial(self.api.wasmtime_externref_unroot, ref)
 
     # ---- instances
 
@@ -264,14 +271,17 @@ class CapiStore(WasmtimeStore, RefStore):
             return super().constant(code, value, mutable)
         type_ = wasmtime.GlobalType(self._type(code), mutable)
         raw = wasmtime._bindings.wasmtime_global_t()
-        of = self.value_of(value)
-        error = self.api.wasmtime_global_new(
-            self._context,
-            self._cast("wasm_globaltype_t *", type_.ptr()),
-            of,
-            self.ffi.cast("wasmtime_global_t *", ctypes.addressof(raw)),
-        )
-        self._unroot(of)
+        of, unroot = self._value()
+        try:
+            self.root(value, of)
+            error = self.api.wasmtime_global_new(
+                self._context,
+                self._cast("wasm_globaltype_t *", type_.ptr()),
+                of,
+                self.ffi.cast("wasmtime_global_t *", ctypes.addressof(raw)),
+            )
+        finally:
+            unroot()
         if error:
             raise self.failure(0, self._number(error))
         return wasmtime.Global._from_raw(raw)
@@ -286,36 +296,50 @@ class CapiStore(WasmtimeStore, RefStore):
         )
 
     def global_get(self, global_: RawExtern) -> Any:
-        value = self.ffi.new("wasmtime_val_t *")
-        self.api.wasmtime_global_get(self._context, self._pointer(global_._global, "global"), value)
-        if value.kind == _KINDS[EXTERNREF]:
-            return self.id_of(value)
-        return next((getattr(value.of, FIELDS[c]) for c, kind in _KINDS.items() if kind == value.kind), None)
+        value, unroot = self._value()
+        try:
+            self.api.wasmtime_global_get(self._context, self._pointer(global_._global, "global"), value)
+            if value.kind == _KINDS[EXTERNREF]:
+                return self.id_of(value)
+            fields = (FIELDS[code] for code, kind in _KINDS.items() if kind == value.kind)
+            return next((getattr(value.of, field) for field in fields), None)
+        finally:
+            if value.kind == _KINDS[EXTERNREF]:
+                unroot()
 
     def table_operations(self, table: RawExtern) -> dict[str, Callable[..., Any]]:
         ffi, api, context = self.ffi, self.api, self._context
         raw = self._pointer(table._table, "table")
 
         def get(index: int) -> int:
-            value = ffi.new("wasmtime_val_t *")
-            if not api.wasmtime_table_get(context, raw, index & 0xFFFFFFFF, value):
-                raise IndexError(index)
-            return self.id_of(value)
+            value, unroot = self._value()
+            try:
+                if not api.wasmtime_table_get(context, raw, index & 0xFFFFFFFF, value):
+                    raise IndexError(index)
+                return self.id_of(value)
+            finally:
+                unroot()
 
         def set_(index: int, id_: int) -> None:
-            value = self.value_of(id_)
-            error = api.wasmtime_table_set(context, raw, index & 0xFFFFFFFF, value)
-            self._unroot(value)
+            value, unroot = self._value()
+            try:
+                self.root(id_, value)
+                error = api.wasmtime_table_set(context, raw, index & 0xFFFFFFFF, value)
+            finally:
+                unroot()
             self.touched()
             if error:
                 api.wasmtime_error_delete(error)
                 raise IndexError(index)
 
         def grow(id_: int, count: int) -> int:
-            value = self.value_of(id_)
+            value, unroot = self._value()
             before = ffi.new("uint64_t *")
-            error = api.wasmtime_table_grow(context, raw, count & 0xFFFFFFFF, value, before)
-            self._unroot(value)
+            try:
+                self.root(id_, value)
+                error = api.wasmtime_table_grow(context, raw, count & 0xFFFFFFFF, value, before)
+            finally:
+                unroot()
             if error:
                 api.wasmtime_error_delete(error)
                 return -1

@@ -233,18 +233,14 @@ class CompiledStore(CapiStore):
             raise AssertionError("a call of wasmtime failed for no reason")
         raise self.failure(trap[0], error[0])
 
-    def value_of(self, id_: int) -> Any:
-        value = ffi.new("wasmtime_val_t *")
-        value.kind = 6
+    def root(self, id_: int, value: Any) -> None:
         if id_ and not lib.hw_value_new(self._space, id_, self._number(value)):
             raise self.failure(0, 0)
-        return value
 
     def id_of(self, value: Any) -> int:
         if not value.of.externref.store_id:
             return 0
         id_: int = lib.hw_value_id(self._space, self._number(value))
-        self._unroot(value)
         return id_
 
     def collect_ids(self) -> list[int]:
