@@ -3,13 +3,12 @@ is not lost, and held no longer than else. (tests/test_signals.py sends signals,
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 
 import pytest
 from collect_support import Button, Host, left
 from moments import MISSING, Interrupt, each_moment, interrupt
-from support import Thing, guest_file, wat
+from support import Thing, guest_file, things, wat
 
 from hiwire_py import Guest, Hiwire, collect
 
@@ -25,10 +24,6 @@ STARTED = """(module
   (func $start (table.set (i32.const 0) (call $make)) (global.set $g (call $make)))
   (start $start)
   (func (export "first") (result externref) (table.get 0 (i32.const 0))))"""
-
-
-def things() -> int:
-    return sum(type(o) is Thing for o in gc.get_objects())
 
 
 @pytest.mark.parametrize("handler", ["raises", "calls", "releases"])

@@ -12,8 +12,10 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..compiled_types import load_types
 from ..guest import Guest, GuestMemory
 from ..space.calls import ForEach
+from ._types import lib as _lib  # type: ignore[import-not-found]  # made at install, perhaps
 from .arena import CommonArena
 from .gone import GONE
 from .layouts import Layout
@@ -24,17 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Arena", "Window", "WrapperBase"]
 
 
-def _load() -> dict[str, Any]:
-    from ._types import lib  # type: ignore[import-not-found]  # made at install, perhaps
-
-    types: dict[str, Any] = {}
-    # cffi passes no Python objects. The dict's address is its id in CPython, and these are types of no other.
-    if not lib.hw_types_into(id(types)):
-        raise ImportError("its types could not be made")
-    return types
-
-
-_types = _load()
+_types = load_types(_lib.hw_types_into)
 Shape: Any = _types["Shape"]
 ArenaBase: Any = _types["ArenaBase"]
 Survey: Any = _types["Survey"]

@@ -5,10 +5,9 @@ lowered. The package is unmaintained since January 2022; wasmtime is the choice 
 
 What was found about it and shapes this file:
 
-* Objects belong to the thread that made them; use by another is a Rust panic, and so is dropping a memory's
-buffer
-  there. Everything else may be dropped anywhere. So no buffer object is kept: memory is reached by its
-  address.
+* Objects belong to the thread that made them; use by another is a Rust panic, and so is dropping a
+  memory's buffer there. Everything else may be dropped anywhere. So no buffer object is kept: memory is
+  reached by its address.
 * A memory never moves: on 64-bit machines it reserves all it may ever use.
 * Compiled code is freed with its store only. One store a thread serves all, and modules are compiled once.
 * It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
@@ -26,6 +25,7 @@ from typing import Any
 import wasmer
 from wasmer_compiler_cranelift import Compiler
 
+from ..compiled_types import load_types
 from ..errors import UnsupportedModuleError
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
@@ -102,11 +102,11 @@ class WasmerStore(Store):
 def _load_guard() -> Callable[[Callable[..., Any]], Callable[..., Any]] | None:
     try:
         from ._stack import lib  # type: ignore[import-not-found]  # made at install, perhaps
+
+        guard: Callable[[Callable[..., Any]], Callable[..., Any]] = load_types(lib.hw_guard_into)["Guard"]
     except ImportError:
         return None
-    types: dict[str, Any] = {}
-    # cffi passes no Python objects. The dict's address is its id in CPython.
-    return types["Guard"] if lib.hw_guard_into(id(types)) else None
+    return guard
 
 
 _guard = _load_guard()

@@ -176,6 +176,7 @@ class LoweredSpace(Space):
         return id_
 
     def leave(self) -> None:
+        status = self.status
         dead: list[Any] = []
         try:
             if self.pending:
@@ -186,11 +187,11 @@ class LoweredSpace(Space):
                     return
             if self.flight:
                 self._take_unheld(self.flight, dead)
-            if self.status[_ZOMBIE_COUNT] > _FEW:
+            if status[_ZOMBIE_COUNT] > _FEW:
                 self._raw["reap"]()
-            if self.status[_ZOMBIES] != _END:
+            if status[_ZOMBIES] != _END:
                 self._take_zombies()
-            if self.status[_REAPED]:
+            if status[_REAPED]:
                 self._take_reaped()
             if self.waiting:
                 self._take_unheld(self.waiting, dead)
@@ -303,7 +304,7 @@ class LoweredSpace(Space):
     def explain(
         self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
     ) -> tuple[Any, ...] | None:
-        self.flight.append(0)  # a signal may have interrupted what releases: `leave` goes on with it
+        self.request_leave()  # a signal may have interrupted what releases: it goes on with that
         return super().explain(error, name, functype, args)
 
     def fault(self) -> BaseException | str | None:
