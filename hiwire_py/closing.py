@@ -6,12 +6,14 @@ import abc
 from types import TracebackType
 from typing import TypeVar
 
+from .checks import Unique
+
 __all__ = ["Closing"]
 
 _Self = TypeVar("_Self", bound="Closing")
 
 
-class Closing(abc.ABC):
+class Closing(Unique, abc.ABC):
     """Base of what has a ``close``, which is called at the end of a ``with`` block."""
 
     @abc.abstractmethod

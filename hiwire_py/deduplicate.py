@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Union
 
+from .checks import check_callable
+
 __all__ = ["Identity", "deduplicate_functions"]
 
 Identity = Union[str, Callable[[Any], Any]]
@@ -32,13 +34,14 @@ def deduplicate_functions(identity: Identity = "identity") -> dict[str, Callable
 
     Raises:
         ValueError: ``identity`` is a string of another kind.
-        TypeError: ``identity`` is neither a string nor callable.
+        TypeError: ``identity`` is neither a string nor a function of one argument.
     """
-    if identity == "identity":
+    if isinstance(identity, str) and identity == "identity":
         return _by_identity()
-    if identity == "equality":
+    if isinstance(identity, str) and identity == "equality":
         return _by_key(lambda value: value)
     if callable(identity):
+        check_callable(identity, "identity", 1)
         return _by_key(identity)
     if isinstance(identity, str):
         raise ValueError(f'identity must be "identity", "equality" or a function, not {identity!r}')

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from .closing import Closing
 from .engines import GuestLimits, get_engine
-from .errors import HiwireError, MemoryLimitError, TableLimitError
+from .exports import Exports
 from .hiwire import Hiwire
-from .lowering.module import FUNCTION, GLOBAL, MEMORY, TABLE, Import, TableType
+from .lowering.module import MEMORY, Import
+from .memory import GuestMemory
 from .sources import WasmSource, read_wasm
-from .space import Extern, Gate, Instance, Space, new_space
-from .space.calls import bind_export
-from .values import EXTERNREF, I32, FuncType, check_value
+from .space import Extern, Gate, Instance, Missing, Space, is_reactor, new_space
 
-__all__ = ["Exports", "Guest", "GuestGlobal", "GuestMemory", "GuestTable"]
-
-_PAGE = 65536
+__all__ = ["Guest"]
 
 
 class Guest(Closing):
@@ -35,10 +31,10 @@ class Guest(Closing):
         wasm: the module's bytes, or the path of its file.
         imports: module name -> name -> what to import: for a function a callable (its WebAssembly type is
             read from the module), for a memory, table or global an export of another guest, for an immutable
-            global also its value. What the module does not import is not looked at. Functions, memories,
-            tables and globals of another guest are linked without passing through Python if that guest is in
-                the same space: the first guest or table
-            found in ``imports`` decides on the space.
+            global also its value. What the module does not import is not looked at. All exports of a guest
+            make such a mapping: ``{"env": other.exports}``. Functions, memories, tables and globals of
+            another guest are linked without passing through Python if that guest is in the same space: the
+            first guest or table found in ``imports`` decides on the space.
         engine: one of the names that `engines` lists. None: that of ``hiwire``, or of another guest among the
             imports, or the default.
         hiwire: a table to share. Its functions serve as imports ``hiwire_*`` of the modules ``env`` and
@@ -60,6 +56,8 @@ class Guest(Closing):
         UnsupportedModuleError: the module is malformed or invalid, uses what is not supported, or lacks
             imports.
         GuestTrap: its start function trapped.
+        TypeError: an argument, or what an import is given, is of the wrong kind. A coroutine function is no
+            host function.
     """
 
     def __init__(
@@ -77,6 +75,9 @@ class Guest(Closing):
         limits = GuestLimits(memory_limit, table_limit, deadline, fuel)
         data, what = read_wasm(wasm)
         imports = {} if imports is None else imports
+        _check_imports(imports)
+        if hiwire is not None and not isinstance(hiwire, Hiwire):
+            raise TypeError(f"hiwire must be a table, a Hiwire, not {type(hiwire).__name__}")
         shared = _shared_space(imports, hiwire)
         if shared is None:
             space = new_space(engine, limits)
@@ -96,21 +97,24 @@ class Guest(Closing):
         """The handle table that the guest was given, or None."""
         self.wrapped: Any = None  # the guest's objects that have wrappers: `collect` fills it in
         self._owns_space = shared is None
-        tables = {} if hiwire is None else hiwire.exports
 
         def find(wanted: Import) -> Any:
             module = imports.get(wanted.module, {})
             if wanted.name in module:
                 return module[wanted.name]
-            if wanted.module in ("env", "hiwire"):
-                return tables[wanted.name]
-            raise LookupError(wanted.name)
+            if wanted.module not in ("env", "hiwire") or not wanted.name.startswith("hiwire_"):
+                raise Missing
+            if hiwire is None:
+                raise Missing("its hiwire functions come from a table: pass hiwire=Hiwire()")
+            if wanted.name not in hiwire.exports:
+                raise Missing(f"{hiwire!r} has no {wanted.name}: build its module with the option for it")
+            return hiwire.exports[wanted.name]
 
         prepared = space.engine.prepare(data)
+        reactor = is_reactor(prepared.module, what)
         self._instance = space.instantiate(prepared, find, self._gate, what)
         self.exports = Exports(self._instance)
-        if "_initialize" in self._instance.index:
-            # A reactor: constructors run once, here (WASI application ABI).
+        if reactor:
             self.exports["_initialize"]()
 
     @property
@@ -157,224 +161,25 @@ class Guest(Closing):
         return f"<{state}Guest on {self._instance.space.engine.name}, {len(self._instance.index)} exports>"
 
 
+def _check_imports(imports: object) -> None:
+    wanted = 'a mapping of module names to mappings, as in {"env": {"name": function}}'
+    if not isinstance(imports, Mapping):
+        raise TypeError(f"imports must be {wanted}, not {type(imports).__name__}")
+    for name, module in imports.items():
+        if not isinstance(module, Mapping):
+            raise TypeError(f"imports must be {wanted}; for {name!r} it has {type(module).__name__}")
+
+
 def _shared_space(imports: Mapping[str, Mapping[str, Any]], hiwire: Hiwire | None) -> Space | None:
     if hiwire is not None:
         return hiwire.space
     for module in imports.values():
+        if isinstance(module, Exports):  # all of one guest, and there may be thousands
+            if len(module):
+                return module.__instance__.space
+            continue
         for value in module.values():
             extern = getattr(value, "__keep__", value)
             if isinstance(extern, Extern):
                 return extern.space
     return None
-
-
-class Exports:
-    """A guest's exports as attributes and as items; functions as Python functions."""
-
-    def __init__(self, instance: Instance) -> None:
-        self._instance = instance
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name not in self._instance.index:
-            known = ", ".join(sorted(self._instance.index)) or "nothing"
-            raise AttributeError(f"the guest does not export {name!r}; it exports {known}")
-        value = self._make(name)
-        self.__dict__[name] = value  # the next access finds it without coming here
-        return value
-
-    def __getitem__(self, name: str) -> Any:
-        try:
-            return getattr(self, name)
-        except AttributeError as e:
-            raise KeyError(str(e)) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._instance.index)
-
-    def __len__(self) -> int:
-        return len(self._instance.index)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._instance.index
-
-    def _all(self) -> Iterator[tuple[str, Any]]:
-        return ((name, self[name]) for name in self)
-
-    def __dir__(self) -> list[str]:
-        return list(self._instance.index)
-
-    def _make(self, name: str) -> Any:
-        kind, _ = self._instance.index[name]
-        if kind == FUNCTION:
-            return self._instance.function(name)
-        extern = self._instance.extern(name)
-        if kind == MEMORY:
-            return GuestMemory(extern)
-        if kind == TABLE:
-            return GuestTable(extern)
-        assert kind == GLOBAL
-        return GuestGlobal(extern)
-
-
-class GuestMemory:
-    """A guest's linear memory. Addresses and sizes are bytes."""
-
-    def __init__(self, extern: Extern) -> None:
-        self.__keep__ = extern
-        self._store = extern.space.store
-        self._gate = extern.owner.gate
-
-    @property
-    def size(self) -> int:
-        """The size in bytes, a multiple of 65,536."""
-        self._gate.check()
-        return self._store.memory_size(self.__keep__.raw)
-
-    @property
-    def address(self) -> int:
-        """Where the memory begins in this process. Good until the memory grows or is gone."""
-        self._gate.check()
-        return self._store.memory_address(self.__keep__.raw)
-
-    def read(self, address: int, count: int) -> bytes:
-        """A copy of ``count`` bytes.
-
-        Raises:
-            IndexError: the range is not within the memory.
-        """
-        return ctypes.string_at(self._locate(address, count), count)
-
-    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Copy ``data`` into the memory.
-
-        Raises:
-            IndexError: the range is not within the memory; nothing is written.
-        """
-        data = bytes(data)
-        ctypes.memmove(self._locate(address, len(data)), data, len(data))
-
-    def grow(self, pages: int) -> int:
-        """Add pages of 65,536 bytes; the size in bytes before.
-
-        Raises:
-            MemoryLimitError: ``memory_limit`` does not allow it.
-            MemoryError: the memory's maximum, or the engine, does not allow it.
-        """
-        before = self.size
-        limit = self.__keep__.space.limits.memory_limit
-        if limit is not None and before + pages * _PAGE > limit:
-            raise MemoryLimitError(
-                f"the memory of {before} bytes cannot grow by {pages} pages: memory_limit is {limit}"
-            )
-        if pages < 0 or not self._store.memory_grow(self.__keep__.raw, pages):
-            raise MemoryError(f"the memory of {before} bytes cannot grow by {pages} pages")
-        return before
-
-    def _locate(self, address: int, count: int) -> int:
-        size = self.size
-        if address < 0 or count < 0 or address + count > size:
-            raise IndexError(
-                f"bytes {address} to {address + count} are not within the memory of {size} bytes"
-            )
-        return self._store.memory_address(self.__keep__.raw) + address
-
-
-class GuestTable:
-    """An exported table. Of a table of externrefs the elements can be read and set; others can be imported
-    elsewhere."""
-
-    def __init__(self, extern: Extern) -> None:
-        self.__keep__ = extern
-        table: TableType = extern.type
-        if table.element != EXTERNREF:
-            return
-        space, gate = extern.space, extern.owner.gate
-        types = {
-            "get": FuncType(bytes((I32,)), bytes((EXTERNREF,))),
-            "set": FuncType(bytes((I32, EXTERNREF)), b""),
-            "size": FuncType(b"", bytes((I32,))),
-            "grow": FuncType(bytes((EXTERNREF, I32)), bytes((I32,))),
-        }
-        raw = space.table_operations(extern)
-        self._do = {
-            name: bind_export(space, gate, raw[name], functype, f"{extern.name}.{name}", extern)
-            for name, functype in types.items()
-        }
-
-    def _call(self, name: str, *args: Any) -> Any:
-        if not hasattr(self, "_do"):
-            raise HiwireError(
-                f"the table {self.__keep__.name!r} holds functions; only those of externrefs can be used here"
-            )
-        return self._do[name](*args)
-
-    def __len__(self) -> int:
-        size: int = self._call("size")
-        return size & 0xFFFFFFFF
-
-    def _index(self, index: int) -> int:
-        if not 0 <= index < len(self):
-            raise IndexError(f"index {index} is not within the table of {len(self)} elements")
-        return index
-
-    def __getitem__(self, index: int) -> Any:
-        return self._call("get", self._index(index))
-
-    def __setitem__(self, index: int, value: Any) -> None:
-        self._call("set", self._index(index), value)
-
-    def grow(self, count: int, value: Any) -> int:
-        """Add ``count`` elements that hold ``value``; the size before.
-
-        Raises:
-            TableLimitError: ``table_limit`` does not allow it.
-            MemoryError: the table's maximum, or the engine, does not allow it.
-        """
-        limit = self.__keep__.space.limits.table_limit
-        if limit is not None and hasattr(self, "_do") and len(self) + count > limit:
-            raise TableLimitError(
-                f"the table of {len(self)} elements cannot grow by {count}: table_limit is {limit}"
-            )
-        before: int = self._call("grow", value, count) if count >= 0 else -1
-        if before == -1:
-            raise MemoryError(f"the table of {len(self)} elements cannot grow by {count}")
-        return before
-
-
-class GuestGlobal:
-    """An exported global. ``value`` reads it, and sets it where it is mutable and no externref."""
-
-    def __init__(self, extern: Extern) -> None:
-        self.__keep__ = extern
-
-    @property
-    def value(self) -> Any:
-        extern = self.__keep__
-        extern.owner.gate.check()
-        space = extern.space
-        if extern.type.type != EXTERNREF:
-            return space.store.global_get(extern.raw)
-        nesting = space.nesting
-        outer = nesting[0]
-        nesting[0] = abs(outer) + 1  # a finalizer may come in between
-        try:
-            return space.global_object(space.store.global_get(extern.raw))
-        finally:
-            nesting[0] = outer
-            if not outer and space.flight:
-                space.leave()
-
-    @value.setter
-    def value(self, value: Any) -> None:
-        extern = self.__keep__
-        extern.owner.gate.check()
-        if not extern.type.mutable or extern.type.type == EXTERNREF:
-            what = (
-                "is immutable"
-                if not extern.type.mutable
-                else "holds an externref, which only the guest can set"
-            )
-            raise TypeError(f"the global {extern.name!r} {what}")
-        extern.space.store.global_set(
-            extern.raw, check_value(value, extern.type.type, f"the global {extern.name!r}")
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+from .checks import check_integer, shown
 from .errors import UnsupportedModuleError
 from .space import Instance, Space
 
@@ -22,8 +23,9 @@ class Heap:
     """
 
     def __init__(self, limit: int) -> None:
+        limit = check_integer(limit, "memory_limit")
         if limit < 0:
-            raise ValueError(f"memory_limit must not be negative: {limit}")
+            raise ValueError(f"memory_limit must not be negative: {shown(limit)}")
         self.limit = limit
         self.end = 0
         self.blocks: dict[int, int] = {}

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .checks import check_integer, shown
 from .closing import Closing
 from .deduplicate import Identity, deduplicate_functions
 from .engines import GuestLimits
@@ -18,7 +19,7 @@ from .heap import Heap
 from .invalid_refs import FAIL_DECREF, FAIL_GET, FAIL_INCREF, FAIL_OVERFLOW, InvalidRefs, OnInvalid
 from .lowering.module import FUNCTION, Import
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
-from .space import Gate, Space, new_space
+from .space import Gate, Missing, Space, is_reactor, new_space
 
 __all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "Hiwire"]
 
@@ -67,7 +68,8 @@ class Hiwire(Closing):
     Raises:
         EngineUnavailableError: the engine is unknown or not installed.
         UnsupportedModuleError: the module was not built with hiwire, or cannot run here.
-        ValueError: there is no such variant.
+        ValueError: there is no such variant, or an argument is out of range.
+        TypeError: an argument is of the wrong kind.
     """
 
     def __init__(
@@ -91,6 +93,8 @@ class Hiwire(Closing):
         self._gate = Gate("table")
 
         def find(wanted: Import) -> Any:
+            if wanted.name not in functions:
+                raise Missing
             return functions[wanted.name]
 
         prepared = self._space.engine.prepare(data)
@@ -100,6 +104,7 @@ class Hiwire(Closing):
             raise UnsupportedModuleError(
                 f"{self._variant} is no hiwire module: it does not export {', '.join(missing)}"
             )
+        reactor = is_reactor(prepared.module, self._variant)
         instance = self._space.instantiate(prepared, find, self._gate, self._variant)
         self.exports: dict[str, Callable[..., Any]] = {
             name: instance.function(name, touches=name not in _READING)
@@ -110,7 +115,7 @@ class Hiwire(Closing):
         function."""
         invalid.bind(self._space, instance)
         heap.bind(self._space, instance)
-        if "_initialize" in exported:
+        if reactor:
             instance.function("_initialize")()
         calls = self.exports
         self._new, self._intern, self._get = calls["hiwire_new"], calls["hiwire_intern"], calls["hiwire_get"]
@@ -227,7 +232,11 @@ class Hiwire(Closing):
             ref = self._next(ref)
 
     def __contains__(self, ref: object) -> bool:
-        return isinstance(ref, int) and self.is_valid(ref)
+        try:
+            number = _check_ref(ref)
+        except (TypeError, ForgedRefError):
+            return False
+        return self.is_valid(number)
 
     # ---- the table as a whole
 
@@ -264,6 +273,11 @@ def _module(variant: WasmSource) -> tuple[bytes, str]:
         raise ValueError(
             f"there is no variant and no file {variant!r}; the variants are: {', '.join(VARIANTS)}"
         )
+    if not isinstance(variant, (bytes, bytearray, memoryview, str, os.PathLike)):
+        raise TypeError(
+            f"variant must be one of {', '.join(VARIANTS)}, or the path or bytes of a module, not"
+            f" {type(variant).__name__}"
+        )
     return read_wasm(variant)
 
 
@@ -282,9 +296,7 @@ def _fits(ref: Any) -> bool:
 
 def _check_ref(ref: Any) -> int:
     """A handle as the 32 bits it is; a negative number is taken for a guest's signed form of one."""
-    if isinstance(ref, bool) or not hasattr(ref, "__index__"):
-        raise TypeError(f"a handle is an integer, not {type(ref).__name__}")
-    number: int = ref.__index__()
+    number = check_integer(ref, "a handle")
     if not -(1 << 31) <= number <= _WORD:
-        raise ForgedRefError(f"{number} is no handle: it does not fit 32 bits", number)
+        raise ForgedRefError(f"{shown(number)} is no handle: it does not fit 32 bits", number)
     return number & _WORD

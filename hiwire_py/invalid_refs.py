@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Union
 
+from .checks import check_callable
 from .errors import ForgedRefError, HiwireError, NullRefError, StaleRefError
 from .space import Instance, Space
+from .values import FuncType
 
 __all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "InvalidRefs", "OnInvalid"]
 
@@ -27,16 +30,36 @@ class InvalidRefs:
     """The host function hiwire_invalid_ref. It refers to nothing that refers back to the table."""
 
     def __init__(self, policy: OnInvalid) -> None:
-        if not callable(policy) and policy not in ("raise", "ignore"):
-            raise ValueError(f'on_invalid must be "raise", "ignore" or a function, not {policy!r}')
+        wanted = 'on_invalid must be "raise", "ignore" or a function'
+        if callable(policy):
+            check_callable(policy, "on_invalid", 2)
+        elif not isinstance(policy, str):
+            raise TypeError(f"{wanted}, not {type(policy).__name__}")
+        elif policy not in ("raise", "ignore"):
+            raise ValueError(f"{wanted}, not {policy!r}")
         self.policy = policy
         self.slot_info: Callable[[int], int] | None = None
         self.capacity: Callable[[], int] = lambda: 0
 
     def bind(self, space: Space, instance: Instance) -> None:
+        space_ref = weakref.ref(space)
+
         def raw(name: str) -> Callable[..., Any]:
             extern = instance.extern(name)
-            return space.store.caller(extern.raw, extern.type)
+            functype: FuncType = extern.type
+            call = space.store.caller(extern.raw, functype)
+
+            def ask(*args: int) -> int:
+                try:
+                    number: int = call(*args)
+                except BaseException as error:
+                    asked = space_ref()
+                    if asked is not None:
+                        asked.explain(error, f"{name}()", functype, args)
+                    raise
+                return number
+
+            return ask
 
         self.capacity = raw("hiwire_capacity")
         if "_hiwire_slot_info" in instance.index:

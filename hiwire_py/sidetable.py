@@ -17,9 +17,10 @@ from .collect.heap import Heap
 from .collect.sidetable_accounts import NONE, SideTableAccounts, expose_table
 from .collect.ways import Arena
 from .errors import NullRefError, TableFullError, UnsupportedModuleError
-from .guest import Guest, GuestMemory
+from .guest import Guest
 from .lowering.binary import leb, name, section, vector
 from .lowering.module import FUNCTION, Module
+from .memory import GuestMemory
 from .sources import WasmSource, read_wasm
 from .values import NULL
 

@@ -4,9 +4,14 @@ boundary."""
 from __future__ import annotations
 
 import enum
+import operator
+from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple
 
+from .checks import shown
+
 __all__ = [
+    "CROSSING",
     "EXTERNREF",
     "F32",
     "F64",
@@ -23,6 +28,9 @@ __all__ = [
 
 # Codes of the binary format (WebAssembly core specification 2.0, section 5.3).
 I32, I64, F32, F64, V128, FUNCREF, EXTERNREF = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F
+
+CROSSING: Final = frozenset((I32, I64, F32, F64, EXTERNREF))
+"""The types that Python has values of."""
 
 _NAMES: Final = {
     I32: "i32",
@@ -84,17 +92,40 @@ def check_value(value: Any, code: int, what: str) -> Any:
         OverflowError: an integer does not fit.
     """
     if code in (I32, I64):
-        if not hasattr(value, "__index__"):
-            raise TypeError(f"{what} must be an integer ({type_name(code)}), not {type(value).__name__}")
-        number = value.__index__()
+        number = _integer(value, code, what)
         bits = 32 if code == I32 else 64
         if not -(1 << (bits - 1)) <= number < 1 << bits:
-            raise OverflowError(f"{what} must fit {type_name(code)}: {number} needs more than {bits} bits")
+            raise OverflowError(f"{what} must fit {type_name(code)}: {shown(number)} needs more than {bits} bits")
         return number if number < 1 << (bits - 1) else number - (1 << bits)
     if code in (F32, F64):
-        if isinstance(value, (int, float)) or hasattr(value, "__float__"):
-            return float(value)
-        raise TypeError(f"{what} must be a number ({type_name(code)}), not {type(value).__name__}")
+        return _float(value, code, what)
     if code == EXTERNREF:
         return value
     raise TypeError(f"{what} is of type {type_name(code)}, which cannot cross between Python and the guest")
+
+
+def _integer(value: Any, code: int, what: str) -> int:
+    cause = None
+    if hasattr(type(value), "__index__"):
+        try:
+            return operator.index(value)
+        except TypeError as error:  # of an array, say
+            cause = error
+    raise TypeError(f"{what} must be an integer ({type_name(code)}), not {_kind(value)}") from cause
+
+
+def _float(value: Any, code: int, what: str) -> float:
+    cause = None
+    if isinstance(value, (int, float)) or hasattr(type(value), "__float__"):
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise OverflowError(f"{what} must fit {type_name(code)}: {error}") from error
+        except TypeError as error:
+            cause = error
+    raise TypeError(f"{what} must be a number ({type_name(code)}), not {_kind(value)}") from cause
+
+
+def _kind(value: Any) -> str:
+    hint = " (a coroutine: nothing awaits it)" if isinstance(value, Coroutine) else ""
+    return type(value).__name__ + hint

@@ -221,7 +221,7 @@ def test_missing_imports(engine: str) -> None:
         and "env.swap" in message
         and "env.make" not in message
     )
-    with pytest.raises(TypeError, match=r"import env\.see must be a callable, not int"):
+    with pytest.raises(TypeError, match=r"import env\.see\(externref\) -> \(\) must be a callable, not int"):
         Guest(wat(PUT_AND_TAKE), {"env": {"see": 5}}, engine=engine)
     with pytest.raises(TypeError, match="must be a memory of another guest"):
         Guest(wat('(module (import "env" "m" (memory 1)))'), {"env": {"m": bytearray(65536)}}, engine=engine)
@@ -263,7 +263,7 @@ def test_recursion(engine: str, variant: str) -> None:
             guest.exports.recurse(ref)
         with pytest.raises(RecursionError, match="40 calls from Python into guests are nested already"):
             guest.exports.through_host()
-        assert guest.exports.get(ref) == "x" == table.get(ref)
+        assert guest.exports["get"](ref) == "x" == table.get(ref)
     assert in_thread(lambda: None) is None
 
 

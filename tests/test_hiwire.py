@@ -103,7 +103,7 @@ def test_handles_that_are_no_integers(table: Hiwire, ref: object) -> None:
     """What is no integer is a TypeError that names the type."""
     table.new("x")
     for operation in (table.get, table.pop, table.incref, table.decref, table.refcount, table.is_valid):
-        with pytest.raises(TypeError, match=f"a handle is an integer, not {type(ref).__name__}"):
+        with pytest.raises(TypeError, match=f"a handle must be an integer, not {type(ref).__name__}"):
             operation(ref)  # type: ignore[arg-type]
 
 

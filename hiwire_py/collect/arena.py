@@ -9,7 +9,8 @@ from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..guest import Guest, GuestMemory
+from ..guest import Guest
+from ..memory import GuestMemory
 from ..space.calls import ForEach
 from .layouts import Layout
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..compiled_types import load_types
-from ..guest import Guest, GuestMemory
+from ..guest import Guest
+from ..memory import GuestMemory
 from ..space.calls import ForEach
 from ._types import lib as _lib  # type: ignore[import-not-found]  # made at install, perhaps
 from .arena import CommonArena

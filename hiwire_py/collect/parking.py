@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..guest import Guest, GuestMemory
+from ..guest import Guest
+from ..memory import GuestMemory
 from ..space.calls import ForEach
 from .arena import CommonArena
 from .gone import GONE

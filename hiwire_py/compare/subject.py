@@ -9,7 +9,8 @@ from typing import Any
 
 from ..engines import get_engine
 from ..errors import HiwireError, TableFullError, UnsupportedModuleError
-from ..guest import Guest, GuestMemory
+from ..guest import Guest
+from ..memory import GuestMemory
 from ..hiwire import Hiwire
 from ..lowering import Module, lower_module
 from ..sources import read_wasm, shipped

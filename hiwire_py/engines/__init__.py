@@ -103,8 +103,11 @@ def get_engine(name: str | None = None) -> Engine:
 
     Raises:
         EngineUnavailableError: it is unknown or cannot be imported; the message says why and what would help.
+        TypeError: ``name`` is no str.
     """
     source = ""
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"engine must be None or one of {', '.join(ENGINE_NAMES)}, not {type(name).__name__}")
     if name is None:
         name = os.environ.get("HIWIRE_ENGINE") or None
         source = " (from the environment variable HIWIRE_ENGINE)"

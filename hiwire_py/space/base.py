@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import get_ident
 from typing import Any, Union
 
+from ..checks import check_callable
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
 from ..errors import (
     ClosedError,
@@ -25,9 +26,9 @@ from ..errors import (
     UnsupportedModuleError,
 )
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
-from ..values import EXTERNREF, FuncType, check_value, type_name
+from ..values import EXTERNREF, V128, FuncType, check_value, type_name
 from .calls import bind_host
-from .instances import Extern, Gate, Instance
+from .instances import Extern, Gate, Instance, Missing
 from .numbers import Numbers
 from .styles import Style
 
@@ -151,7 +152,7 @@ class Space(abc.ABC):
         # Where calls are timed, a trap can also come out of our own calls of a guest's function on the way.
         if error is raised and not (self.timed and self.engine.trap_kind(error)):
             return None
-        if isinstance(error, KeyError):
+        if isinstance(error, KeyError) and [type(value) for value in error.args] == [int]:
             value = error.args[0]
             raise ForgedRefError(
                 f"{name} gave the externref {value:#x}, but the guest was given no such object"
@@ -234,7 +235,7 @@ class Space(abc.ABC):
         Args:
             prepared: the module, of this space's engine.
             imports: for each import what to give: a Python callable, an `Extern`, a number for an immutable
-                global. LookupError says that there is none.
+                global. `Missing` says that there is none.
             gate: for the instance's functions.
             what: names the module in errors.
 
@@ -248,16 +249,19 @@ class Space(abc.ABC):
         instance = Instance(self, prepared, gate)
         self.gates.add(gate)
         missing: list[str] = []
+        advice: dict[str, None] = {}
         given: list[Any] = []
         for wanted in prepared.module.imports:
             try:
                 given.append(imports(wanted))
-            except LookupError:
+            except Missing as error:
                 missing.append(
                     f"{KINDS[wanted.kind]} {wanted}{wanted.type if wanted.kind == FUNCTION else ''}"
                 )
+                advice |= dict.fromkeys(map(str, error.args))
         if missing:
-            raise UnsupportedModuleError(f"{what} imports what it was not given: {', '.join(missing)}")
+            told = "; ".join([f"{what} imports what it was not given: {', '.join(missing)}", *advice])
+            raise UnsupportedModuleError(told)
         raw = {}
         for wanted, value in zip(prepared.module.imports, given):
             extern = self._import(instance, wanted, value)
@@ -323,30 +327,30 @@ class Space(abc.ABC):
                 return self._import_table(instance, extern)
             return extern.raw
         if wanted.kind == FUNCTION:
-            if not callable(value):
-                raise TypeError(f"import {wanted} must be a callable, not {type(value).__name__}")
             assert isinstance(wanted.type, FuncType)
+            check_callable(value, f"import {wanted}{wanted.type}")
             return self.host_function(value, wanted.type, str(wanted))
-        if wanted.kind == GLOBAL and isinstance(wanted.type, Global) and not isinstance(value, Extern):
-            if wanted.type.mutable:
-                raise TypeError(f"import {wanted} is a mutable global: only another guest's export fits")
-            number = check_value(value, wanted.type.type, f"import {wanted}")
-            if wanted.type.type == EXTERNREF:
-                return self._import_reference(instance, number)
-            return self.store.constant(wanted.type.type, number)
-        if isinstance(extern, Extern):
-            where = (
-                "another engine, table or guest" if extern.kind == wanted.kind else f"a {KINDS[extern.kind]}"
-            )
-            raise TypeError(
-                f"import {wanted} must be a {KINDS[wanted.kind]} of the same space, not of {where}"
-            )
-        raise TypeError(
-            f"import {wanted} must be a {KINDS[wanted.kind]} of another guest, not {type(value).__name__}"
-        )
+        if isinstance(wanted.type, Global) and not wanted.type.mutable:
+            code = wanted.type.type
+            # A function of a guest, say, is an object like others; that of a global might be meant otherwise.
+            if not isinstance(extern, Extern) or (code == EXTERNREF and extern.kind != GLOBAL):
+                number = check_value(value, code, f"import {wanted}")
+                if code == EXTERNREF:
+                    return self._import_reference(instance, number)
+                return self.store.constant(code, number)
+        raise _no_fit(wanted, value)
 
     def host_function(self, function: Callable[..., Any], functype: FuncType, name: str) -> RawExtern:
-        """A Python callable as the engine imports it."""
+        """A Python callable as the engine imports it.
+
+        Raises:
+            UnsupportedModuleError: its type is none that engines make a host function of.
+        """
+        if V128 in functype.params + functype.results:
+            raise UnsupportedModuleError(
+                f"import {name}{functype} cannot be a Python function: v128 cannot cross between Python and the"
+                " guest; a function that another guest of the same space exports fits"
+            )
         self.functions.append(function)
         trampoline = bind_host(self._ref, self.style, len(self.functions) - 1, functype, name)
         return self.store.host_function(trampoline, functype)
@@ -379,6 +383,25 @@ class Space(abc.ABC):
     def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
         """get(index), set(index, ref), size() and grow(ref, count) of an externref table, in the engine's
         terms."""
+
+
+def _no_fit(wanted: Import, value: Any) -> TypeError:
+    """What is said of ``value``, given for an import that is no function."""
+    kind = KINDS[wanted.kind]
+    extern = getattr(value, "__keep__", value)
+    constant = isinstance(wanted.type, Global) and not wanted.type.mutable
+    if not isinstance(extern, Extern):
+        mutable = "mutable " if wanted.kind == GLOBAL else ""
+        return TypeError(
+            f"import {wanted} must be a {mutable}{kind} of another guest, not {type(value).__name__}"
+        )
+    if extern.kind != wanted.kind:
+        return TypeError(f"import {wanted} must be a {kind}, but {extern.name!r} is a {KINDS[extern.kind]}")
+    return TypeError(
+        f"import {wanted} must be a {kind} of the same space, but {extern.name!r} is of another engine, table or"
+        f" guest: guests link if one imports from the other only, or both are given the same hiwire="
+        f"{'; or give its .value' if constant else ''}"
+    )
 
 
 def _check_fit(wanted: Import, extern: Extern) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Any
 
+from ..checks import arguments, takes
 from ..errors import ClosedError, ForgedRefError
 from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
 from .styles import Style, lines
@@ -129,6 +130,11 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
             nesting[0] = -counted or -1
             result = space.functions[index]({args})
             {result}
+        except TypeError as error:
+            space.raised = wrong_arity(error, space.functions[index], {count}, name)
+            if space.raised is error:  # not in a local variable, which would keep this frame as long as itself
+                raise
+            raise space.raised from error
         except BaseException as error:
             space.raised = error
             raise
@@ -302,6 +308,7 @@ def _host_code(functype: FuncType, style: Style) -> Any:
     source = _HOST.format(
         params=", ".join(params),
         args=", ".join(params),
+        count=len(params),
         enter="nesting[0] = counted or 1" if convert else "pass",
         convert=lines(convert, 12),
         result=lines(result, 12),
@@ -317,9 +324,11 @@ def bind_host(
     Engines hold what they are given where Python's cycle collector cannot see it, so this holds the space
     weakly.
     """
-    names: dict[str, Any] = {"wrong_count": _wrong_count}
+    names: dict[str, Any] = {"wrong_count": _wrong_count, "wrong_arity": _wrong_arity}
     exec(_host_code(functype, style), names)
-    function: Callable[..., Any] = names["bind"](space_ref, index, name, check_value, NULL, _gone, _forged)
+    function: Callable[..., Any] = names["bind"](
+        space_ref, index, f"{name}{functype}", check_value, NULL, _gone, _forged
+    )
     return function
 
 
@@ -336,6 +345,22 @@ def _forged(value: int, name: str) -> ForgedRefError:
 
 
 def _wrong_count(result: object, count: int, name: str) -> HostResultError:
+    returned = type(result).__name__
+    if isinstance(result, (tuple, list)):
+        returned = f"a {returned} of {len(result)}"
     return HostResultError(
-        f"host function {name} must return {count} results, as a tuple or list; it returned {result!r}"
+        f"host function {name} must return {count} results, as a tuple or list, not {returned}"
+    )
+
+
+def _wrong_arity(error: TypeError, function: Callable[..., Any], count: int, name: str) -> TypeError:
+    """``error``, out of a call of ``function`` with so many arguments; or a better one, if it was never begun
+    because it does not take so many."""
+    traceback = error.__traceback__
+    if type(error) is not TypeError or traceback is None or traceback.tb_next is not None:
+        return error
+    if takes(function, count):
+        return error
+    return TypeError(
+        f"host function {name} is called with {arguments(count)}, which it does not take: {error}"
     )

@@ -7,15 +7,15 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from ..engines import Prepared, RawExtern
-from ..errors import ClosedError, WrongThreadError
-from ..lowering.module import FUNCTION, TABLE
-from ..values import F32, F64, I32, I64
+from ..errors import ClosedError, UnsupportedModuleError, WrongThreadError
+from ..lowering.module import FUNCTION, KINDS, TABLE, Module
+from ..values import F32, F64, I32, I64, FuncType
 from .calls import ForEach, bind_each, bind_export
 
 if TYPE_CHECKING:
     from .base import Space
 
-__all__ = ["Extern", "Gate", "Instance"]
+__all__ = ["Extern", "Gate", "Instance", "Missing", "is_reactor"]
 
 
 class Gate:
@@ -47,6 +47,30 @@ class Gate:
             f"this {self.what} belongs to the thread {owner} that made it, and was used by"
             f" thread {get_ident()}; make one for each thread"
         )
+
+
+class Missing(LookupError):
+    """There is nothing to give for an import. The message, if any, says what would help."""
+
+
+def is_reactor(module: Module, what: str) -> bool:
+    """Whether it exports a function that must be called before any other, once: ``_initialize``, which runs
+    constructors (WASI application ABI).
+
+    Raises:
+        UnsupportedModuleError: something else has that name; ``what`` names the module.
+    """
+    for export in module.exports:
+        if export.name == "_initialize":
+            found: object = module.function_type(export.index) if export.kind == FUNCTION else None
+            if found == FuncType(b"", b""):
+                return True
+            kind = KINDS[export.kind]
+            raise UnsupportedModuleError(
+                f"{what} exports _initialize as a {kind}{'' if found is None else f' of type {found}'}; it must"
+                " be a function of type () -> (), which is called once, before all others"
+            )
+    return False
 
 
 class Extern:

@@ -1,0 +1,113 @@
+"""Class Exports: what a guest exports, by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .checks import Unique
+from .lowering.module import FUNCTION, GLOBAL, MEMORY, TABLE
+from .memory import GuestGlobal, GuestMemory, GuestTable
+from .space import Instance
+
+__all__ = ["Exports"]
+
+_MOST_NAMES = 12  # in an error
+
+
+class Exports(Unique, Mapping[str, Any]):
+    """A guest's exports: name -> function, `GuestMemory`, `GuestTable` or `GuestGlobal`, made when it is first
+    asked for, and always the same one.
+
+    Every export is an item: ``exports["name"]``. Most are attributes as well, which is the quick way:
+    ``exports.name``. Not so names that attributes have another meaning for: those of a mapping (``get``,
+    ``keys``, ``items``, ``values``), and names with two underscores at both ends, which are this object's. So
+    a guest's function ``get`` is ``exports["get"]``.
+
+    The whole can be given to another guest: ``Guest(wasm, {"env": other.exports})`` links the two.
+    """
+
+    __slots__ = ("__dict__", "__instance__", "__made__", "__weakref__")
+    # Names of the last kind above, so that no export can be mistaken for them, nor they for an export. In
+    # `__dict__` are the exports that attributes have found, and nothing else.
+    __instance__: Instance
+    __made__: dict[str, Any]
+
+    def __init__(self, instance: Instance) -> None:
+        object.__setattr__(self, "__instance__", instance)
+        object.__setattr__(self, "__made__", {})
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:2] == "__" == name[-2:]:
+            raise AttributeError(f"attribute {name!r} would be Exports' own; an export is the item [{name!r}]")
+        try:
+            value = self[name]
+        except KeyError as error:
+            raise AttributeError(error.args[0]) from None
+        self.__dict__[name] = value  # the next access finds it without coming here
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name!r} cannot be set: exports are what the guest exports")
+
+    def __getitem__(self, name: str) -> Any:
+        made = self.__made__
+        try:
+            return made[name]
+        except KeyError:
+            if name not in self.__instance__.index:
+                raise KeyError(_unknown(name, self.__instance__.index)) from None
+        return made.setdefault(name, _make(self.__instance__, name))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The export of that name, or ``default``: a mapping's method, not a guest's function.
+
+        Raises:
+            TypeError: ``name`` is no str, as where the guest's own ``get`` is meant, the item ``["get"]``.
+        """
+        if not isinstance(name, str):
+            raise TypeError(
+                f"the name of an export is a str, not {type(name).__name__}; a guest's own function get is the"
+                ' item ["get"]'
+            )
+        return self[name] if name in self.__instance__.index else default
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__instance__.index)
+
+    def __len__(self) -> int:
+        return len(self.__instance__.index)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.__instance__.index
+
+    def __dir__(self) -> list[str]:
+        return [*self.__instance__.index, "get", "items", "keys", "values"]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} exports of a guest on {self.__instance__.space.engine.name}>"
+
+
+def _unknown(name: object, index: Mapping[str, object]) -> str:
+    if not index:
+        known = "nothing"
+    elif len(index) <= _MOST_NAMES:
+        known = ", ".join(sorted(index))
+    else:
+        near = difflib.get_close_matches(str(name), index, 3)
+        known = f"{len(index)} other names" + (f", {' and '.join(near)} among them" if near else "")
+    return f"the guest does not export {name!r}; it exports {known}"
+
+
+def _make(instance: Instance, name: str) -> Any:
+    kind, _ = instance.index[name]
+    if kind == FUNCTION:
+        return instance.function(name)
+    extern = instance.extern(name)
+    if kind == MEMORY:
+        return GuestMemory(extern)
+    if kind == TABLE:
+        return GuestTable(extern)
+    assert kind == GLOBAL
+    return GuestGlobal(extern)
