@@ -74,7 +74,9 @@ def check_callable(function: Any, what: str, count: int | None = None) -> None:
             " give a function that runs it, as with asyncio.run"
         )
     if count is not None and not takes(function, count):
-        raise TypeError(f"{what} must be a callable that takes {arguments(count)}: {_name(function)} does not")
+        raise TypeError(
+            f"{what} must be a callable that takes {arguments(count)}: {_name(function)} does not"
+        )
 
 
 def takes(function: Callable[..., Any], count: int) -> bool:

@@ -11,7 +11,7 @@ from .lowering.module import FUNCTION, GLOBAL, MEMORY, TABLE
 from .memory import GuestGlobal, GuestMemory, GuestTable
 from .space import Instance
 
-__all__ = ["Exports"]
+__all__ = ["Exports", "unknown"]
 
 _MOST_NAMES = 12  # in an error
 
@@ -40,7 +40,9 @@ class Exports(Unique, Mapping[str, Any]):
 
     def __getattr__(self, name: str) -> Any:
         if name[:2] == "__" == name[-2:]:
-            raise AttributeError(f"attribute {name!r} would be Exports' own; an export is the item [{name!r}]")
+            raise AttributeError(
+                f"attribute {name!r} would be Exports' own; an export is the item [{name!r}]"
+            )
         try:
             value = self[name]
         except KeyError as error:
@@ -57,7 +59,7 @@ class Exports(Unique, Mapping[str, Any]):
             return made[name]
         except KeyError:
             if name not in self.__instance__.index:
-                raise KeyError(_unknown(name, self.__instance__.index)) from None
+                raise KeyError(unknown(name, self.__instance__.index)) from None
         return made.setdefault(name, _make(self.__instance__, name))
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -89,7 +91,8 @@ class Exports(Unique, Mapping[str, Any]):
         return f"<{len(self)} exports of a guest on {self.__instance__.space.engine.name}>"
 
 
-def _unknown(name: object, index: Mapping[str, object]) -> str:
+def unknown(name: object, index: Mapping[str, object]) -> str:
+    """What is said where none of the exports in ``index`` has that name."""
     if not index:
         known = "nothing"
     elif len(index) <= _MOST_NAMES:
@@ -97,7 +100,8 @@ def _unknown(name: object, index: Mapping[str, object]) -> str:
     else:
         near = difflib.get_close_matches(str(name), index, 3)
         known = f"{len(index)} other names" + (f", {' and '.join(near)} among them" if near else "")
-    return f"the guest does not export {name!r}; it exports {known}"
+    wanted = repr(name) if isinstance(name, str) else f"a name that is no str but {type(name).__name__}"
+    return f"the guest does not export {wanted}; it exports {known}"
 
 
 def _make(instance: Instance, name: str) -> Any:

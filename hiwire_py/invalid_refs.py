@@ -44,7 +44,7 @@ class InvalidRefs:
     def bind(self, space: Space, instance: Instance) -> None:
         space_ref = weakref.ref(space)
 
-        def raw(name: str) -> Callable[..., Any]:
+        def raw(name: str) -> Callable[..., int]:
             extern = instance.extern(name)
             functype: FuncType = extern.type
             call = space.store.caller(extern.raw, functype)

@@ -87,7 +87,9 @@ class GuestMemory(Unique):
         """
         pages = check_integer(pages, "the number of pages")
         if pages < 0:
-            raise ValueError(f"a memory only grows: the number of pages must be 0 or more, not {shown(pages)}")
+            raise ValueError(
+                f"a memory only grows: the number of pages must be 0 or more, not {shown(pages)}"
+            )
         before = self.size
         limit = self.__keep__.space.limits.memory_limit
         if limit is not None and before + pages * _PAGE > limit:
@@ -163,10 +165,10 @@ class GuestTable(Unique):
     def _index(self, index: Any) -> int:
         if isinstance(index, slice):
             raise TypeError("an element of a table is read or set by its index, not by a slice")
-        index = check_integer(index, "the index")
-        if not 0 <= index < len(self):
-            raise IndexError(f"index {shown(index)} is not within the table of {len(self)} elements")
-        return index
+        number = check_integer(index, "the index")
+        if not 0 <= number < len(self):
+            raise IndexError(f"index {shown(number)} is not within the table of {len(self)} elements")
+        return number
 
     def __getitem__(self, index: int) -> Any:
         return self._call("get", self._index(index))
@@ -185,7 +187,9 @@ class GuestTable(Unique):
         """
         count = check_integer(count, "the number of elements")
         if count < 0:
-            raise ValueError(f"a table only grows: the number of elements must be 0 or more, not {shown(count)}")
+            raise ValueError(
+                f"a table only grows: the number of elements must be 0 or more, not {shown(count)}"
+            )
         size = len(self)
         limit = self.__keep__.space.limits.table_limit
         if limit is not None and size + count > limit:

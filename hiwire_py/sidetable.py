@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .checks import check_callable, check_integer, shown
 from .closing import Closing
 from .collect import GuestObject, collect, layout
 from .collect.collecting import watch
@@ -60,6 +61,7 @@ class SideTable(Closing):
         EngineUnavailableError: the engine is unknown or not installed.
         UnsupportedModuleError: the module is no side table, or cannot run here.
         ValueError: the limit is less than a page or more than `MOST_MEMORY`.
+        TypeError: an argument is of the wrong kind.
     """
 
     def __init__(
@@ -71,8 +73,13 @@ class SideTable(Closing):
         on_full: Callable[[], object] | None = collect,
         cycles: bool = True,
     ) -> None:
+        memory_limit = check_integer(memory_limit, "memory_limit")
+        if on_full is not None:
+            check_callable(on_full, "on_full", 0)
         if not _PAGE <= memory_limit <= MOST_MEMORY:
-            raise ValueError(f"memory_limit must be from {_PAGE} to {MOST_MEMORY} bytes, not {memory_limit}")
+            raise ValueError(
+                f"memory_limit must be from {_PAGE} to {MOST_MEMORY} bytes, not {shown(memory_limit)}"
+            )
         pages = memory_limit // _PAGE
         module, objects = _checked(wasm)
         self._memory = Guest(_memory_module(pages), engine=engine)
@@ -178,6 +185,8 @@ class WasmObject(GuestObject):
     __slots__ = ("_table",)
 
     def __init__(self, table: SideTable) -> None:
+        if not isinstance(table, SideTable):
+            raise TypeError(f"a WasmObject is made in a SideTable, not in {type(table).__name__}")
         self._table = table
         super().__init__(table._ready(), table._make, layout=_OBJECT, free="free_obj")
 
@@ -185,11 +194,10 @@ class WasmObject(GuestObject):
         """Hold ``callback``, and let go of what was held before.
 
         Raises:
-            TypeError: it cannot be called.
+            TypeError: it cannot be called, or not without arguments.
             TableFullError: there is no memory for a handle; the object is as before.
         """
-        if not callable(callback):
-            raise TypeError(f"a callback must be callable, and {type(callback).__name__} is not")
+        check_callable(callback, "a callback", 0)
         self._table._with_room(self._table._attach_callback, self.pointer, callback)
 
     def invoke_callback(self) -> None:

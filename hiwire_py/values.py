@@ -95,7 +95,9 @@ def check_value(value: Any, code: int, what: str) -> Any:
         number = _integer(value, code, what)
         bits = 32 if code == I32 else 64
         if not -(1 << (bits - 1)) <= number < 1 << bits:
-            raise OverflowError(f"{what} must fit {type_name(code)}: {shown(number)} needs more than {bits} bits")
+            raise OverflowError(
+                f"{what} must fit {type_name(code)}: {shown(number)} needs more than {bits} bits"
+            )
         return number if number < 1 << (bits - 1) else number - (1 << bits)
     if code in (F32, F64):
         return _float(value, code, what)

@@ -230,8 +230,8 @@ def _inside(engine: str, wasm: bytes, raw_wasm: bytes) -> Iterator[Row]:
     yield compare(
         f"in the guest on {engine}, hiwire_get / table.get in a function",
         goals[1],
-        lambda count: guest.get(ref, count),
-        lambda count: raw.get(count),
+        lambda count: guest["get"](ref, count),
+        lambda count: raw["get"](count),
     )
     yield _filling(engine, wasm, goals[2])
 

@@ -300,7 +300,7 @@ def test_exports_keep_their_guest_alive(engine: str) -> None:
         {"a": {"g": first.exports.g, "m": first.exports.m}},
     )
     first.memory.write(0, b"\1\0\0\0")
-    get = second.exports.get
+    get = second.exports["get"]
     del first, second
     gc.collect()
     junk = [bytes(i) for i in range(3000)]

@@ -9,6 +9,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..exports import unknown
 from ..guest import Guest
 from ..memory import GuestMemory
 from ..space.calls import ForEach
@@ -76,7 +77,7 @@ class CommonArena(abc.ABC):
         free = self._freeing.get(name)
         if free is None:
             if name not in guest.exports:
-                getattr(guest.exports, name)  # says what is there
+                raise AttributeError(unknown(name, guest.exports))
             free = self._freeing[name] = guest.instance.for_each(name)
         return free
 

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Union, overload
 
+from ..checks import check_integer, shown
 from ..guest import Guest
 
 __all__ = ["Layout", "layout"]
@@ -97,26 +98,39 @@ def layout(
         ValueError: an offset is not a multiple of 4, not within the struct, or there twice; or the guest's
             description is damaged.
         LookupError: the guest has no such description.
+        TypeError: an argument is of the wrong kind.
     """
     if isinstance(source, Guest):
-        if name is None:
-            raise TypeError("layout(guest, name): the name in HIWIRE_LAYOUT is missing")
+        if not isinstance(name, str):
+            given = "is missing" if name is None else f"must be a str, not {type(name).__name__}"
+            raise TypeError(f"layout(guest, name): the name in HIWIRE_LAYOUT {given}")
         return _Reader(source).read(name)
+    size = check_integer(source, "the first argument of layout(), a size or a guest,")
     if name is not None:
         raise TypeError("layout(size, ...) takes no name")
+    if not isinstance(handles, Iterable):
+        raise TypeError(f"handles must be a list of offsets, not {type(handles).__name__}")
     owned = {} if owns is None else owns
-    return _checked(source, list(handles), owned)
+    if not isinstance(owned, Mapping):
+        raise TypeError(f"owns must be a mapping of offsets to layouts, not {type(owned).__name__}")
+    return _checked(
+        size,
+        [check_integer(offset, "an offset in handles") for offset in handles],
+        {check_integer(offset, "an offset in owns"): target for offset, target in owned.items()},
+    )
 
 
 def _checked(size: int, handles: list[int], owns: Mapping[int, Union[Layout, Later]]) -> Layout:
     if not _WORD <= size <= _MOST_SIZE:
-        raise ValueError(f"a struct has from {_WORD} to {_MOST_SIZE} bytes, not {size}")
+        raise ValueError(f"a struct has from {_WORD} to {_MOST_SIZE} bytes, not {shown(size)}")
     seen: set[int] = set()
     for offset in [*handles, *owns]:
         if offset % _WORD:
-            raise ValueError(f"offset {offset} is not a multiple of {_WORD}: no handle or pointer is there")
+            raise ValueError(
+                f"offset {shown(offset)} is not a multiple of {_WORD}: no handle or pointer is there"
+            )
         if not 0 <= offset <= size - _WORD:
-            raise ValueError(f"offset {offset} is not within the struct of {size} bytes")
+            raise ValueError(f"offset {shown(offset)} is not within the struct of {size} bytes")
         if offset in seen:
             raise ValueError(f"offset {offset} is there twice: a field is one handle or one pointer")
         seen.add(offset)

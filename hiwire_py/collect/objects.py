@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable
 from typing import Any, Union
 
+from ..checks import check_integer, shown
 from ..errors import ClosedError
 from ..guest import Guest
 from .collecting import collect, heap_of, run
@@ -13,6 +14,8 @@ from .layouts import Layout
 from .ways import Arena, WrapperBase
 
 __all__ = ["GuestObject"]
+
+_WORD = 0xFFFFFFFF
 
 
 class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known when it runs
@@ -38,7 +41,8 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
         ValueError: the pointer is not to a struct within the guest's memory, or the struct has a wrapper
             already.
         AttributeError: the guest has no such export.
-        TypeError: ``free`` is no function that takes a pointer, or it returns a reference.
+        TypeError: ``free`` is no function that takes a pointer, or it returns a reference; or another
+            argument is of the wrong kind.
     """
 
     __slots__ = ("__weakref__",)
@@ -48,6 +52,8 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
     ) -> None:
         if hasattr(self, "_guest_arena"):
             raise TypeError(f"this {type(self).__name__} has a struct already; make another wrapper")
+        if guest.__class__ is not Guest or layout.__class__ is not Layout or free.__class__ is not str:
+            _check_kinds(guest, layout, free)
         arena = _arena(guest)
         release = arena.freeing(guest, free)
         heap = arena.heap
@@ -59,8 +65,16 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
                 heap.wanted = True
             elif gc.isenabled():
                 run(None)
-        number = pointer if isinstance(pointer, int) else self._guest_make(pointer)
-        arena.adopt(self, number & 0xFFFFFFFF, layout, release)
+        if pointer.__class__ is int:
+            number = pointer
+        elif callable(pointer):
+            number = check_integer(self._guest_make(pointer), "the pointer that was made")
+        else:
+            number = check_integer(pointer, "the pointer, if no function,")
+        masked = number & _WORD
+        if number != masked and number + 1 + _WORD != masked:
+            raise ValueError(f"{shown(number)} is no pointer: it does not fit 32 bits")
+        arena.adopt(self, masked, layout, release)
 
     @property
     def pointer(self) -> int:
@@ -87,6 +101,15 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
         raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: its struct has one owner")
 
 
+def _check_kinds(guest: object, layout: object, free: object) -> None:
+    if not isinstance(guest, Guest):
+        raise TypeError(f"the guest of a wrapper must be a Guest, not {type(guest).__name__}")
+    if not isinstance(layout, Layout):
+        raise TypeError(f"layout must be what layout() gives, not {type(layout).__name__}")
+    if not isinstance(free, str):
+        raise TypeError(f"free must be the name of an export, not {type(free).__name__}")
+
+
 def _arena(guest: Guest) -> Any:
     arena = guest.wrapped
     if arena is None:
@@ -99,10 +122,10 @@ def _make(function: Callable[[], int], name: str) -> int:
         pointer = function()
     except MemoryError:
         pointer = 0
-    if pointer == 0:
+    if pointer.__class__ is int and pointer == 0:
         collect()
         pointer = function()
-    if pointer == 0:
+    if pointer.__class__ is int and pointer == 0:
         raise MemoryError(
             f"the guest has no memory for another {name}, and no unreachable ones are left:"
             " give it more memory"

@@ -10,9 +10,9 @@ from typing import Any
 from ..engines import get_engine
 from ..errors import HiwireError, TableFullError, UnsupportedModuleError
 from ..guest import Guest
-from ..memory import GuestMemory
 from ..hiwire import Hiwire
 from ..lowering import Module, lower_module
+from ..memory import GuestMemory
 from ..sources import read_wasm, shipped
 from .measure import Cycle, Settings, Times, clock, quiet, repeat
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+from ..checks import shown
+
 __all__ = ["TICK", "GuestLimits", "Ticker", "ticker"]
 
 TICK = 0.01
 """Seconds: how exact deadlines are."""
+
+_LONGEST = 1 << 40  # seconds; in ticks it must fit what engines take
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,14 @@ class GuestLimits:
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an int, not {type(value).__name__}")
             if not 0 <= value < 1 << 63:
-                raise ValueError(f"{name} must be 0 or more, and below 2**63: {value}")
+                raise ValueError(f"{name} must be 0 or more, and below 2**63: {shown(value)}")
         if self.deadline is not None:
             if isinstance(self.deadline, bool) or not isinstance(self.deadline, (int, float)):
                 raise TypeError(f"deadline must be a number of seconds, not {type(self.deadline).__name__}")
-            if not 0 < self.deadline < math.inf:
-                raise ValueError(f"deadline must be more than 0 seconds, and finite: {self.deadline}")
+            if not 0 < self.deadline <= _LONGEST:
+                raise ValueError(
+                    f"deadline must be more than 0 seconds, and at most 2**40, so finite: {shown(self.deadline) if isinstance(self.deadline, int) else self.deadline}"
+                )
 
     @property
     def names(self) -> list[str]:

@@ -38,7 +38,9 @@ def lower(wasm: bytes) -> bytes:
 
     Raises:
         UnsupportedModuleError: the module is malformed, or uses a feature that lowering does not handle.
+        TypeError: it is no bytes.
     """
+    wasm = _bytes(wasm)
     module = Module.parse(wasm)
     return lower_module(module).wasm if module_needs_lowering(module) else wasm
 
@@ -49,8 +51,17 @@ def needs_lowering(wasm: bytes) -> bool:
 
     Raises:
         UnsupportedModuleError: the bytes are not a module of a supported kind.
+        TypeError: it is no bytes.
     """
-    return module_needs_lowering(Module.parse(wasm))
+    return module_needs_lowering(Module.parse(_bytes(wasm)))
+
+
+def _bytes(wasm: bytes) -> bytes:
+    if not isinstance(wasm, (bytes, bytearray, memoryview)):
+        raise TypeError(
+            f"a module is given as its bytes here, not as {type(wasm).__name__}; read the file first"
+        )
+    return bytes(wasm)
 
 
 def module_needs_lowering(module: Module) -> bool:

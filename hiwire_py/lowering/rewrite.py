@@ -335,4 +335,6 @@ def lower_module(module: Module) -> Lowered:
         return _Lowering(module).run()
     except (IndexError, KeyError) as e:
         # An index into a table, type or function that does not exist: only an invalid module has one.
-        raise UnsupportedModuleError(f"the module is malformed: it names {e} where nothing is") from e
+        raise UnsupportedModuleError(
+            "the module is malformed: it refers to a type, function, table, global or local that it does not have"
+        ) from e

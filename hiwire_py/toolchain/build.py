@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hiwire_py.checks import check_integer
 from hiwire_py.errors import ToolchainError
 from hiwire_py.toolchain.base import ensure_base
 from hiwire_py.toolchain.compilers import Compiler
@@ -102,6 +103,7 @@ def build(
         ToolchainError: no toolchain can be used, or the one taken failed.
         ValueError: ``static_pages`` is out of range.
     """
+    static_pages = check_integer(static_pages, "static_pages")
     if not 1 <= static_pages <= _MOST_PAGES:
         raise ValueError(f"static_pages is {static_pages}; a table has from 1 to {_MOST_PAGES} pages")
     root = _source(source)
