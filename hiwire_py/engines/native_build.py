@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import ToolchainError, UnsupportedModuleError
 from ..lowering.module import Module
+from ..values import V128
 from .native_plain import plain
 from .native_source import make_source
 from .native_tools import FLAGS, Tools, Wasm2c, find_tools
@@ -183,7 +184,9 @@ def run_wasm2c(wasm: bytes, directory: Path, name: str, wasm2c: Wasm2c) -> Path:
             " ".join(run.stderr.replace(str(binary) + ":", "").split())
             or f"it ended with status {run.returncode}"
         )
-        raise UnsupportedModuleError(f"wasm2c {wasm2c.version} does not take the module: {said[:500]}")
+        declared = b"".join(map(b"".join, Module.parse(wasm).types))
+        hint = "; it has functions of v128 (SIMD), which not every wasm2c takes" if V128 in declared else ""
+        raise UnsupportedModuleError(f"wasm2c {wasm2c.version} does not take the module: {said[:500]}{hint}")
     return code
 
 

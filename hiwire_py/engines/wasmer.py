@@ -62,8 +62,8 @@ class WasmerStore(Store):
         nested: dict[str, dict[str, RawExtern]] = {}
         for (module, field), extern in imports.items():
             nested.setdefault(module, {})[field] = extern
-        exports = wasmer.Instance(prepared.compiled, nested).exports
-        return {e.name: getattr(exports, e.name) for e in prepared.compiled.exports}
+        # Not by name: an export named __len__, say, would be hidden by the attribute of that object.
+        return dict(iter(wasmer.Instance(prepared.compiled, nested).exports))
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         params, results = ([_TYPES[code] for code in side] for side in functype)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..checks import arguments, takes
 from ..errors import ClosedError, ForgedRefError
-from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
+from ..values import CROSSING, EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
 from .styles import Style, lines
 
 __all__ = ["ForEach", "HostResultError", "bind_each", "bind_export", "bind_host"]
@@ -168,6 +168,9 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
     for i, (a, code) in enumerate(zip(params, functype.params)):
         if not (engine_checks_integers and code in _INTEGER_RANGES):
             body.append(_check(a, code, f'f"argument {i + 1} of {{shown}}"'))
+    body += [
+        _check("None", code, 'f"the result of {shown}"') for code in functype.results if code not in CROSSING
+    ]
     given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
     if style.called and EXTERNREF in functype.params:
         given = [
