@@ -4,6 +4,7 @@ each one used, and runs a task in it.
 
     scripts/dev.py demo [OPTION...]    `hiwire demo`, on CPython 3.10 (wasmer) if it is here, else the newest
     scripts/dev.py test [OPTION...]    pytest, on CPython 3.10 (wasmer) and the newest; OPTIONs go to pytest
+    scripts/dev.py test-foreign        the tests of modules that others made, which npm fetches; OPTIONs as above
     scripts/dev.py lint                ruff, mypy and clang-format, which change nothing
     scripts/dev.py format              ruff and clang-format, which do
     scripts/dev.py wasm [OPTION...]    `hiwire build`
@@ -204,6 +205,13 @@ def test(found: Found, options: Sequence[str]) -> int:
     return status
 
 
+def test_foreign(found: Found, options: Sequence[str]) -> int:
+    """Drive modules of others, which npm fetches, on every engine of one interpreter."""
+    inner = environment(choose(found), "test")
+    code, _ = pytest(inner, ["tests/test_foreign.py", *options], {"HIWIRE_TEST_FOREIGN": "1"})
+    return code
+
+
 def pytest(python: Path, options: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
     """Run pytest, showing what it writes; its status and its summary."""
     color = ["--color=yes"] if sys.stdout.isatty() else []
@@ -267,12 +275,14 @@ def check(found: Found, *, rewrite: bool) -> int:
 def main() -> int:
     """Run the task that the command line names; the exit status."""
     task, options = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
-    if task not in ("demo", "test", "lint", "format", "wasm", "check-wasm"):
+    if task not in ("demo", "test", "test-foreign", "lint", "format", "wasm", "check-wasm"):
         print(__doc__, file=sys.stderr)
         return 2
     found = find_pythons()
     if task == "test":
         return test(found, options)
+    if task == "test-foreign":
+        return test_foreign(found, options)
     if task == "demo":
         return run_in(environment(choose(found), "cli"), "-m", "hiwire_py", "demo", *options)
     if task == "wasm":

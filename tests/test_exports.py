@@ -161,11 +161,11 @@ def test_more_than_two_gigabytes(engine: str) -> None:
     assert m.read(5, 5) == b"other" and m.read(size - 4, 4) == b"last"
     with pytest.raises(IndexError):
         m.write(1, data)
-    assert m.grow(65536 - pages) == size and m.size == 1 << 32
-    m.write((1 << 32) - 3, b"end")
-    assert m.read((1 << 32) - 3, 3) == b"end"
+    assert m.grow(65535 - pages) == size and m.size == (1 << 32) - 65536  # on two engines there is no more
+    m.write(m.size - 3, b"end")
+    assert m.read(m.size - 3, 3) == b"end"
     with pytest.raises(MemoryError):
-        m.grow(1)
+        m.grow(2)
 
 
 def test_what_can_be_written(engine: str) -> None:
