@@ -1,4 +1,4 @@
-"""What callers give, checked: each function returns it as it is wanted, or raises a sentence that names it."""
+"""What callers give, checked: it comes back as wanted, or an exception says in a sentence what is wrong."""
 
 from __future__ import annotations
 

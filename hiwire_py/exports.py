@@ -17,8 +17,8 @@ _MOST_NAMES = 12  # in an error
 
 
 class Exports(Unique, Mapping[str, Any]):
-    """A guest's exports: name -> function, `GuestMemory`, `GuestTable` or `GuestGlobal`, made when it is first
-    asked for, and always the same one.
+    """A guest's exports: name -> function, `GuestMemory`, `GuestTable` or `GuestGlobal`, made when it is
+    first asked for, and always the same one.
 
     Every export is an item: ``exports["name"]``. Most are attributes as well, which is the quick way:
     ``exports.name``. Not so names that attributes have another meaning for: those of a mapping (``get``,
@@ -70,8 +70,8 @@ class Exports(Unique, Mapping[str, Any]):
         """
         if not isinstance(name, str):
             raise TypeError(
-                f"the name of an export is a str, not {type(name).__name__}; a guest's own function get is the"
-                ' item ["get"]'
+                f"the name of an export is a str, not {type(name).__name__}; a guest's own function get is"
+                ' the item ["get"]'
             )
         return self[name] if name in self.__instance__.index else default
 

@@ -109,7 +109,8 @@ class GuestMemory(Unique):
             signed = address < 0 and address + (1 << 32) + count <= size
             hint = " (of a pointer that a guest returned, take & 0xFFFFFFFF)" if signed else ""
             raise IndexError(
-                f"bytes {shown(address)} to {shown(address + count)} are not within the memory of {size} bytes{hint}"
+                f"bytes {shown(address)} to {shown(address + count)} are not within the memory of {size}"
+                f" bytes{hint}"
             )
         return self._store.memory_address(self.__keep__.raw) + address if count else 0
 
@@ -251,6 +252,6 @@ class GuestGlobal(Unique):
 
     def _refuse(self, code: int) -> None:
         raise TypeError(
-            f"the global {self.__keep__.name!r} is of type {type_name(code)}, which cannot cross between Python"
-            " and the guest"
+            f"the global {self.__keep__.name!r} is of type {type_name(code)}, which cannot cross between"
+            " Python and the guest"
         )

@@ -4,7 +4,7 @@ each one used, and runs a task in it.
 
     scripts/dev.py demo [OPTION...]    `hiwire demo`, on CPython 3.10 (wasmer) if it is here, else the newest
     scripts/dev.py test [OPTION...]    pytest, on CPython 3.10 (wasmer) and the newest; OPTIONs go to pytest
-    scripts/dev.py test-foreign        the tests of modules that others made, which npm fetches; OPTIONs as above
+    scripts/dev.py test-foreign [OPTION...]    the tests of modules that others made, which npm fetches
     scripts/dev.py lint                ruff, mypy and clang-format, which change nothing
     scripts/dev.py format              ruff and clang-format, which do
     scripts/dev.py wasm [OPTION...]    `hiwire build`

@@ -39,8 +39,9 @@ VALUES: dict[str, Any] = {
 GUEST = """(module (memory (export "memory") 1 2) (table (export "t") 2 4 externref)
   (global (export "i") (mut i32) (i32.const 0)) (global (export "l") (mut i64) (i64.const 0))
   (global (export "f") (mut f32) (f32.const 0)) (global (export "d") (mut f64) (f64.const 0))
-  (func (export "take_i") (param i32)) (func (export "take_l") (param i64)) (func (export "take_f") (param f32))
-  (func (export "take_d") (param f64)) (func (export "free") (param i32)))"""
+  (func (export "take_i") (param i32)) (func (export "take_l") (param i64))
+  (func (export "take_f") (param f32)) (func (export "take_d") (param f64))
+  (func (export "free") (param i32)))"""
 IMPORTS = """(module (import "env" "f" (func (param i32) (result i32))))"""
 CONSTANT = """(module (import "env" "g" (global i32)))"""
 MEMORY = """(module (import "env" "m" (memory 1)))"""

@@ -75,7 +75,7 @@ def test_an_unknown_name_among_many(engine: str) -> None:
     """The error does not list hundreds of names, but those that are nearly the same."""
     text = "".join(f'(func (export "number_{i}"))' for i in range(300))
     exports = Guest(wat(f"(module {text})"), engine=engine).exports
-    with pytest.raises(KeyError, match="other names, .*number_29.* among them") as caught:
+    with pytest.raises(KeyError, match=r"other names, .*number_29.* among them") as caught:
         exports["number_29x"]
     assert len(str(caught.value)) < 200
 
@@ -94,7 +94,8 @@ def test_all_exports_as_imports(engine: str) -> None:
         (import "env" "__stack_pointer" (global $g (mut i32)))
         (import "env" "__wbindgen_malloc" (func $malloc (param i32) (result i32)))
         (import "env" "get" (func $get (param externref) (result externref)))
-        (func (export "go") (param externref) (result i32) (table.set $t (i32.const 0) (call $get (local.get 0)))
+        (func (export "go") (param externref) (result i32)
+          (table.set $t (i32.const 0) (call $get (local.get 0)))
           (i32.store8 (i32.const 9) (i32.const 65)) (call $malloc (global.get $g))))"""),
         {"env": first.exports},
     )
@@ -123,7 +124,9 @@ def test_no_copies(engine: str) -> None:
     ways: list[Callable[[Any], object]] = [copy.copy, copy.deepcopy, pickle.dumps]
     for thing in things:
         for way in ways:
-            with pytest.raises(TypeError, match=f"a {type(thing).__name__} cannot be copied or pickled: what"):
+            with pytest.raises(
+                TypeError, match=f"a {type(thing).__name__} cannot be copied or pickled: what"
+            ):
                 way(thing)
         with pytest.raises(TypeError, match="cannot be copied"):
             copy.deepcopy({"in": [thing]})
@@ -134,7 +137,9 @@ def test_large_reads(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read in one piece that no C int can count takes another way, here from 8 bytes on; the contents
     go on after zeros."""
     monkeypatch.setattr(memory, "_MOST_AT_ONCE", 8)
-    guest = Guest(wat('(module (memory (export "memory") 1) (data (i32.const 8) "ab\\00\\00cdefgh"))'), engine=engine)
+    guest = Guest(
+        wat('(module (memory (export "memory") 1) (data (i32.const 8) "ab\\00\\00cdefgh"))'), engine=engine
+    )
     for count in (0, 4, 8, 9, 10, 65528):
         assert guest.memory.read(8, count) == b"ab\0\0cdefgh".ljust(count, b"\0")[:count]
     with pytest.raises(IndexError, match="bytes 8 to 65537"):
@@ -186,7 +191,11 @@ def test_what_can_be_written(engine: str) -> None:
         m.write(0, bytes(8))
         m.write(0, data)  # type: ignore[arg-type]
         assert m.read(0, 8) == expected.ljust(8, b"\0")
-    for wrong, words in [(5, "buffer protocol, not int"), ("x", "not str; encode it first"), ([1], "not list")]:
+    for wrong, words in [
+        (5, "buffer protocol, not int"),
+        ("x", "not str; encode it first"),
+        ([1], "not list"),
+    ]:
         with pytest.raises(TypeError, match=words):
             m.write(0, wrong)  # type: ignore[arg-type]
     assert m.read(0, 8) == bytes(8)
@@ -196,7 +205,9 @@ def test_numpy_arrays(engine: str) -> None:
     """NumPy's arrays can be written, and its integers are addresses, sizes, arguments and handles."""
     numpy = pytest.importorskip("numpy", reason="NumPy is not installed")
     guest = Guest(
-        wat('(module (memory (export "memory") 1) (func (export "f") (param i32) (result i32) (local.get 0)))'),
+        wat(
+            '(module (memory (export "memory") 1) (func (export "f") (param i32) (result i32) (local.get 0)))'
+        ),
         engine=engine,
     )
     m = guest.memory
@@ -219,7 +230,9 @@ def test_a_view_of_the_memory_itself(engine: str) -> None:
     """What is written may overlap with where it goes."""
     import ctypes
 
-    m = Guest(wat('(module (memory (export "memory") 1) (data (i32.const 0) "abcdef"))'), engine=engine).memory
+    m = Guest(
+        wat('(module (memory (export "memory") 1) (data (i32.const 0) "abcdef"))'), engine=engine
+    ).memory
     m.write(2, (ctypes.c_char * 6).from_address(m.address))
     assert m.read(0, 8) == b"ababcdef"
 
@@ -236,7 +249,9 @@ def test_memory_of_no_pages(engine: str) -> None:
     assert m.read(0, 1) == b"x"
 
 
-@pytest.mark.parametrize("pages", [3, 65536, 1 << 16 | 1, 1 << 32, (1 << 32) + 1, 1 << 64, (1 << 64) + 1, 1 << 70])
+@pytest.mark.parametrize(
+    "pages", [3, 65536, 1 << 16 | 1, 1 << 32, (1 << 32) + 1, 1 << 64, (1 << 64) + 1, 1 << 70]
+)
 def test_growth_by_too_much(engine: str, pages: int) -> None:
     """Whatever the low bits of the number say, the memory or table does not grow."""
     guest = Guest(
@@ -257,7 +272,7 @@ def test_a_signed_pointer_is_explained(engine: str) -> None:
     m = Guest(wat('(module (memory (export "memory") 1))'), engine=engine).memory
     with pytest.raises(IndexError, match="take & 0xFFFFFFFF"):
         m.read(-(1 << 32) + 8, 4)
-    with pytest.raises(IndexError, match="not within the memory of 65536 bytes$"):
+    with pytest.raises(IndexError, match=r"not within the memory of 65536 bytes$"):
         m.read(-8, 4)
 
 
@@ -282,7 +297,9 @@ def test_table_indexes(engine: str) -> None:
     assert list(t) == [NULL, "x"]
 
 
-@pytest.mark.parametrize(("code", "low", "high"), [("i32", -(1 << 31), (1 << 32) - 1), ("i64", -(1 << 63), (1 << 64) - 1)])
+@pytest.mark.parametrize(
+    ("code", "low", "high"), [("i32", -(1 << 31), (1 << 32) - 1), ("i64", -(1 << 63), (1 << 64) - 1)]
+)
 def test_integer_globals_at_their_limits(engine: str, code: str, low: int, high: int) -> None:
     """Both forms of each integer are taken, the signed one is given, and one beyond is refused."""
     g = Guest(wat(f'(module (global (export "g") (mut {code}) ({code}.const 0)))'), engine=engine).exports.g
@@ -298,7 +315,10 @@ def test_integer_globals_at_their_limits(engine: str, code: str, low: int, high:
 def test_float_globals(engine: str) -> None:
     """What is no number, or a number that no float can be, is refused by name."""
     e = Guest(
-        wat('(module (global (export "f") (mut f32) (f32.const 0)) (global (export "d") (mut f64) (f64.const 0)))'),
+        wat(
+            '(module (global (export "f") (mut f32) (f32.const 0))'
+            ' (global (export "d") (mut f64) (f64.const 0)))'
+        ),
         engine=engine,
     ).exports
     for g in (e.f, e.d):
@@ -313,7 +333,8 @@ def test_float_globals(engine: str) -> None:
 VECTORS = """(module (import "env" "f" (func $f (param i32)))
   (global (export "v") (mut v128) (v128.const i64x2 1 2)) (global (export "c") v128 (v128.const i64x2 1 2))
   (global (export "r") (mut funcref) (ref.null func)) (func (export "take") (param v128))
-  (func (export "give") (result v128) (v128.const i64x2 1 2)) (func (export "plain") (result i32) i32.const 5))"""
+  (func (export "give") (result v128) (v128.const i64x2 1 2))
+  (func (export "plain") (result i32) i32.const 5))"""
 
 
 def test_types_that_cannot_cross(engine: str) -> None:
@@ -322,7 +343,7 @@ def test_types_that_cannot_cross(engine: str) -> None:
     try:
         e = Guest(wat(VECTORS), {"env": {"f": print}}, engine=engine).exports
     except UnsupportedModuleError as error:
-        assert "v128" in str(error) or "SIMD" in str(error) or "funcref" in str(error)  # noqa: PT017
+        assert "v128" in str(error) or "SIMD" in str(error) or "funcref" in str(error)
         return
     assert e.plain() == 5
     for name, code in (("v", "v128"), ("c", "v128"), ("r", "funcref")):
@@ -332,7 +353,7 @@ def test_types_that_cannot_cross(engine: str) -> None:
         with pytest.raises(TypeError, match=f"of type {code}, which cannot cross"):
             e[name].value = 5
     for name, args in (("take", (5,)), ("give", ())):
-        with pytest.raises(TypeError, match="v128, which cannot cross|v128 cannot cross"):
+        with pytest.raises(TypeError, match="v128, which cannot cross"):
             e[name](*args)
 
 

@@ -1,7 +1,7 @@
 """Modules of others, made by wasm-bindgen and driven from Python: `make test-foreign` fetches them from npm.
 
-None of them is part of this repository. What wasm-bindgen writes in JavaScript beside a module, its imports and
-the passing of arrays, is written in Python here.
+None of them is part of this repository. What wasm-bindgen writes in JavaScript beside a module, its imports
+and the passing of arrays, is written in Python here.
 """
 
 from __future__ import annotations
@@ -54,13 +54,20 @@ def png(pixels: bytes, width: int, height: int) -> bytes:
 
     rows = b"".join(b"\0" + pixels[y * width * 4 : (y + 1) * width * 4] for y in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 class Bindings:
     """What all modules of wasm-bindgen need: arrays of bytes go in and come out, errors are raised."""
 
-    def __init__(self, wasm: bytes, module: str, functions: dict[str, Callable[..., Any]], engine: str) -> None:
+    def __init__(
+        self, wasm: bytes, module: str, functions: dict[str, Callable[..., Any]], engine: str
+    ) -> None:
         """``functions`` are named as in the module, but without the hash that follows."""
         from hiwire_py.lowering import Module
 

@@ -47,8 +47,9 @@ class GuestLimits:
             if isinstance(self.deadline, bool) or not isinstance(self.deadline, (int, float)):
                 raise TypeError(f"deadline must be a number of seconds, not {type(self.deadline).__name__}")
             if not 0 < self.deadline <= _LONGEST:
+                given = shown(self.deadline) if isinstance(self.deadline, int) else str(self.deadline)
                 raise ValueError(
-                    f"deadline must be more than 0 seconds, and at most 2**40, so finite: {shown(self.deadline) if isinstance(self.deadline, int) else self.deadline}"
+                    f"deadline must be more than 0 seconds, and finite, at most 2**40 of them: {given}"
                 )
 
     @property

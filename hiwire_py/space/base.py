@@ -348,8 +348,8 @@ class Space(abc.ABC):
         """
         if V128 in functype.params + functype.results:
             raise UnsupportedModuleError(
-                f"import {name}{functype} cannot be a Python function: v128 cannot cross between Python and the"
-                " guest; a function that another guest of the same space exports fits"
+                f"import {name}{functype} cannot be a Python function: v128 cannot cross between Python and"
+                " the guest; a function that another guest of the same space exports fits"
             )
         self.functions.append(function)
         trampoline = bind_host(self._ref, self.style, len(self.functions) - 1, functype, name)
@@ -397,10 +397,11 @@ def _no_fit(wanted: Import, value: Any) -> TypeError:
         )
     if extern.kind != wanted.kind:
         return TypeError(f"import {wanted} must be a {kind}, but {extern.name!r} is a {KINDS[extern.kind]}")
+    value_too = "; or give its .value" if constant else ""
     return TypeError(
-        f"import {wanted} must be a {kind} of the same space, but {extern.name!r} is of another engine, table or"
-        f" guest: guests link if one imports from the other only, or both are given the same hiwire="
-        f"{'; or give its .value' if constant else ''}"
+        f"import {wanted} must be a {kind} of the same space, but {extern.name!r} is of another engine, table"
+        " or guest: guests link if one imports from the other only, or both are given the same"
+        f" hiwire={value_too}"
     )
 
 

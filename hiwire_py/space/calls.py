@@ -132,7 +132,7 @@ def bind(space_ref, index, name, fix, NULL, gone, forged):
             {result}
         except TypeError as error:
             space.raised = wrong_arity(error, space.functions[index], {count}, name)
-            if space.raised is error:  # not in a local variable, which would keep this frame as long as itself
+            if space.raised is error:  # a local variable would be a cycle: exception, frame, exception
                 raise
             raise space.raised from error
         except BaseException as error:

@@ -67,8 +67,8 @@ def is_reactor(module: Module, what: str) -> bool:
                 return True
             kind = KINDS[export.kind]
             raise UnsupportedModuleError(
-                f"{what} exports _initialize as a {kind}{'' if found is None else f' of type {found}'}; it must"
-                " be a function of type () -> (), which is called once, before all others"
+                f"{what} exports _initialize as a {kind}{'' if found is None else f' of type {found}'}; it"
+                " must be a function of type () -> (), which is called once, before all others"
             )
     return False
 
