@@ -16,6 +16,7 @@ from .ways import Arena, WrapperBase
 __all__ = ["GuestObject"]
 
 _WORD = 0xFFFFFFFF
+_LOWEST = -(1 << 31)  # a guest's signed form of a pointer
 
 
 class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known when it runs
@@ -52,29 +53,25 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
     ) -> None:
         if hasattr(self, "_guest_arena"):
             raise TypeError(f"this {type(self).__name__} has a struct already; make another wrapper")
-        if guest.__class__ is not Guest or layout.__class__ is not Layout or free.__class__ is not str:
-            _check_kinds(guest, layout, free)
-        arena = _arena(guest)
-        release = arena.freeing(guest, free)
-        heap = arena.heap
-        if heap.waits(arena):
-            heap.drain()
-        heap.until -= 1
-        if (heap.until < 0 and heap.many()) or heap.wanted:
-            if heap.space.busy:
-                heap.wanted = True
-            elif gc.isenabled():
-                run(None)
-        if pointer.__class__ is int:
-            number = pointer
-        elif callable(pointer):
-            number = check_integer(self._guest_make(pointer), "the pointer that was made")
-        else:
-            number = check_integer(pointer, "the pointer, if no function,")
-        masked = number & _WORD
-        if number != masked and number + 1 + _WORD != masked:
-            raise ValueError(f"{shown(number)} is no pointer: it does not fit 32 bits")
-        arena.adopt(self, masked, layout, release)
+        try:
+            arena = _arena(guest)
+            release = arena.freeing(guest, free)
+            heap = arena.heap
+            if heap.waits(arena):
+                heap.drain()
+            heap.until -= 1
+            if (heap.until < 0 and heap.many()) or heap.wanted:
+                if heap.space.busy:
+                    heap.wanted = True
+                elif gc.isenabled():
+                    run(None)
+            number = pointer if isinstance(pointer, int) else _number(self, pointer)
+            if not _LOWEST <= number <= _WORD:
+                raise ValueError(f"{shown(number)} is no pointer: it does not fit 32 bits")
+            arena.adopt(self, number & _WORD, layout, release)
+        except (AttributeError, TypeError):
+            _check_kinds(guest, layout, free)  # only now, since this is done for every object
+            raise
 
     @property
     def pointer(self) -> int:
@@ -110,6 +107,11 @@ def _check_kinds(guest: object, layout: object, free: object) -> None:
         raise TypeError(f"free must be the name of an export, not {type(free).__name__}")
 
 
+def _number(wrapper: GuestObject, pointer: Any) -> int:
+    made = wrapper._guest_make(pointer) if callable(pointer) else pointer
+    return check_integer(made, "a pointer, given or made by the function given,")
+
+
 def _arena(guest: Guest) -> Any:
     arena = guest.wrapped
     if arena is None:
@@ -122,10 +124,10 @@ def _make(function: Callable[[], int], name: str) -> int:
         pointer = function()
     except MemoryError:
         pointer = 0
-    if pointer.__class__ is int and pointer == 0:
+    if pointer == 0:
         collect()
         pointer = function()
-    if pointer.__class__ is int and pointer == 0:
+    if pointer == 0:
         raise MemoryError(
             f"the guest has no memory for another {name}, and no unreachable ones are left:"
             " give it more memory"
