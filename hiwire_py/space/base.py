@@ -8,12 +8,14 @@ only ids (`lowered`) or tokens (`tokens`).
 from __future__ import annotations
 
 import abc
+import functools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from threading import get_ident
 from typing import Any, Union
 
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
+from ..engines.release import at_release
 from ..errors import (
     ClosedError,
     DeadlineError,
@@ -62,7 +64,9 @@ class Space(abc.ABC):
         self.thread = get_ident()
         self.pending = False  # something waits for the outermost call to return
         self.closing = False
-        self.gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+        # By their ids, until their instances are gone. Weak references would not do: those to a guest that a
+        # finalizer keeps are gone, and closing the space must close it all the same.
+        self.gates: dict[int, Gate] = {}
         # As `Gate.held`, for those who come in by no gate. While it is there `objects` must not change.
         self.paused: Callable[[], None] | None = None
         self.holders = 0  # instances with externref tables or globals, handle tables among them
@@ -186,7 +190,7 @@ class Space(abc.ABC):
         """Let no one in any more, and drop all objects: now, or when the running call returns."""
         if self.paused is not None:
             self.paused()
-        for gate in self.gates:
+        for gate in list(self.gates.values()):
             gate.owner = None
         self.closing = True
         self.request_leave()
@@ -246,7 +250,9 @@ class Space(abc.ABC):
         if self.paused is not None:
             self.paused()
         instance = Instance(self, prepared, gate)
-        self.gates.add(gate)
+        # By its id, since a gate can lead to the space, which what waits for its own end must not hold.
+        instance.keep.append(at_release(functools.partial(_forget_gate, self._ref, id(gate))))
+        self.gates[id(gate)] = gate
         missing: list[str] = []
         given: list[Any] = []
         for wanted in prepared.module.imports:
@@ -379,6 +385,12 @@ class Space(abc.ABC):
     def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
         """get(index), set(index, ref), size() and grow(ref, count) of an externref table, in the engine's
         terms."""
+
+
+def _forget_gate(space_ref: Callable[[], Space | None], number: int) -> None:
+    space = space_ref()
+    if space is not None:
+        space.gates.pop(number, None)
 
 
 def _check_fit(wanted: Import, extern: Extern) -> None:
