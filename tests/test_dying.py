@@ -1,6 +1,7 @@
-"""What dies together with its guest may call it to the last, in whatever order a Python does things: finalizers
-of a cycle run in any order, weak references are cleared before them or after, and then the cycle is taken
-apart from any end."""
+"""What dies with its guest may call it to the last, in whatever order a Python does things: finalizers of a
+cycle run in any order, weak references are cleared before them or after, and then the cycle is taken apart
+from any end.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +31,11 @@ ENGINES = ["wasmer", "wasmtime", "wasmtime-lowered", "native"]
 WAYS = [*ENGINES, "wasmtime abi", "wasmtime-lowered abi"]
 
 
-
-
 @pytest.fixture(params=WAYS)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each engine, and the other way of calling wasmtime."""
-    name, _, mode = request.param.partition(" ")
+    param: str = request.param
+    name, _, mode = param.partition(" ")
     use_engine(name)
     if mode:
         use_mode(mode, monkeypatch)
@@ -56,7 +56,9 @@ def new_guest(engine: str, table: Hiwire | None) -> Guest:
         return box
 
     imports = {"env": {"make": make}}
-    guest = Guest(wat(TEXT), imports, engine=engine) if table is None else Guest(wat(TEXT), imports, hiwire=table)
+    guest = (
+        Guest(wat(TEXT), imports, engine=engine) if table is None else Guest(wat(TEXT), imports, hiwire=table)
+    )
     if table is None:
         box.append(guest)
     whole(guest)
