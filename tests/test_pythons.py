@@ -1,5 +1,5 @@
-"""scripts/pythons.py, which runs the tests on newer Pythons in a chroot: what it copies there, why it cannot run,
-and that it leaves nothing behind."""
+"""scripts/pythons.py, which runs the tests on newer Pythons in a chroot: what it copies there, why it cannot
+run, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
