@@ -19,12 +19,11 @@ class _Watch(weakref.ref[Any]):
     function: Callable[[], object]
 
 
-_waiting: set[_Watch] = set()
+_waiting: dict[int, _Watch] = {}  # by id, as an interrupt may come before a watch has its hash
 
 
-def _gone(watch: Any, waiting: set[_Watch] = _waiting) -> None:
-    if watch in waiting:  # else an interrupt came before it was noted
-        waiting.discard(watch)
+def _gone(watch: Any, waiting: dict[int, _Watch] = _waiting) -> None:
+    if waiting.pop(id(watch), None) is not None:  # else an interrupt came before it was noted
         watch.function()
 
 
@@ -48,5 +47,5 @@ def at_release(function: Callable[[], object]) -> object:
     token: object = _new_token("char *")
     watch = _Watch(token, _gone)
     watch.function = function
-    _waiting.add(watch)
+    _waiting[id(watch)] = watch
     return token
