@@ -1,6 +1,7 @@
 # make demo        count the words of real text in C, on this machine's Python
 # make test        run the tests: with CPython 3.10 (wasmer) and the newest Python (wasmtime), if both are here
-# make test-foreign  drive modules of others, fetched from npm
+# make test-newest the same with the newest Pythons there are, in a chroot of Debian sid: needs root and mmdebstrap
+# make test-foreign drive modules of others, fetched from npm
 # make lint        ruff, mypy, clang-format: check
 # make format      ruff, clang-format: rewrite
 # make wasm        build the WebAssembly modules into build/wasm
@@ -10,12 +11,12 @@
 # Each sets up what it needs in .venv-X.Y. ARGS goes on: make test ARGS="-k lru", make demo ARGS="--seconds 3".
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-foreign lint format wasm check-wasm clean
+.PHONY: demo test test-foreign test-newest lint format wasm check-wasm clean
 
 # Any Python 3.10 or newer can start the script, which then finds the right ones.
 PYTHON ?=
-demo test test-foreign lint format wasm check-wasm:
-	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python3.10 python \
+demo test test-foreign test-newest lint format wasm check-wasm:
+	@for python in $(PYTHON) python3 python3.15 python3.14 python3.13 python3.12 python3.11 python3.10 python \
 	        "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1*/bin/python; do \
 	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
 	        exec "$$python" scripts/dev.py $@ $(ARGS); \

@@ -3,7 +3,9 @@
 each one used, and runs a task in it.
 
     scripts/dev.py demo [OPTION...]    `hiwire demo`, on CPython 3.10 (wasmer) if it is here, else the newest
-    scripts/dev.py test [OPTION...]    pytest, on CPython 3.10 (wasmer) and the newest; OPTIONs go to pytest
+    scripts/dev.py test [OPTION...]    pytest, on CPython 3.10 (wasmer) and the newest; OPTIONs go to pytest.
+                                       With `--on 3.11,3.12` as the first ones, on those
+    scripts/dev.py test-newest [OPTION...]    the same on the newest Pythons there are: scripts/pythons.py
     scripts/dev.py test-foreign [OPTION...]    the tests of modules that others made, which npm fetches
     scripts/dev.py lint                ruff, mypy and clang-format, which change nothing
     scripts/dev.py format              ruff and clang-format, which do
@@ -170,11 +172,12 @@ def run_in(python: Path, *words: str) -> int:
 def test(found: Found, options: Sequence[str]) -> int:
     """Run pytest on each interpreter that stands for an engine; a table of what ran and what did not is the
     end."""
+    chosen, options = named(found, options)
     first, last = choose(found), choose(found, newest=True)
     needed = set(filter(None, os.environ.get("HIWIRE_REQUIRE_ENGINES", "").split(",")))
     status = 0
     lines, ran = [], set()
-    for python in dict.fromkeys((first, last)):
+    for python in chosen or dict.fromkeys((first, last)):
         inner = environment(python, "test")
         listing = "import hiwire_py; print(*(i.name for i in hiwire_py.engines() if i.available))"
         engines = subprocess.run(
@@ -190,9 +193,9 @@ def test(found: Found, options: Sequence[str]) -> int:
     say("")
     for line in lines:
         say(line)
-    if first.version[:2] != WASMER:
+    if not chosen and first.version[:2] != WASMER:
         say("not run: wasmer, which needs CPython 3.10; pyenv install 3.10 brings it")
-    if len(found.pythons) == 1:
+    if not chosen and len(found.pythons) == 1:
         say(f"not run: a newer Python than {first.short}; there is none here")
     for reason in found.rejected:
         say(f"not used: {reason}")
@@ -210,6 +213,17 @@ def test_foreign(found: Found, options: Sequence[str]) -> int:
     inner = environment(choose(found), "test")
     code, _ = pytest(inner, ["tests/test_foreign.py", *options], {"HIWIRE_TEST_FOREIGN": "1"})
     return code
+
+
+def named(found: Found, options: Sequence[str]) -> tuple[list[Python], Sequence[str]]:
+    """The interpreters that the first options name, and the other options."""
+    if options[:1] != ["--on"] or len(options) < 2:
+        return [], options
+    here = {python.short: python for python in found.pythons}
+    lacking = [version for version in options[1].split(",") if version not in here]
+    if lacking:
+        sys.exit(f"make: no Python {', '.join(lacking)} here; there is {', '.join(here) or 'none'}")
+    return [here[version] for version in options[1].split(",")], options[2:]
 
 
 def pytest(python: Path, options: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
@@ -275,7 +289,7 @@ def check(found: Found, *, rewrite: bool) -> int:
 def main() -> int:
     """Run the task that the command line names; the exit status."""
     task, options = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
-    if task not in ("demo", "test", "test-foreign", "lint", "format", "wasm", "check-wasm"):
+    if task not in ("demo", "test", "test-foreign", "test-newest", "lint", "format", "wasm", "check-wasm"):
         print(__doc__, file=sys.stderr)
         return 2
     found = find_pythons()
@@ -287,6 +301,8 @@ def main() -> int:
         return run_in(environment(choose(found), "cli"), "-m", "hiwire_py", "demo", *options)
     if task == "wasm":
         return run_in(environment(choose(found), "test"), "-m", "hiwire_py", "build", *options)
+    if task == "test-newest":
+        return run_in(Path(sys.executable), "scripts/pythons.py", *options)
     if task == "check-wasm":
         return run_in(Path(sys.executable), "scripts/check_wasm.py", *options)
     return check(found, rewrite=task == "format")

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator
 
 import pytest
 from collect_support import Host
+from support import use_engine
 
-from hiwire_py import engines
 from hiwire_py.sources import VARIANTS
-
-_AVAILABLE = {info.name: info for info in engines()}
-# HIWIRE_REQUIRE_ENGINES names engines whose absence is a failure: CI sets it for each lane.
-_REQUIRED = [name for name in os.environ.get("HIWIRE_REQUIRE_ENGINES", "").split(",") if name]
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +22,7 @@ def only_ours() -> None:
 @pytest.fixture(params=["wasmer", "wasmtime", "wasmtime-lowered", "native"])
 def engine(request: pytest.FixtureRequest) -> str:
     """The name of an engine; skipped by name and reason where it is not installed."""
-    name: str = request.param
-    info = _AVAILABLE[name.removesuffix("-lowered")]
-    if not info.available:
-        if info.name in _REQUIRED:
-            pytest.fail(f"{info.name} must be here, but: {info.reason}")
-        pytest.skip(f"{info.name}: {info.reason}")
-    return name
+    return use_engine(request.param)
 
 
 @pytest.fixture(params=VARIANTS)

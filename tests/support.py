@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import weakref
 from pathlib import Path
 
 import pytest
 import wasmtime
 
+from hiwire_py import engines
 from hiwire_py.engines import wasmtime_capi
 
+_AVAILABLE = {info.name: info for info in engines()}
 GUESTS = Path(__file__).with_name("guests")
 
 
@@ -26,6 +29,17 @@ def guest_file(name: str) -> bytes:
     return wat((GUESTS / f"{name}.wat").read_text())
 
 
+def use_engine(name: str) -> str:
+    """The name of an engine that is here; skip with the reason where it is not, or fail if
+    HIWIRE_REQUIRE_ENGINES, which CI sets for each lane, says it must be."""
+    info = _AVAILABLE[name.removesuffix("-lowered")]
+    if not info.available:
+        if info.name in os.environ.get("HIWIRE_REQUIRE_ENGINES", "").split(","):
+            pytest.fail(f"{info.name} must be here, but: {info.reason}")
+        pytest.skip(f"{info.name}: {info.reason}")
+    return name
+
+
 def use_mode(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Call wasmtime in that way; skip with the reason where it cannot be here, or fail if
     HIWIRE_REQUIRE_MODES says it must be."""
@@ -37,6 +51,24 @@ def use_mode(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
             pytest.fail(f"the mode {name} must be here, but: {e}")
         pytest.skip(str(e))
     return name
+
+
+@functools.cache
+def weak_references_stay() -> bool:
+    """Whether this Python's finalizers find weak references to what dies with them intact."""
+    found: list[bool] = []
+
+    class Dying:
+        def __del__(self) -> None:
+            found.append(self.reference() is self)
+
+        def __init__(self) -> None:
+            self.me = self
+            self.reference = weakref.ref(self)
+
+    Dying()
+    gc.collect()
+    return found == [True]
 
 
 class Thing:

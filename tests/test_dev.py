@@ -67,6 +67,16 @@ def test_hidden_ones_of_pyenv(dev: ModuleType, tmp_path: Path, monkeypatch: pyte
     assert [python.short for python in dev.find_pythons().pythons] == ["3.10", "3.13"]
 
 
+def test_named_ones(dev: ModuleType) -> None:
+    """`--on` chooses among those that are here, and ends with what is there where one is not."""
+    found = dev.Found([dev.Python(f"/p{minor}", (3, minor, 1)) for minor in (10, 14, 15)])
+    chosen, options = dev.named(found, ["--on", "3.15,3.14", "-k", "lru"])
+    assert [python.short for python in chosen] == ["3.15", "3.14"] and options == ["-k", "lru"]
+    assert dev.named(found, ["-k", "lru"]) == ([], ["-k", "lru"])
+    with pytest.raises(SystemExit, match=r"no Python 3\.16 here; there is 3\.10, 3\.14, 3\.15"):
+        dev.named(found, ["--on", "3.14,3.16"])
+
+
 def test_no_python(dev: ModuleType) -> None:
     """Without one there is a reason for each that was near."""
     with pytest.raises(SystemExit, match=r"no Python 3\.10 or newer can be used(.|\n)*it lacks venv"):

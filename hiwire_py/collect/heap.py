@@ -146,7 +146,7 @@ class Heap:
         if not any(arena.live for arena in arenas):
             return
         self._window = window = Window(self, accounts, arenas)
-        for gate in space.gates:
+        for gate in list(space.gates.values()):
             if gate.owner == space.thread:
                 gate.owner, gate.held = _NOBODY, (space.thread, self.interrupt)
         space.paused = self.interrupt
@@ -171,7 +171,7 @@ class Heap:
             return
         window.close()
         space.paused = None
-        for gate in space.gates:
+        for gate in list(space.gates.values()):
             if gate.held is not None:
                 gate.owner, gate.held = gate.held[0], None
 

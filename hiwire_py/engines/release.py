@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-import itertools
+import weakref
 from collections.abc import Callable
+from typing import Any
+
+import _cffi_backend
 
 __all__ = ["at_release"]
 
-_numbers = itertools.count(1)
-_waiting: dict[int, Callable[[], object]] = {}
+_new_token = _cffi_backend.FFI().new
 
 
-# Both are integers, so that no signal handler comes in while one is made: its exception would be lost.
+class _Watch(weakref.ref[Any]):
+    __slots__ = ("function",)
+
+    function: Callable[[], object]
 
 
-class _Dead(int):
-    """Made by a token's finalizer, and kept by the token. As Python's collector does not know it yet, it dies
-    when the token does, not with the finalizers of the token's cycle."""
-
-    def __del__(self, waiting: dict[int, Callable[[], object]] = _waiting) -> None:
-        function = waiting.pop(self, None)
-        if function is not None:  # else an interrupt came before it was noted
-            function()
+_waiting: dict[int, _Watch] = {}  # by id, as an interrupt may come before a watch has its hash
 
 
-class _Token(int):
-    _dead: _Dead
-
-    def __del__(self, dead: type[_Dead] = _Dead) -> None:
-        self._dead = dead(self)
+def _gone(watch: Any, waiting: dict[int, _Watch] = _waiting) -> None:
+    if waiting.pop(id(watch), None) is not None:  # else an interrupt came before it was noted
+        watch.function()
 
 
 def at_release(function: Callable[[], object]) -> object:
     """A token to keep with an object: ``function`` is called when the token is gone, in whatever thread.
 
     `weakref.finalize`, ``__del__`` and ``ffi.gc`` come too early where a cycle dies: other finalizers of that
-    cycle may still call a guest, which would then be gone already. This comes when the cycle is taken apart.
+    cycle may still call a guest, which would then be gone already. This comes when the cycle is taken apart,
+    which Python does when all its finalizers have run and none of them has kept it.
+
+    That depends on no order in which a Python goes about it, because its collector does not know the token:
+    only an object's count ends one, and its holder lets go of it when it is cleared itself. Every instance
+    of a class that is written in Python is known to the collector, but cffi's plain data are not.
+
+    Holders are cleared in any order. What must outlive something else is referred to by that one's
+    ``function``, which is dropped after its call.
 
     Args:
         function: what it refers to may not refer to the token: it is kept elsewhere until then.
     """
-    token = _Token(next(_numbers))
-    _waiting[int(token)] = function
+    token: object = _new_token("char *")
+    watch = _Watch(token, _gone)
+    watch.function = function
+    _waiting[id(watch)] = watch
     return token

@@ -8,6 +8,7 @@ only ids (`lowered`) or tokens (`tokens`).
 from __future__ import annotations
 
 import abc
+import functools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from threading import get_ident
@@ -15,6 +16,7 @@ from typing import Any, Union
 
 from ..checks import check_callable
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
+from ..engines.release import at_release
 from ..errors import (
     ClosedError,
     DeadlineError,
@@ -63,7 +65,9 @@ class Space(abc.ABC):
         self.thread = get_ident()
         self.pending = False  # something waits for the outermost call to return
         self.closing = False
-        self.gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+        # By their ids, until their instances are gone. Weak references would not do: those to a guest that a
+        # finalizer keeps are gone, and closing the space must close it all the same.
+        self.gates: dict[int, Gate] = {}
         # As `Gate.held`, for those who come in by no gate. While it is there `objects` must not change.
         self.paused: Callable[[], None] | None = None
         self.holders = 0  # instances with externref tables or globals, handle tables among them
@@ -187,7 +191,7 @@ class Space(abc.ABC):
         """Let no one in any more, and drop all objects: now, or when the running call returns."""
         if self.paused is not None:
             self.paused()
-        for gate in self.gates:
+        for gate in list(self.gates.values()):
             gate.owner = None
         self.closing = True
         self.request_leave()
@@ -247,7 +251,9 @@ class Space(abc.ABC):
         if self.paused is not None:
             self.paused()
         instance = Instance(self, prepared, gate)
-        self.gates.add(gate)
+        # By its id, since a gate can lead to the space, which what waits for its own end must not hold.
+        instance.keep.append(at_release(functools.partial(_forget_gate, self._ref, id(gate))))
+        self.gates[id(gate)] = gate
         missing: list[str] = []
         advice: dict[str, None] = {}
         given: list[Any] = []
@@ -403,6 +409,12 @@ def _no_fit(wanted: Import, value: Any) -> TypeError:
         " or guest: guests link if one imports from the other only, or both are given the same"
         f" hiwire={value_too}"
     )
+
+
+def _forget_gate(space_ref: Callable[[], Space | None], number: int) -> None:
+    space = space_ref()
+    if space is not None:
+        space.gates.pop(number, None)
 
 
 def _check_fit(wanted: Import, extern: Extern) -> None:

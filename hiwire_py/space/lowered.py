@@ -17,6 +17,7 @@ the records lie is looked up again after each call.
 from __future__ import annotations
 
 import ctypes
+import functools
 import random
 import weakref
 from collections.abc import Callable, Iterable
@@ -25,6 +26,7 @@ from threading import get_ident
 from typing import Any, NamedTuple
 
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
+from ..engines.release import at_release
 from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
 from ..lowering.frames import OPAQUE
@@ -57,35 +59,32 @@ _FEW = 16  # zombies, for which it takes less time to read the list than to call
 class _Owned:
     """What an instance's tables and globals hold on to in the companion.
 
-    Its finalizer, on whatever thread, only queues: the space frees the tables when none of its guests runs.
+    When the instance is gone, in whatever thread, this only queues: the space frees the tables when none of
+    its guests runs. The token says when that is. A finalizer of this object's own would not do: those of a
+    dying cycle run in any order, and others of them may call the guest after it.
     """
 
-    space: Callable[[], LoweredSpace | None] = type(None)  # until the next lines ran: a signal may interrupt
-
     def __init__(self, space: LoweredSpace) -> None:
-        self.space = weakref.ref(space)
-        self.tables: list[int] = []
-        self.pins: list[int] = []  # ids held by immutable globals
-        self.globals: list[RawExtern] = []  # mutable externref globals
-
-    def __del__(self) -> None:
-        space = self.space()
-        if space is not None and not space.closing and (self.tables or self.pins or self.globals):
-            orphans = space.orphans
-            orphans.tables.extend(self.tables)
-            orphans.pins.extend(self.pins)
-            orphans.globals.extend(self.globals)
-            space.request_leave()
-            if not space.depth and space.paused is None and get_ident() == space.thread:
-                space.leave()
+        self.holdings = _Holdings([], [], [])
+        self._token = at_release(functools.partial(_orphan, weakref.ref(space), self.holdings))
 
 
-class _Orphans(NamedTuple):
-    """What instances that are gone held on to."""
+class _Holdings(NamedTuple):
+    """Of an instance, or of those that are gone."""
 
     tables: list[int]
-    pins: list[int]
-    globals: list[RawExtern]
+    pins: list[int]  # ids held by immutable globals
+    globals: list[RawExtern]  # mutable externref globals
+
+
+def _orphan(space_ref: Callable[[], LoweredSpace | None], holdings: _Holdings) -> None:
+    space = space_ref()
+    if space is not None and not space.closing and any(holdings):
+        for orphans, more in zip(space.orphans, holdings):
+            orphans.extend(more)
+        space.request_leave()
+        if not space.depth and space.paused is None and get_ident() == space.thread:
+            space.leave()
 
 
 class LoweredSpace(Space):
@@ -99,7 +98,7 @@ class LoweredSpace(Space):
         self._capacity = 0  # indexes the companion has records for
         self._changes = 0  # how often the records were moved, or the reaped ids taken
         self._made = 1  # indexes that have been given an id; 0 stands for null
-        self.orphans = _Orphans([], [], [])
+        self.orphans = _Holdings([], [], [])
         companion = resources.files("hiwire_py").joinpath("wasm/hiwire-companion.wasm").read_bytes()
         prepared = engine.prepare(companion)
         self.waiting: list[int] = []  # zombies that frames hold, or that were just taken
@@ -358,14 +357,14 @@ class LoweredSpace(Space):
             self._raw["pin"](id_)
         finally:
             self.nesting[0] = outer
-        self._owned(instance).pins.append(id_)
+        self._holdings(instance).pins.append(id_)
         return self.store.constant(I32, id_)
 
-    def _owned(self, instance: Instance) -> _Owned:
+    def _holdings(self, instance: Instance) -> _Holdings:
         if instance.owned is None:
             instance.owned = _Owned(self)
-        owned: _Owned = instance.owned
-        return owned
+        holdings: _Holdings = instance.owned.holdings
+        return holdings
 
     def _add_imports(
         self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]
@@ -382,7 +381,7 @@ class LoweredSpace(Space):
                 handle = self._raw["table"](_signed(limits.minimum), _signed(maximum))
                 if not handle:
                     raise TableFullError(f"no memory for a table of {limits.minimum} externrefs")
-                self._owned(instance).tables.append(handle)
+                self._holdings(instance).tables.append(handle)
                 if table is not None:
                     instance.tables[table] = handle
             raw[COMPANION_MODULE, wanted.name] = self.store.constant(I32, handle)
@@ -391,16 +390,16 @@ class LoweredSpace(Space):
     def _own(self, instance: Instance, prepared: Prepared) -> None:
         if prepared.lowered is not None and prepared.lowered.globals:
             globals_ = (instance.raw[name] for name in prepared.lowered.globals.values())
-            self._owned(instance).globals.extend(globals_)
+            self._holdings(instance).globals.extend(globals_)
 
     def disown(self, instance: Instance) -> None:
         # Other instances may still call into this one: its tables are emptied here, and freed with the
         # instance.
         owned: _Owned | None = instance.owned
         if owned is not None:
-            for handle in owned.tables:
+            for handle in owned.holdings.tables:
                 self._raw["drop"](handle)
-            self._clear_globals(owned.globals)
+            self._clear_globals(owned.holdings.globals)
             if not self.depth:
                 self.leave()
 
