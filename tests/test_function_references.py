@@ -8,6 +8,7 @@ from pathlib import Path
 
 import _cffi_backend
 import pytest
+from c_support import compiler
 from support import wat
 
 from hiwire_py import Guest, engines
@@ -41,3 +42,19 @@ def test_either_callee_is_right() -> None:
     words = ffi.cast("uintptr_t *", start)
     size = ffi.sizeof("uintptr_t")
     assert any(words[i] == start + i * size for i in range(16)), "no field holds its own address"
+
+
+def test_pointer_to_an_imported_function_in_c(engine: str, tmp_path: Path) -> None:
+    """What a C compiler makes of the address of an imported function."""
+    source = tmp_path / "pointer.c"
+    source.write_text("""\
+__attribute__((import_module("env"), import_name("f"))) int imported(int);
+int (*volatile pointer)(int) = imported;
+__attribute__((export_name("call"))) int call(int number) { return pointer(number); }
+""")
+    tools = compiler()
+    objects = tools.objects([source], tmp_path)
+    # In a process of its own: the wrong instance is a crash, and the segment is the start's.
+    module = tools.link(objects, tmp_path / "pointer.wasm")
+    code = "import sys; from hiwire_py import Guest; assert Guest(sys.argv[1], {'env': {'f': abs}}, engine=sys.argv[2]).exports.call(-5) == 5"
+    subprocess.run([sys.executable, "-c", code, str(module), engine], check=True, timeout=120, cwd=_HERE.parent)
