@@ -10,6 +10,7 @@ from .closing import Closing
 from .engines import GuestLimits, get_engine
 from .errors import HiwireError, MemoryLimitError, TableLimitError
 from .hiwire import Hiwire
+from .interface import INITIALIZE, check_exports
 from .lowering.module import FUNCTION, GLOBAL, MEMORY, TABLE, Import, TableType
 from .sources import WasmSource, read_wasm
 from .space import Extern, Gate, Instance, Space, new_space
@@ -107,6 +108,7 @@ class Guest(Closing):
             raise LookupError(wanted.name)
 
         prepared = space.engine.prepare(data)
+        check_exports(what, "reactor", prepared.module, {}, INITIALIZE)
         self._instance = space.instantiate(prepared, find, self._gate, what)
         self.exports = Exports(self._instance)
         if "_initialize" in self._instance.index:

@@ -57,4 +57,6 @@ __attribute__((export_name("call"))) int call(int number) { return pointer(numbe
     # In a process of its own: the wrong instance is a crash, and the segment is the start's.
     module = tools.link(objects, tmp_path / "pointer.wasm")
     code = "import sys; from hiwire_py import Guest; assert Guest(sys.argv[1], {'env': {'f': abs}}, engine=sys.argv[2]).exports.call(-5) == 5"
-    subprocess.run([sys.executable, "-c", code, str(module), engine], check=True, timeout=120, cwd=_HERE.parent)
+    subprocess.run(
+        [sys.executable, "-c", code, str(module), engine], check=True, timeout=120, cwd=_HERE.parent
+    )

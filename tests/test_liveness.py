@@ -1,4 +1,4 @@
-"""What lowering finds out about locals and operands: against a plain search, and in time that fits the code."""
+"""What lowering finds out about locals and operands: against a search, and in time that fits the code."""
 
 from __future__ import annotations
 
@@ -159,12 +159,17 @@ for number, shape in enumerate(shapes):
 
 
 def test_large_functions_and_modules() -> None:
-    """Time grows with the code, not with its square: live operands and locals, blocks, loops, labels, segments,
+    """Time grows with the code, not its square: live operands and locals, blocks, loops, labels, segments,
     exports, globals."""
     tests = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
     run = subprocess.run(
-        [sys.executable, "-c", _GROWTH], env=environment, capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, "-c", _GROWTH],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
     assert len(run.stdout.splitlines()) == 11

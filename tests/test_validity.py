@@ -43,9 +43,9 @@ _CODE = _section(10, b"\1\2\0\x0b")
 _HEAD = b"\0asm\1\0\0\0"
 
 INVALID = {
-    "two exports of one name": wat('(module (func $f) (export "f" (func $f)) (export "g" (func $f)))').replace(
-        b"\1g\0", b"\1f\0"
-    ),
+    "two exports of one name": wat(
+        '(module (func $f) (export "f" (func $f)) (export "g" (func $f)))'
+    ).replace(b"\1g\0", b"\1f\0"),
     "a function of another type": wat("(module (func (result i32) (i64.const 1)))"),
     "an operand is missing": wat("(module (func (drop (i32.add (i32.const 1)))))"),
     "an operand is left": wat("(module (func (i32.const 1)))"),

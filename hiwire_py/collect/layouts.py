@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Union, overload
 
 from ..guest import Guest
+from ..interface import check_exports, function
 
 __all__ = ["Layout", "layout"]
 
@@ -97,6 +98,7 @@ def layout(
         ValueError: an offset is not a multiple of 4, not within the struct, or there twice; or the guest's
             description is damaged.
         LookupError: the guest has no such description.
+        UnsupportedModuleError: it exports something else by that name.
     """
     if isinstance(source, Guest):
         if name is None:
@@ -144,6 +146,8 @@ class _Reader:
                 f"the guest does not export {export!r}: describe the struct with"
                 f" HIWIRE_LAYOUT({name}, ...) of hiwire_layout.h"
             )
+        module = self.guest.instance.module
+        check_exports("the guest", f"module that describes {name!r}", module, {export: function("", "i")})
         return self._at(self.guest.exports[export]() & 0xFFFFFFFF, name)
 
     def _at(self, address: int, name: str) -> Layout:

@@ -66,7 +66,7 @@ typedef struct {{
 
 /* What the code of wasm2c is given as the instance of its imports, and hands back to imported functions: the
  * address of the field that it keeps this very address in. For a function that an element segment took, known
- * releases hand back the address of the field and not what is in it; where both are the same, either is right. */
+ * releases hand back the address of the field and not what is in it. Here both are the same. */
 {handed}
 #define HW_SLOTS(h) (((hw_instance *)(void *)((char *)(h) - HW_HANDED))->slots)
 

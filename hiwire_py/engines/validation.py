@@ -1,8 +1,9 @@
 """Whether a module is valid: asked of wasmtime, for engines that cannot tell.
 
-* native: wasm2c looks at modules too, but not at all that makes one invalid. It does not see the names, which
-  `native_plain` replaces, and its releases differ. What comes out of it is C, where a mistake is no trap but a
-  crash. So nothing is compiled that wasmtime does not take; a library that was compiled elsewhere needs none.
+* native: wasm2c looks at modules too, but not at all that makes one invalid. It does not see the names,
+  which `native_plain` replaces, and its releases differ. What comes out of it is C, where a mistake is no
+  trap but a crash. So nothing is compiled that wasmtime does not take; for a library that was compiled
+  elsewhere this was done there.
 * wasmer: its validator is of 2021, and refuses modules that are valid before lowering, as after it.
 
 hiwire_py requires the package wasmtime everywhere. It is imported when it is needed, as that takes a while.

@@ -143,7 +143,7 @@ class WasmerEngine(Engine):
 
     def validate(self, wasm: bytes) -> None:
         if not wasmer.Module.validate(self._store, wasm):
-            validate(wasm, self.name)  # says why; or takes it, and then lowering makes of it what wasmer takes
+            validate(wasm, self.name)  # says why; or takes it, and lowering makes of it what wasmer takes
 
     def trap_kind(self, error: BaseException) -> str | None:
         if type(error) is not RuntimeError:

@@ -7,9 +7,9 @@ Two questions are answered here (core specification, appendix "Validation Algori
 function
   releases what no one holds: see `frames`.
 
-An externref on the stack is known by its *origins*: the instructions it may come from. What happens to it while
-it is there is found out when it leaves the stack, by counting calls and assignments: nothing is looked through
-at each of them, so that the walk takes time in proportion to the code.
+An externref on the stack is known by its *origins*: the instructions it may come from. What happened to it
+while it was there is found out when it leaves the stack, by counting calls and assignments: nothing is looked
+through at each of them, so that the walk takes time in proportion to the code.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ class _Walk:
         self.local_ends = list(accumulate(count for count, _ in groups))
         self.local_types = [code for _, code in groups]
         self.stack: list[_Entry] = []
-        self.since: list[tuple[int, int]] = []  # `calls` and `sets` when each externref on the stack came there
+        self.since: list[
+            tuple[int, int]
+        ] = []  # `calls` and `sets` when each externref on the stack came there
         self.calls = self.sets = 0
         self.last_set: dict[int, int] = {}  # local -> `sets` when it was set last
         self.origins: list[_Origin] = []

@@ -5,9 +5,9 @@ locals, calls. Going backward, what is live before an event follows from what is
 from what is live at its label. A loop's label is its start, which comes last on this way, so the walk is
 repeated until nothing changes.
 
-Once a local is known to be live behind some call it is not followed any further, so few are at a time. Sets of
-locals are the bits of an integer, as each branch needs its own. Together with the bound on the repetitions this
-takes time in proportion to the code.
+Once a local is known to be live behind some call it is not followed any further, so few are at a time. Sets
+of locals are the bits of an integer, as each branch needs its own. Together with the bound on the repetitions
+this takes time in proportion to the code.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class _Block:
 def live_at_calls(events: list[Event]) -> set[int]:
     """The locals that are live behind at least one call. Those that are never set or never read do not count.
 
-    In a function of so many loops within loops that the walk would have to be repeated more than `_MOST_WALKS`
-    times, all locals are.
+    In a function with so many loops within loops that the walk would have to be repeated more than
+    `_MOST_WALKS` times, all other locals are.
     """
     read = {number for name, number in events if name == GET}
     written = {number for name, number in events if name == SET}
@@ -94,7 +94,9 @@ class _Walk:
             elif name == CALL:
                 found |= live
                 live = 0
-            elif name == "stop":  # what follows is not reached from here; branches that belong to it come next
+            elif (
+                name == "stop"
+            ):  # what follows is not reached from here; branches that belong to it come next
                 live = 0
             elif name == "branch":
                 live |= blocks[-1 - number].label & ~found if number < len(blocks) else 0

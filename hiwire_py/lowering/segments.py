@@ -31,9 +31,7 @@ _PASSIVE = 1  # in the two low bits of a segment's flags
 _NULL_ITEM = bytes((0xD0, EXTERNREF, 0x0B))
 
 
-def segment_code(
-    module: Module, to: IndexMap, expression: Callable[[tuple[int, int]], bytes]
-) -> list[bytes]:
+def segment_code(module: Module, to: IndexMap, expression: Callable[[tuple[int, int]], bytes]) -> list[bytes]:
     """What the start function does about the module's segments of externrefs; empty if nothing is to do.
 
     Args:
@@ -60,8 +58,8 @@ def segment_code(
 
 
 def start_body(segments: list[bytes], module: Module, to: IndexMap) -> bytes:
-    """The start function's entry in the code section: what `segment_code` gave, and a call of the module's own
-    start function, if it has one."""
+    """The start function's entry in the code section: what `segment_code` gave, and a call of the module's
+    own start function, if it has one."""
     code = [b"\0", *segments]
     for kind, start, end in module.sections:
         if kind == _START:
