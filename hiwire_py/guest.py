@@ -9,10 +9,11 @@ from .closing import Closing
 from .engines import GuestLimits, get_engine
 from .exports import Exports
 from .hiwire import Hiwire
+from .interface import INITIALIZE, check_exports
 from .lowering.module import MEMORY, Import
 from .memory import GuestMemory
 from .sources import WasmSource, read_wasm
-from .space import Extern, Gate, Instance, Missing, Space, is_reactor, new_space
+from .space import Extern, Gate, Instance, Missing, Space, new_space
 
 __all__ = ["Guest"]
 
@@ -111,10 +112,10 @@ class Guest(Closing):
             return hiwire.exports[wanted.name]
 
         prepared = space.engine.prepare(data)
-        reactor = is_reactor(prepared.module, what)
+        check_exports(what, "reactor", prepared.module, {}, INITIALIZE)
         self._instance = space.instantiate(prepared, find, self._gate, what)
         self.exports = Exports(self._instance)
-        if reactor:
+        if "_initialize" in self._instance.index:
             self.exports["_initialize"]()
 
     @property

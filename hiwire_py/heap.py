@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from typing import Any
 
 from .checks import check_integer, shown
-from .errors import UnsupportedModuleError
+from .interface import A_GLOBAL, A_MEMORY, Required
 from .space import Instance, Space
 
 __all__ = ["Heap"]
@@ -22,6 +23,9 @@ class Heap:
     few arrays of hiwire, so the last one grows in place and others are copied to the end.
     """
 
+    required: Mapping[str, Required] = {"memory": A_MEMORY, "__heap_base": A_GLOBAL}
+    """What a module must export that imports hiwire_realloc."""
+
     def __init__(self, limit: int) -> None:
         limit = check_integer(limit, "memory_limit")
         if limit < 0:
@@ -34,11 +38,7 @@ class Heap:
         self.memory: Any = None
 
     def bind(self, space: Space, instance: Instance) -> None:
-        if not any(i.name == "hiwire_realloc" for i in instance.module.imports):
-            return
-        for name in ("memory", "__heap_base"):
-            if name not in instance.index:
-                raise UnsupportedModuleError(f"a module that imports hiwire_realloc must export {name!r}")
+        """Serve an instance that has what is `required`."""
         self.store = space.store
         self.memory = instance.extern("memory").raw
         self.end = (space.store.global_get(instance.extern("__heap_base").raw) & _WORD) + 15 & ~15

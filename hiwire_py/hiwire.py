@@ -16,10 +16,11 @@ from .errors import (
     UnsupportedModuleError,
 )
 from .heap import Heap
+from .interface import INITIALIZE, Required, check_exports, check_imports, function
 from .invalid_refs import FAIL_DECREF, FAIL_GET, FAIL_INCREF, FAIL_OVERFLOW, InvalidRefs, OnInvalid
 from .lowering.module import FUNCTION, Import
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
-from .space import Gate, Missing, Space, is_reactor, new_space
+from .space import Gate, Missing, Space, new_space
 
 __all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "Hiwire"]
 
@@ -28,19 +29,33 @@ _WORD = 0xFFFFFFFF
 _READING = frozenset(
     f"hiwire_{name}" for name in ("get", "incref", "num_refs", "refcount", "is_valid", "capacity", "next")
 )
-_REQUIRED = (
-    "new",
-    "intern",
-    "get",
-    "incref",
-    "decref",
-    "pop",
-    "num_refs",
-    "refcount",
-    "is_valid",
-    "capacity",
-    "next",
-)
+# As c/hiwire/hiwire.h declares them.
+_REQUIRED: dict[str, Required] = {
+    "hiwire_new": function("e", "i"),
+    "hiwire_intern": function("e", "i"),
+    "hiwire_get": function("i", "e"),
+    "hiwire_incref": function("i"),
+    "hiwire_decref": function("i"),
+    "hiwire_pop": function("i", "e"),
+    "hiwire_num_refs": function("", "i"),
+    "hiwire_refcount": function("i", "i"),
+    "hiwire_is_valid": function("i", "i"),
+    "hiwire_capacity": function("", "i"),
+    "hiwire_next": function("i", "i"),
+}
+_OPTIONAL: dict[str, Required] = {
+    "hiwire_new_deduplicate": function("e", "i"),
+    "_hiwire_slot_info": function("i", "i"),
+    **INITIALIZE,
+}
+_GIVEN: dict[str, Required] = {
+    "hiwire_deduplicate_get": function("e", "i"),
+    "hiwire_deduplicate_set": function("ei"),
+    "hiwire_deduplicate_delete": function("e"),
+    "hiwire_invalid_ref": function("ii"),
+    "hiwire_realloc": function("ii", "i"),
+}
+_CLAIM = "hiwire module"
 
 
 class Hiwire(Closing):
@@ -99,12 +114,10 @@ class Hiwire(Closing):
 
         prepared = self._space.engine.prepare(data)
         exported = prepared.module.exported(FUNCTION)
-        missing = [f"hiwire_{name}" for name in _REQUIRED if f"hiwire_{name}" not in exported]
-        if missing:
-            raise UnsupportedModuleError(
-                f"{self._variant} is no hiwire module: it does not export {', '.join(missing)}"
-            )
-        reactor = is_reactor(prepared.module, self._variant)
+        grows = any(wanted.name == "hiwire_realloc" for wanted in prepared.module.imports)
+        required = {**_REQUIRED, **heap.required} if grows else _REQUIRED
+        check_exports(self._variant, _CLAIM, prepared.module, required, _OPTIONAL)
+        check_imports(self._variant, _CLAIM, prepared.module, _GIVEN)
         instance = self._space.instantiate(prepared, find, self._gate, self._variant)
         self.exports: dict[str, Callable[..., Any]] = {
             name: instance.function(name, touches=name not in _READING)
@@ -114,8 +127,9 @@ class Hiwire(Closing):
         """What to give a guest that imports hiwire functions, so that it shares this table: name ->
         function."""
         invalid.bind(self._space, instance)
-        heap.bind(self._space, instance)
-        if reactor:
+        if grows:
+            heap.bind(self._space, instance)
+        if "_initialize" in exported:
             instance.function("_initialize")()
         calls = self.exports
         self._new, self._intern, self._get = calls["hiwire_new"], calls["hiwire_intern"], calls["hiwire_get"]

@@ -17,10 +17,11 @@ from .collect.collecting import watch
 from .collect.heap import Heap
 from .collect.sidetable_accounts import NONE, SideTableAccounts, expose_table
 from .collect.ways import Arena
-from .errors import NullRefError, TableFullError, UnsupportedModuleError
+from .errors import NullRefError, TableFullError
 from .guest import Guest
+from .interface import A_MEMORY, Required, check_exports, check_imports, function
 from .lowering.binary import leb, name, section, vector
-from .lowering.module import FUNCTION, Module
+from .lowering.module import Module
 from .memory import GuestMemory
 from .sources import WasmSource, read_wasm
 from .values import NULL
@@ -32,7 +33,15 @@ _PAGE = 65536
 MOST_MEMORY = 4096 * _PAGE
 """The most bytes that a side table module can use: what it is linked with (--max-memory)."""
 
-_EXPORTS = ("make_obj", "free_obj", "attach_callback", "invoke_callback")
+_EXPORTS: dict[str, Required] = {
+    "make_obj": function("", "i"),
+    "free_obj": function("i"),
+    "attach_callback": function("ie"),
+    "invoke_callback": function("i"),
+}
+_GIVEN: dict[str, Required] = {"memory": A_MEMORY, "invoke": function("e"), "out_of_memory": function()}
+_CLAIM = "side table"
+_REMEDY = "`make -C c sidetable` builds the ones that do"
 
 # c/sidetable/sidetable.c: an object is its handle, and a mark that no other word looks like.
 _OBJECT = layout(8, handles=[0])
@@ -220,13 +229,9 @@ class WasmObject(GuestObject):
 def _checked(wasm: WasmSource) -> tuple[bytes, str | None]:
     """The module with its table exported, and the name of that, if it is there: see `expose_table`."""
     data, what = read_wasm(wasm)
-    exported = Module.parse(data).exported(FUNCTION)
-    missing = [export for export in _EXPORTS if export not in exported]
-    if missing:
-        raise UnsupportedModuleError(
-            f"{what} is no side table: it does not export {', '.join(missing)};"
-            " `make -C c sidetable` builds the ones that do"
-        )
+    module = Module.parse(data)
+    check_exports(what, _CLAIM, module, _EXPORTS, remedy=_REMEDY)
+    check_imports(what, _CLAIM, module, _GIVEN, _REMEDY)
     return expose_table(data)
 
 

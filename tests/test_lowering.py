@@ -190,9 +190,7 @@ def _uses_newer_features(wasm: bytes) -> bool:
         wasmtime.Module.validate(wasmtime.Engine(config), wasm)
     except wasmtime.WasmtimeError:
         return True
-    # What remains are externref segments that are active, and modules that import from "externref".
-    module = Module.parse(wasm) if _parses(wasm) else None
-    return module is None or any(e.type == EXTERNREF and e.offset is not None for e in module.elements)
+    return not _parses(wasm)  # what remains are modules that import from "externref"
 
 
 def _parses(wasm: bytes) -> bool:

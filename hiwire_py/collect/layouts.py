@@ -12,6 +12,7 @@ from typing import Any, Union, overload
 
 from ..checks import check_integer, shown
 from ..guest import Guest
+from ..interface import check_exports, function
 
 __all__ = ["Layout", "layout"]
 
@@ -99,6 +100,7 @@ def layout(
             description is damaged.
         LookupError: the guest has no such description.
         TypeError: an argument is of the wrong kind.
+        UnsupportedModuleError: it exports something else by that name.
     """
     if isinstance(source, Guest):
         if not isinstance(name, str):
@@ -158,6 +160,8 @@ class _Reader:
                 f"the guest does not export {export!r}: describe the struct with"
                 f" HIWIRE_LAYOUT({name}, ...) of hiwire_layout.h"
             )
+        module = self.guest.instance.module
+        check_exports("the guest", f"module that describes {name!r}", module, {export: function("", "i")})
         return self._at(self.guest.exports[export]() & 0xFFFFFFFF, name)
 
     def _at(self, address: int, name: str) -> Layout:

@@ -11,6 +11,7 @@ from ..engines import get_engine
 from ..errors import HiwireError, TableFullError, UnsupportedModuleError
 from ..guest import Guest
 from ..hiwire import Hiwire
+from ..interface import A_MEMORY, check_exports
 from ..lowering import Module, lower_module
 from ..memory import GuestMemory
 from ..sources import read_wasm, shipped
@@ -304,7 +305,9 @@ def _interning(table: Hiwire, objects: list[_Object]) -> Cycle:
 
 
 def _memory(table: Hiwire) -> GuestMemory:
-    return GuestMemory(table.exports["hiwire_new"].__keep__.owner.extern("memory"))  # type: ignore[attr-defined]
+    instance = table.exports["hiwire_new"].__keep__.owner  # type: ignore[attr-defined]
+    check_exports("the table", "module whose memory can be measured", instance.module, {"memory": A_MEMORY})
+    return GuestMemory(instance.extern("memory"))
 
 
 def _at_the_end(table: Hiwire, thing: object) -> str:

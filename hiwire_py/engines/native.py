@@ -25,8 +25,9 @@ from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from .limits import GuestLimits
 from .native_build import load_library
 from .native_calls import NativeTrap, bind_caller, define_hosts
-from .native_compile import library_for, lower_for_native, validate, why_unavailable
+from .native_compile import library_for, lower_for_native, why_unavailable
 from .release import at_release
+from .validation import validate
 
 __all__ = ["NativeEngine"]
 
@@ -228,7 +229,7 @@ class NativeEngine(Engine):
         return self._prepare(wasm).compiled
 
     def validate(self, wasm: bytes) -> None:
-        validate(wasm)
+        validate(wasm, self.name)
 
     def trap_kind(self, error: BaseException) -> str | None:
         return error.kind if isinstance(error, NativeTrap) else None

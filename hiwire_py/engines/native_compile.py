@@ -5,22 +5,21 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import tempfile
 from pathlib import Path
 
 from ..errors import ToolchainError, UnsupportedModuleError
 from ..lowering import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ..sources import VARIANTS, WasmSource, read_wasm, shipped
-from .native_build import compile_library, find_cached, find_installed, library_name, run_wasm2c
-from .native_plain import plain
+from ..values import EXTERNREF
+from .native_build import compile_library, find_cached, find_installed, library_name
 from .native_tools import find_tools, find_wasm2c, missing_tools
+from .validation import validate
 
 __all__ = [
     "compile_native",
     "library_for",
     "lower_for_native",
     "shipped_modules",
-    "validate",
     "why_unavailable",
 ]
 
@@ -46,7 +45,7 @@ def compile_native(wasm: WasmSource, directory: str | os.PathLike[str] | None = 
     code = data if lowered is None else lowered.wasm
     if directory is None:
         return library_for(data, code, what)
-    validate(data)
+    validate(data, "native")
     return compile_library(data, code, what, directory)
 
 
@@ -58,13 +57,13 @@ def lower_for_native(wasm: bytes) -> tuple[Module, Lowered | None]:
     """
     module = Module.parse(wasm)
     refuse_lowered(module)
-    if not module_needs_lowering(module):
+    # wasm2c leaves every table of externrefs to its run time, and here they are the companion's.
+    if not module_needs_lowering(module) and all(t.element != EXTERNREF for t in module.tables):
         return module, None
     try:
         return module, lower_module(module)
     except UnsupportedModuleError:
-        if not missing_tools():
-            validate(wasm)  # for the better message
+        validate(wasm, "native")  # for the better message
         raise
 
 
@@ -87,14 +86,8 @@ def library_for(wasm: bytes, code: bytes, what: str) -> Path:
             f"{what} is not compiled for the engine native yet, and cannot be here: {'; '.join(missing)};"
             " or compile it elsewhere with `hiwire compile -o DIRECTORY`, and set HIWIRE_NATIVE_PATH to that"
         )
-    validate(wasm)  # lowering makes some invalid modules valid, so the lowered form is not enough
+    validate(wasm, "native")  # lowering makes some invalid modules valid, so the lowered form is not enough
     return compile_library(wasm, code, what)
-
-
-def validate(wasm: bytes) -> None:
-    """Raise UnsupportedModuleError unless wasm2c takes the module."""
-    with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
-        run_wasm2c(plain(Module.parse(wasm)), Path(scratch), "module", find_tools().wasm2c)
 
 
 def shipped_modules() -> dict[str, bytes]:

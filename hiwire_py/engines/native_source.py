@@ -58,15 +58,17 @@ void *hw_export(void *, int);
 """
 
 _BODY = """\
-struct {imports} {{
-    hw_slot slots[{slots}];
-}};
-
 typedef struct {{
-    struct {imports} imports;
+    hw_slot slots[{slots}];
     hw_head head;
     {instance} module;
 }} hw_instance;
+
+/* What the code of wasm2c is given as the instance of its imports, and hands back to imported functions: the
+ * address of the field that it keeps this very address in. For a function that an element segment took, known
+ * releases hand back the address of the field and not what is in it. Here both are the same. */
+{handed}
+#define HW_SLOTS(h) (((hw_instance *)(void *)((char *)(h) - HW_HANDED))->slots)
 
 _Static_assert(offsetof(hw_instance, module) == offsetof(hw_instance, head) + sizeof(hw_head),
                "the head stands right before the instance");
@@ -105,7 +107,7 @@ static int64_t hw_instantiate(void *given) {{
 }}
 
 static void hw_import(void *instance, int index, void *function, void *with) {{
-    ((hw_instance *)instance)->imports.slots[index] = (hw_slot){{(void (*)(void))function, with}};
+    ((hw_instance *)instance)->slots[index] = (hw_slot){{(void (*)(void))function, with}};
 }}
 """
 
@@ -244,14 +246,14 @@ def make_source(module: Module, dialect: Dialect, code_file: str) -> Source:
             )
     cdef += (f'extern "Python" {declaration}\n' for declaration in python.values())
     body = _BODY.format(
-        imports="Z_h_instance_t" if dialect.old else "w2c_h",
+        handed=f"enum {{ HW_HANDED = {_handed(dialect, module)} }};",
         instance="Z_m_instance_t" if dialect.old else "w2c_m",
         slots=len(module.imports) or 1,
         layout=f"wasm2c-{dialect.memory_arguments}",
         prepare="Z_m_init_module();" if dialect.old else "",
         free="Z_m_free" if dialect.old else "wasm2c_m_free",
         instantiate="Z_m_instantiate" if dialect.old else "wasm2c_m_instantiate",
-        pass_imports=", &instance->imports" if module.imports else "",
+        pass_imports=", (void *)((char *)instance + HW_HANDED)" if module.imports else "",
     )
     switches = _SWITCHES.format(hosts="".join(hosts), exports="".join(exports))
     preamble = [
@@ -281,15 +283,22 @@ def _arguments(first: str, functype: FuncType) -> str:
     return ", ".join([first, *(f"a{i}" for i in range(len(functype.params)))])
 
 
+def _handed(dialect: Dialect, module: Module) -> str:
+    """Where HW_HANDED is in an instance. wasm2c has the field where functions are imported."""
+    if not module.count_imports(FUNCTION):
+        return "0"
+    return f"offsetof(hw_instance, module.{'Z_h_instance' if dialect.old else 'w2c_h_instance'})"
+
+
 def _forward(dialect: Dialect, index: int, functype: FuncType) -> str:
     """The imported function, which calls what the slot says."""
     imports = "struct Z_h_instance_t *" if dialect.old else "struct w2c_h *"
     types = ", ".join(["void *", *(_C[code] for code in functype.params)])
-    call = f"(({_result(functype)} (*)({types}))h->slots[{index}].function)"
+    call = f"(({_result(functype)} (*)({types}))HW_SLOTS(h)[{index}].function)"
     back = "return " if functype.results else ""
     return (
         f"{_result(functype)} {dialect.imported(index)}({_parameters(imports + 'h', functype)}) {{\n"
-        f"    {back}{call}({_arguments(f'h->slots[{index}].with', functype)});\n}}\n"
+        f"    {back}{call}({_arguments(f'HW_SLOTS(h)[{index}].with', functype)});\n}}\n"
     )
 
 
@@ -301,7 +310,7 @@ def _give(dialect: Dialect, module: Module, index: int) -> str:
         type_ = _C[wanted.type.type]  # type: ignore[union-attr]
     else:
         type_ = "wasm_rt_memory_t" if wanted.kind == MEMORY else "wasm_rt_funcref_table_t"
-    return f"{type_} *{dialect.imported(index)}({imports}h) {{\n    return h->slots[{index}].with;\n}}\n"
+    return f"{type_} *{dialect.imported(index)}({imports}h) {{\n    return HW_SLOTS(h)[{index}].with;\n}}\n"
 
 
 def _python(functype: FuncType) -> str:

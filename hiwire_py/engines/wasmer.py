@@ -30,6 +30,7 @@ from ..errors import UnsupportedModuleError
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from .limits import GuestLimits
+from .validation import validate
 
 __all__ = ["WasmerEngine"]
 
@@ -142,8 +143,7 @@ class WasmerEngine(Engine):
 
     def validate(self, wasm: bytes) -> None:
         if not wasmer.Module.validate(self._store, wasm):
-            self.compile(wasm)  # says why
-            raise UnsupportedModuleError("wasmer does not take the module: it is not valid")
+            validate(wasm, self.name)  # says why; or takes it, and lowering makes of it what wasmer takes
 
     def trap_kind(self, error: BaseException) -> str | None:
         if type(error) is not RuntimeError:

@@ -47,7 +47,8 @@ def lower(wasm: bytes) -> bytes:
 
 def needs_lowering(wasm: bytes) -> bool:
     """Whether an externref can cross the module's boundary: in a function's type, an exported or imported
-    table or global. (Also a function type that ends in a funcref: see `indirect`.)
+    table or global. Also a segment of externrefs, which engines without externref do not take at all, and a
+    function type that ends in a funcref: see `indirect`.
 
     Raises:
         UnsupportedModuleError: the bytes are not a module of a supported kind.
@@ -65,7 +66,7 @@ def _bytes(wasm: bytes) -> bytes:
 
 
 def module_needs_lowering(module: Module) -> bool:
-    if any(t.has_externref for t in module.types):
+    if any(t.has_externref for t in module.types) or any(e.type == EXTERNREF for e in module.elements):
         return True
     if any(i.module == COMPANION_MODULE for i in module.imports):
         return False  # it has been lowered

@@ -7,12 +7,16 @@ Two questions are answered here (core specification, appendix "Validation Algori
 function
   releases what no one holds: see `frames`.
 
-An externref on the stack is known by its *origins*: the positions of the instructions it may come from.
+An externref on the stack is known by its *origins*: the instructions it may come from. What happened to it
+while it was there is found out when it leaves the stack, by counting calls and assignments: nothing is looked
+through at each of them, so that the walk takes time in proportion to the code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple, Union
 
 from ..errors import UnsupportedModuleError
@@ -49,9 +53,30 @@ _PREFIXED = {
     17: (3, 0, 1),
 }
 
-_Entry = Union[int, "frozenset[int]", None]
-"""On the operand stack: a type (all numbers are I32), the origins of an externref, or None: open, in dead
-code."""
+
+class _Origin:
+    """Where an externref comes from: an instruction, or one of several places where ways flow together.
+
+    Attributes:
+        end: the position behind the instruction; None if there is none, or none that needs to be known.
+        local: the local that the instruction reads, if it does.
+        parts: the places.
+        held: whether it was on the stack during a call.
+        overtaken: whether the local was set while its older value was on the stack; where there are parts,
+            whether any local was.
+    """
+
+    __slots__ = ("end", "held", "local", "overtaken", "parts")
+
+    def __init__(self, end: int | None = None, local: int | None = None) -> None:
+        self.end = end
+        self.local = local
+        self.parts: list[_Origin] = []
+        self.held = self.overtaken = False
+
+
+_Entry = Union[int, _Origin, None]
+"""On the operand stack: a type (all numbers are I32), an externref's origin, or None: open, in dead code."""
 
 
 class Analysis(NamedTuple):
@@ -84,7 +109,7 @@ class _Frame:
 
     def __init__(self, height: int, results: bytes, op: int, given: list[_Entry]) -> None:
         self.height = height
-        self.results: list[_Entry] = [frozenset() if t == EXTERNREF else t for t in results]
+        self.results: list[_Entry] = [_Origin() if t == EXTERNREF else t for t in results]
         self.loop = op == 0x03
         self.one_arm = op == 0x04
         self.given = given
@@ -95,17 +120,19 @@ class _Walk:
     def __init__(self, module: Module, r: Reader, function: int, groups: Sequence[tuple[int, int]]) -> None:
         self.module = module
         self.r = r
-        self.params, results = module.types[function]
-        self.groups = groups
+        params, results = module.types[function]
+        groups = [*((1, code) for code in params), *groups]
+        self.local_ends = list(accumulate(count for count, _ in groups))
+        self.local_types = [code for _, code in groups]
         self.stack: list[_Entry] = []
+        self.since: list[
+            tuple[int, int]
+        ] = []  # `calls` and `sets` when each externref on the stack came there
+        self.calls = self.sets = 0
+        self.last_set: dict[int, int] = {}  # local -> `sets` when it was set last
+        self.origins: list[_Origin] = []
         self.frames = [_Frame(0, results, 0x02, [])]
         self.tests: dict[int, int | None] = {}
-        self.got: dict[int, int] = {}  # position of a local.get of an externref -> the local
-        self.ends: dict[int, int] = {}  # position of an instruction that gives an externref -> its end
-        self.held: set[int] = set()  # origins that are on the stack during a call
-        self.overtaken: set[int] = (
-            set()
-        )  # reads of a local whose value is on the stack while the local is set
         self.assigned: list[tuple[int, int]] = []
         self.returns: list[int] = []
         self.events: list[Event] = []
@@ -114,39 +141,67 @@ class _Walk:
     # ---- operands
 
     def local_type(self, index: int) -> int:
-        if index < len(self.params):
-            return self.params[index]
-        index -= len(self.params)
-        for count, code in self.groups:
-            if index < count:
-                return code
-            index -= count
-        raise UnsupportedModuleError("the code uses a local that does not exist")
+        group = bisect_right(self.local_ends, index)
+        if group == len(self.local_ends):
+            raise UnsupportedModuleError("the code uses a local that does not exist")
+        return self.local_types[group]
+
+    def push(self, entry: _Entry) -> None:
+        self.stack.append(entry)
+        if isinstance(entry, _Origin):
+            self.since.append((self.calls, self.sets))
+
+    def push_all(self, entries: Iterable[_Entry]) -> None:
+        for entry in entries:
+            self.push(entry)
 
     def pop(self) -> _Entry:
         frame = self.frames[-1]
         if len(self.stack) > frame.height:
-            return self.stack.pop()
+            entry = self.stack.pop()
+            if isinstance(entry, _Origin):
+                self.note_time(entry)
+            return entry
         if frame.dead:
             return None
         raise UnsupportedModuleError("the code takes operands that are not there")
+
+    def note_time(self, origin: _Origin) -> None:
+        """An externref has left the stack: what happened while it was there?"""
+        calls, sets = self.since.pop()
+        if calls != self.calls:
+            origin.held = True
+        if sets != self.sets:
+            local = origin.local
+            origin.overtaken |= bool(origin.parts) or (
+                local is not None and self.last_set.get(local, 0) > sets
+            )
+
+    def cut(self, height: int) -> None:
+        """Take everything above ``height`` off the stack."""
+        stack = self.stack
+        while len(stack) > height:
+            entry = stack.pop()
+            if isinstance(entry, _Origin):
+                self.note_time(entry)
 
     def effect(self, operands: int, results: int) -> None:
         for _ in range(operands):
             self.pop()
         self.stack.extend([I32] * results)
 
-    def give(self, code: int, at: int) -> None:
-        """Push a value that the instruction at ``at`` gives."""
-        if code == EXTERNREF:
-            self.ends[at] = self.r.pos
-            self.stack.append(frozenset((at,)))
-        else:
-            self.stack.append(code)
+    def origin(self, end: int | None = None, local: int | None = None) -> _Origin:
+        made = _Origin(end, local)
+        self.origins.append(made)
+        return made
+
+    def give(self, code: int, local: int | None = None) -> None:
+        """Push a value that the instruction just read gives."""
+        self.push(self.origin(self.r.pos, local) if code == EXTERNREF else code)
 
     def end_of_code(self) -> None:
         frame = self.frames[-1]
-        del self.stack[frame.height :]
+        self.cut(frame.height)
         frame.dead = True
 
     # ---- control
@@ -164,7 +219,7 @@ class _Walk:
         if op == 0x03 and EXTERNREF in params:
             self.opaque = True
         self.frames.append(_Frame(len(self.stack), results, op, given))
-        self.stack.extend(given)
+        self.push_all(given)
         self.events.append(("open", op))
 
     def flow_to(self, frame: _Frame, given: list[_Entry] | None = None) -> None:
@@ -174,8 +229,8 @@ class _Walk:
             given = self.stack[max(self.frames[-1].height, len(self.stack) - count) :]
         for i, entry in enumerate(given, count - len(given)):
             wanted = frame.results[i]
-            if isinstance(wanted, frozenset) and isinstance(entry, frozenset):
-                frame.results[i] = wanted | entry
+            if isinstance(wanted, _Origin) and isinstance(entry, _Origin):
+                wanted.parts.append(entry)
 
     def label(self, depth: int) -> _Frame:
         if depth >= len(self.frames):
@@ -188,16 +243,17 @@ class _Walk:
         if frame.one_arm:
             self.flow_to(frame, frame.given)
         self.frames.pop()
-        del self.stack[frame.height :]
-        self.stack.extend(frame.results)
+        self.cut(frame.height)
+        self.origins.extend(result for result in frame.results if isinstance(result, _Origin))
+        self.push_all(frame.results)
         self.events.append(("end", 0))
 
     def second_arm(self) -> None:
         frame = self.frames[-1]
         self.flow_to(frame)
         frame.one_arm = frame.dead = False
-        del self.stack[frame.height :]
-        self.stack.extend(frame.given)
+        self.cut(frame.height)
+        self.push_all(frame.given)
         self.events.append(("else", 0))
 
     def branch(self, depths: list[int], conditional: bool) -> None:
@@ -219,9 +275,7 @@ class _Walk:
         else:
             index = r.u32()
             type_ = self.module.functions[index]
-        for entry in self.stack:
-            if isinstance(entry, frozenset):
-                self.held |= entry
+        self.calls += 1  # before the arguments leave the stack: they are in the caller's hands
         params, results = self.module.types[type_]
         for _ in params:
             self.pop()
@@ -232,28 +286,25 @@ class _Walk:
             self.end_of_code()
         elif len(results) == 1 or EXTERNREF not in results:
             for code in results:
-                self.give(code, at)
+                self.give(code)
         else:
             self.opaque = True
-            self.stack.extend(frozenset() if code == EXTERNREF else code for code in results)
+            self.push_all(self.origin() if code == EXTERNREF else code for code in results)
 
     # ---- locals
 
-    def get_local(self, index: int, at: int) -> None:
+    def get_local(self, index: int) -> None:
         code = self.local_type(index)
-        self.give(code, at)
+        self.give(code, index)
         if code == EXTERNREF:
-            self.got[at] = index
             self.events.append((GET, index))
 
     def set_local(self, index: int, at: int) -> None:
-        if self.local_type(index) != EXTERNREF:
-            return
-        for entry in self.stack:  # an older value of this local may be on the stack still
-            if isinstance(entry, frozenset):
-                self.overtaken |= {o for o in entry if self.got.get(o) == index}
-        self.assigned.append((at, index))
-        self.events.append((SET, index))
+        if self.local_type(index) == EXTERNREF:
+            self.sets += 1
+            self.last_set[index] = self.sets
+            self.assigned.append((at, index))
+            self.events.append((SET, index))
 
     # ---- the walk
 
@@ -270,14 +321,14 @@ class _Walk:
         if 0x45 <= op <= 0xC4:
             self.effect(1 if op in _UNARY else 2, 1)
         elif op == 0x20:  # local.get
-            self.get_local(r.u32(), at)
+            self.get_local(r.u32())
         elif op == 0x21:  # local.set
             self.pop()
             self.set_local(r.u32(), at)
         elif op == 0x22:  # local.tee
             entry = self.pop()
             self.set_local(r.u32(), at)
-            stack.append(entry)
+            self.push(entry)
         elif 0x28 <= op <= 0x3E:  # loads, stores
             r.u32()
             r.skip_leb()
@@ -321,29 +372,31 @@ class _Walk:
             types = r.take(r.u32())
             self.pop()
             one, other = self.pop(), self.pop()
-            if isinstance(one, frozenset) and isinstance(other, frozenset):
-                stack.append(one | other)
-            else:
-                known = one if one is not None else other
-                stack.append(known if known is not None else frozenset() if EXTERNREF in types else types[0])
+            known = one if one is not None else other
+            if known is None:
+                known = self.origin() if EXTERNREF in types else types[0]
+            elif isinstance(one, _Origin) and isinstance(other, _Origin):
+                known = self.origin()
+                known.parts += (one, other)
+            self.push(known)
         elif op == 0x23:  # global.get
-            self.give(self.module.globals[r.u32()].type, at)
+            self.give(self.module.globals[r.u32()].type)
         elif op == 0x24:  # global.set
             r.u32()
             self.pop()
         elif op == 0x25:  # table.get
             self.pop()
-            self.give(self.module.tables[r.u32()].element, at)
+            self.give(self.module.tables[r.u32()].element)
         elif op == 0x26:  # table.set
             r.u32()
             self.pop()
             self.pop()
         elif op == 0xD0:  # ref.null
             code = r.byte()
-            stack.append(frozenset() if code == EXTERNREF else code)
+            self.push(self.origin() if code == EXTERNREF else code)
         elif op == 0xD1:  # ref.is_null
             entry = self.pop()
-            self.tests[at] = EXTERNREF if isinstance(entry, frozenset) else entry
+            self.tests[at] = EXTERNREF if isinstance(entry, _Origin) else entry
             stack.append(I32)
         elif op == 0xD2:  # ref.func
             r.u32()
@@ -371,10 +424,11 @@ def analyse(module: Module, code: Reader, function: int, groups: Sequence[tuple[
     """
     walk = _Walk(module, code, function, groups)
     walk.run()
+    held = _held(walk.origins)
     # A parameter that is never assigned is held by the caller.
     changing = {local for _, local in walk.assigned}
-    locals_ = live_at_calls(walk.events) | {walk.got[o] for o in walk.held if o in walk.got}
-    made = {walk.ends[o] for o in walk.held if o not in walk.got or o in walk.overtaken}
+    locals_ = live_at_calls(walk.events) | {o.local for o in held if o.local is not None}
+    made = {o.end for o in held if o.end is not None and (o.local is None or o.overtaken)}
     return Analysis(
         walk.tests,
         made,
@@ -383,3 +437,17 @@ def analyse(module: Module, code: Reader, function: int, groups: Sequence[tuple[
         walk.returns,
         walk.opaque,
     )
+
+
+def _held(origins: list[_Origin]) -> list[_Origin]:
+    """Those that are held; what holds for one where ways flow together holds for its parts."""
+    waiting = [origin for origin in origins if origin.parts and (origin.held or origin.overtaken)]
+    while waiting:
+        origin = waiting.pop()
+        for part in origin.parts:
+            marks = part.held, part.overtaken
+            part.held |= origin.held
+            part.overtaken |= origin.overtaken
+            if part.parts and marks != (part.held, part.overtaken):
+                waiting.append(part)
+    return [origin for origin in origins if origin.held]

@@ -74,7 +74,7 @@ class IndirectCalls:
         self._functions = functions
         self._add_type = add_type
         self._renumber = renumber
-        self._first = renumber(len(functions) - 1) + 1 if functions else renumber(0)
+        self._first = renumber(len(functions))
         self._spelled: dict[int, tuple[int, bytes] | None] = {}
         self.thunks: dict[int, int] = {}  # old function index -> index of its thunk
 
@@ -101,6 +101,10 @@ class IndirectCalls:
     def call(self, type_: int) -> tuple[int, bytes]:
         """For ``call_indirect`` of a type: the type to expect, and code that pushes what it takes more."""
         return self._spell(type_) or (type_, b"")
+
+    def end(self) -> int:
+        """The index after that of the last thunk."""
+        return self._first + len(self.thunks)
 
     def thunk_types(self) -> list[bytes]:
         """Entries for the function section."""

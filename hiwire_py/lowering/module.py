@@ -118,6 +118,8 @@ class Module:
                 raise UnsupportedModuleError(f"the module has {what}, which is not supported")
             start = r.pos
             r.take(size)
+            if kind == 0:
+                Reader(wasm, start, r.pos).name()
             module.sections.append(Section(kind, start, r.pos))
         for kind, start, end in module.sections:
             read = module._readers.get(kind)
@@ -268,12 +270,16 @@ class Module:
                 raise UnsupportedModuleError(f"opcode {op:#x} in a constant expression is not supported")
 
     def _check_indexes(self) -> None:
-        """Indexes that the code around here follows without looking."""
+        """What the code around here takes for granted: indexes that it follows, names that it looks up."""
         for index in self.functions:
             if index >= len(self.types):
                 raise UnsupportedModuleError(f"a function has the unknown type {index}")
         spaces = (self.functions, self.tables, self.memories, self.globals)
+        names = set()
         for export in self.exports:
+            if export.name in names:
+                raise UnsupportedModuleError(f"the module has two exports named {export.name!r}")
+            names.add(export.name)
             if export.index >= len(spaces[export.kind]):
                 raise UnsupportedModuleError(
                     f"export {export.name!r} names the unknown {KINDS[export.kind]} {export.index}"

@@ -18,6 +18,7 @@ from .code import HELPERS, CodeRewriter, IndexMap, lower_types
 from .indirect import IndirectCalls
 from .module import FUNCTION, GLOBAL, TABLE, Limits, Module, TableType
 from .names import rewrite_names
+from .segments import segment_code, start_body
 
 __all__ = ["COMPANION_MODULE", "Handle", "Lowered", "lower_module", "refuse_lowered"]
 
@@ -26,7 +27,6 @@ COMPANION_MODULE = "externref"
 # Custom sections that speak of positions in the code section, which moves.
 _POSITIONAL = (".debug_", "reloc.", "metadata.code", "sourceMappingURL", "external_debug_info")
 _ORDER = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11)  # of the sections that are not custom
-_NULL_ITEM = bytes((0xD0, EXTERNREF, 0x0B))
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class _Lowering:
         self.added_types: dict[tuple[bytes, bytes], int] = {}
         self.indirect = IndirectCalls(module.types, module.functions, self._add_type, self.to.function)
         self.code = CodeRewriter(module, self.to, self.indirect, self._add_type)
+        self.segments: list[bytes] = []  # see `segments`
 
     def _add_type(self, params: bytes, results: bytes) -> int:
         return self.added_types.setdefault((params, results), len(self.module.types) + len(self.added_types))
@@ -92,18 +93,10 @@ class _Lowering:
         for functype in self.module.types:
             if V128 in functype.params or V128 in functype.results:
                 raise UnsupportedModuleError("the module uses SIMD (v128), which lowering does not handle")
-        for element in self.module.elements:
-            if element.type == EXTERNREF:
-                wasm = self.module.wasm
-                spans = [s for s in element.items if isinstance(s, tuple)]
-                if element.offset is not None or any(wasm[a:b] != _NULL_ITEM for a, b in spans):
-                    raise UnsupportedModuleError(
-                        "the module has an externref element segment that is active or not all null,"
-                        " which lowering does not handle"
-                    )
 
     def run(self) -> Lowered:
         self.check()
+        self.segments = segment_code(self.module, self.to, self._expression)
         wasm = self.module.wasm
         standard = {kind: Reader(wasm, start, end) for kind, start, end in self.module.sections if kind}
         custom = [
@@ -154,6 +147,8 @@ class _Lowering:
     def _functions(self, r: Reader | None) -> bytes | None:
         items = [leb(type_) for type_ in self.module.functions[self.to.first_function :]]
         items += self.indirect.thunk_types()
+        if self.segments:
+            items.append(leb(self._add_type(b"", b"")))
         return vector(items) if items else None
 
     def _tables(self, r: Reader | None) -> bytes | None:
@@ -186,6 +181,8 @@ class _Lowering:
         return vector(items) if items else None
 
     def _start(self, r: Reader | None) -> bytes | None:
+        if self.segments:
+            return leb(self.indirect.end())
         return None if r is None else leb(self.to.function(r.u32()))
 
     def _elements(self, r: Reader | None) -> bytes | None:
@@ -225,6 +222,9 @@ class _Lowering:
         self._globals(None)  # finds the functions whose address initial values take, as _elements does
         self._elements(None)
         bodies += self.indirect.thunk_bodies()
+        if self.segments:
+            self._add_type(b"", b"")  # before the types are written
+            bodies.append(start_body(self.segments, self.module, self.to))
         return vector(bodies) if bodies else None
 
     def _data(self, r: Reader | None) -> bytes | None:

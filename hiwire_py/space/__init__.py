@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from ..engines import NO_LIMITS, GuestLimits, get_engine
 from .base import Space
-from .instances import Extern, Gate, Instance, Missing, is_reactor
+from .instances import Extern, Gate, Instance, Missing
 from .numbers import Numbers
 
-__all__ = ["Extern", "Gate", "Instance", "Missing", "Numbers", "Space", "is_reactor", "new_space"]
+__all__ = ["Extern", "Gate", "Instance", "Missing", "Numbers", "Space", "new_space"]
 
 
 def new_space(engine: str | None, limits: GuestLimits = NO_LIMITS) -> Space:

@@ -7,15 +7,15 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from ..engines import Prepared, RawExtern
-from ..errors import ClosedError, UnsupportedModuleError, WrongThreadError
-from ..lowering.module import FUNCTION, KINDS, TABLE, Module
-from ..values import F32, F64, I32, I64, FuncType
+from ..errors import ClosedError, WrongThreadError
+from ..lowering.module import FUNCTION, TABLE
+from ..values import F32, F64, I32, I64
 from .calls import ForEach, bind_each, bind_export
 
 if TYPE_CHECKING:
     from .base import Space
 
-__all__ = ["Extern", "Gate", "Instance", "Missing", "is_reactor"]
+__all__ = ["Extern", "Gate", "Instance", "Missing"]
 
 
 class Gate:
@@ -51,26 +51,6 @@ class Gate:
 
 class Missing(LookupError):
     """There is nothing to give for an import. The message, if any, says what would help."""
-
-
-def is_reactor(module: Module, what: str) -> bool:
-    """Whether it exports a function that must be called before any other, once: ``_initialize``, which runs
-    constructors (WASI application ABI).
-
-    Raises:
-        UnsupportedModuleError: something else has that name; ``what`` names the module.
-    """
-    for export in module.exports:
-        if export.name == "_initialize":
-            found: object = module.function_type(export.index) if export.kind == FUNCTION else None
-            if found == FuncType(b"", b""):
-                return True
-            kind = KINDS[export.kind]
-            raise UnsupportedModuleError(
-                f"{what} exports _initialize as a {kind}{'' if found is None else f' of type {found}'}; it"
-                " must be a function of type () -> (), which is called once, before all others"
-            )
-    return False
 
 
 class Extern:

@@ -1,0 +1,67 @@
+"""Whether a module is valid: asked of wasmtime, for engines that cannot tell.
+
+* native: wasm2c looks at modules too, but not at all that makes one invalid. It does not see the names,
+  which `native_plain` replaces, and its releases differ. What comes out of it is C, where a mistake is no
+  trap but a crash. So nothing is compiled that wasmtime does not take; for a library that was compiled
+  elsewhere this was done there.
+* wasmer: its validator is of 2021, and refuses modules that are valid before lowering, as after it.
+
+hiwire_py requires the package wasmtime everywhere. It is imported when it is needed, as that takes a while.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from ..errors import ToolchainError, UnsupportedModuleError
+
+__all__ = ["validate"]
+
+# What neither of these engines has. wasmtime has names for features as long as they can be turned off.
+_NEWER = (
+    "threads",
+    "relaxed_simd",
+    "simd",
+    "tail_call",
+    "memory64",
+    "exceptions",
+    "custom_page_sizes",
+    "wide_arithmetic",
+    "gc",
+    "function_references",
+)
+
+
+def validate(wasm: bytes, engine: str) -> None:
+    """Raise UnsupportedModuleError unless a module is valid without features that ``engine`` has not.
+
+    Raises:
+        ToolchainError: the package wasmtime is missing.
+    """
+    wasmtime, validator = _validator()
+    try:
+        wasmtime.Module.validate(validator, wasm)
+    except wasmtime.WasmtimeError as e:
+        raise UnsupportedModuleError(
+            f"the engine {engine} does not take the module: {' '.join(str(e).split())}"
+        ) from e
+
+
+@functools.lru_cache(maxsize=1)
+def _validator() -> tuple[Any, Any]:
+    """The package wasmtime, and an engine of it that runs nothing."""
+    try:
+        import wasmtime
+    except ImportError as e:
+        raise ToolchainError(
+            f"the package wasmtime, which validates modules, is missing ({e}): python -m pip install wasmtime"
+        ) from e
+    config = wasmtime.Config()
+    config.parallel_compilation = False  # its threads do not come along when the process forks
+    if hasattr(type(config), "signals_based_traps"):
+        config.signals_based_traps = False  # so that it leaves the process' signal handlers alone
+    for feature in _NEWER:
+        if hasattr(type(config), f"wasm_{feature}"):
+            setattr(config, f"wasm_{feature}", False)
+    return wasmtime, wasmtime.Engine(config)

@@ -1,0 +1,73 @@
+"""Segments of externrefs: a function does what instantiation does with them.
+
+Each segment is a hidden table of the companion, as long as the segment and full of nulls, which is all that a
+passive segment of nulls needs. What others need is done by a start function, before the module's own:
+
+    (elem (i32.const 3) externref (ref.null extern) (global.get $g))
+
+becomes
+
+    (call $externref.set (i32.const 1) (global.get $g) (global.get $e0))
+    (call $externref.copy (i32.const 3) (i32.const 0) (i32.const 2) (global.get $t0) (global.get $e0))
+    (call $externref.drop (global.get $e0))
+
+So they come after all segments of functions and of data. That shows only where a segment does not fit its
+table, so that there is no instance, in what the module shares with others: a later segment is there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..values import EXTERNREF
+from .binary import Reader, leb, signed_leb
+from .code import IndexMap
+from .module import Module
+
+__all__ = ["segment_code", "start_body"]
+
+_START = 8  # the section
+_PASSIVE = 1  # in the two low bits of a segment's flags
+_NULL_ITEM = bytes((0xD0, EXTERNREF, 0x0B))
+
+
+def segment_code(module: Module, to: IndexMap, expression: Callable[[tuple[int, int]], bytes]) -> list[bytes]:
+    """What the start function does about the module's segments of externrefs; empty if nothing is to do.
+
+    Args:
+        module: the module, not lowered.
+        to: where things go.
+        expression: lowers the constant expression at a position in the module.
+    """
+
+    def value(span: tuple[int, int]) -> bytes:
+        return expression(span)[:-1]  # without its end
+
+    found = []
+    for index in to.externref_elements:
+        element, handle = module.elements[index], to.element_handle[index]
+        for number, item in enumerate(element.items):
+            if isinstance(item, tuple) and module.wasm[item[0] : item[1]] != _NULL_ITEM:
+                found.append(_constant(number) + value(item) + handle + to.call["set"])
+        if element.offset is not None:
+            found.append(value(element.offset) + _constant(0) + _constant(len(element.items)))
+            found.append(to.table_handle[element.table] + handle + to.call["copy"])
+        if element.flags & 3 != _PASSIVE:
+            found.append(handle + to.call["drop"])
+    return found
+
+
+def start_body(segments: list[bytes], module: Module, to: IndexMap) -> bytes:
+    """The start function's entry in the code section: what `segment_code` gave, and a call of the module's
+    own start function, if it has one."""
+    code = [b"\0", *segments]
+    for kind, start, end in module.sections:
+        if kind == _START:
+            code.append(b"\x10" + leb(to.function(Reader(module.wasm, start, end).u32())))
+    body = b"".join(code) + b"\x0b"
+    return leb(len(body)) + body
+
+
+def _constant(number: int) -> bytes:
+    """``i32.const``; the length of a segment is no negative number."""
+    return b"\x41" + signed_leb(number)
