@@ -357,6 +357,14 @@ def test_run_refuses(
     assert message in fails(capsys, code, "run", echo, *args)
 
 
+@pytest.mark.parametrize("name", ["__wbindgen_malloc", "__class__", "_instance", "get", "keys"])
+def test_run_of_any_name(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every exported function can be called, whatever it is called."""
+    path = tmp_path / "odd.wasm"
+    path.write_bytes(wat(f'(module (func (export "{name}") (param i32) (result i32) local.get 0))'))
+    assert gives(capsys, "run", str(path), name, "5") == "5\n"
+
+
 def test_run_with_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A module that imports hiwire gets a table; hiwire's own modules are tables; other imports are
     refused."""

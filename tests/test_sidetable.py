@@ -103,7 +103,7 @@ def test_an_object_without_a_callback_says_so(table: SideTable) -> None:
     made = WasmObject(table)
     with pytest.raises(NullRefError, match="attach_callback"):
         made.invoke_callback()
-    with pytest.raises(TypeError, match="callable, and int is not"):
+    with pytest.raises(TypeError, match="a callback must be a callable, not int"):
         made.attach_callback(3)  # type: ignore[arg-type]
     with pytest.raises(NullRefError):
         made.invoke_callback()

@@ -416,7 +416,7 @@ def test_memory_after_growth(mode: str) -> None:
 def test_function_references_cannot_cross(fast: str) -> None:
     """A function that takes one says so when it is called."""
     guest = Guest(wat('(module (func (export "f") (result funcref) (ref.null func)))'), engine="wasmtime")
-    with pytest.raises(TypeError, match="funcref cannot cross"):
+    with pytest.raises(TypeError, match="funcref, which cannot cross"):
         guest.exports.f()
 
 
