@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Union
 
 from .errors import ForgedRefError, HiwireError, NullRefError, StaleRefError
+from .lowering.module import FUNCTION
 from .space import Instance, Space
 
 __all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "InvalidRefs", "OnInvalid"]
@@ -32,6 +33,7 @@ class InvalidRefs:
         self.policy = policy
         self.slot_info: Callable[[int], int] | None = None
         self.capacity: Callable[[], int] = lambda: 0
+        self.num_retired: Callable[[], int] = lambda: 0
 
     def bind(self, space: Space, instance: Instance) -> None:
         def raw(name: str) -> Callable[..., Any]:
@@ -39,7 +41,10 @@ class InvalidRefs:
             return space.store.caller(extern.raw, extern.type)
 
         self.capacity = raw("hiwire_capacity")
-        if "_hiwire_slot_info" in instance.index:
+        functions = instance.module.exported(FUNCTION)
+        if "hiwire_num_retired" in functions:
+            self.num_retired = raw("hiwire_num_retired")
+        if "_hiwire_slot_info" in functions:
             self.slot_info = raw("_hiwire_slot_info")
 
     def __call__(self, code: int, ref: int) -> None:
@@ -61,15 +66,25 @@ class InvalidRefs:
                 f"handle {ref} was never given out: it is even, but no immortal handle of this table", ref
             )
         index, version = ref >> 1 & _INDEX, ref >> _VERSION_SHIFT
-        if index == 0 or index >= self.capacity() & _WORD:
+        # A retired slot is no room any more, but it had its handles.
+        last = (self.capacity() & _WORD) + (self.num_retired() & _WORD)
+        if not 1 <= index <= last:
             return ForgedRefError(f"handle {ref} was never given out: this table has no slot {index}", ref)
-        now = None if self.slot_info is None else (self.slot_info(index) & _WORD) >> _VERSION_SHIFT
-        if now is not None and version >= now:
-            return ForgedRefError(
-                f"handle {ref} was never given out: slot {index} is at version {now}, the handle"
-                f" says {version}",
-                ref,
-            )
+        if self.slot_info is not None:
+            word = self.slot_info(index) & _WORD
+            now, is_free, following = word >> _VERSION_SHIFT, not word & 1, word >> 1 & _INDEX
+            if version == now and is_free and following != index:  # a retired slot follows itself
+                return ForgedRefError(
+                    f"handle {ref} was never given out: its slot {index} is free and will give it out next (or"
+                    " gave it out 64 releases ago)",
+                    ref,
+                )
+            if version > now:
+                return StaleRefError(
+                    f"handle {ref} was released, or is made up: its slot {index} is at version {now} and the"
+                    f" handle says {version}, which is one of the past if its 64 versions came round since",
+                    ref,
+                )
         return StaleRefError(
             f"handle {ref} was released: its slot {index} may hold another object by now", ref
         )
