@@ -4,7 +4,7 @@
 #include "check.h"
 
 // clang-format off
-EM_JS(void, listen, (void), {
+EM_JS(void, start_listening, (void), {
     var heard = Module["heard"] = [];
     console.log = function() {
         heard.push(Array.from(arguments));
@@ -25,7 +25,7 @@ EM_JS(int, last_is, (int letter, HwRef ref, unsigned index, __externref_t value,
 
 TEST(every_change_is_told)
 {
-    listen();
+    start_listening();
     HwRef ref = hiwire_new(object(1));
     CHECK(num_heard() == 1 && last_is('n', ref, 1, object(1), 1));
     hiwire_incref(ref);
@@ -39,7 +39,7 @@ TEST(every_change_is_told)
 
 TEST(nothing_else_is)
 {
-    listen();
+    start_listening();
     HwRef immortal = hiwire_intern(object(1));
     hiwire_incref(immortal);
     hiwire_decref(immortal);
@@ -55,7 +55,7 @@ TEST(high_versions)
     for (int version = 0; version < 63; version++) {
         hiwire_decref(hiwire_new(object(1)));
     }
-    listen();
+    start_listening();
     HwRef ref = hiwire_new(object(2));
     CHECK(bits(ref) == heap_bits(1, 63) && last_is('n', ref, 1, object(2), 1));
 }
@@ -63,7 +63,7 @@ TEST(high_versions)
 #ifdef EMSCRIPTEN_DEDUPLICATE
 TEST(deduplicated_refs_too)
 {
-    listen();
+    start_listening();
     HwRef ref = hiwire_new_deduplicate(object(1));
     CHECK(num_heard() == 1 && last_is('n', ref, 1, object(1), 1));
     CHECK(hiwire_new_deduplicate(object(1)) == ref);
