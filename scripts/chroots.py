@@ -87,7 +87,11 @@ def lacking() -> str | None:
 
 
 def ensure(
-    folder: Path, suite: str, packages: Sequence[str], say: Callable[[str], None], leave_out: Sequence[str] = ()
+    folder: Path,
+    suite: str,
+    packages: Sequence[str],
+    say: Callable[[str], None],
+    leave_out: Sequence[str] = (),
 ) -> Chroot:
     """The root in this folder, which is made if it is not there or was made otherwise.
 

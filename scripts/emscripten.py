@@ -3,7 +3,8 @@
 
     scripts/emscripten.py                 with Emscripten 3.1 of Debian 13 (trixie)
     scripts/emscripten.py trixie sid      and with that of sid
-    scripts/emscripten.py -k pic          what has this text in its name alone
+    scripts/emscripten.py --quick         side modules, and all ways for the options of Emscripten alone
+    scripts/emscripten.py -k pic          what has this text in its name
 
 Needs root and mmdebstrap. The chroots take some minutes and 1 GB each, the first time; later runs use them again.
 Each build of a C test (the lines "build:" in tests/c) is linked in these ways:
@@ -57,7 +58,8 @@ LOADER = ("-sMAIN_MODULE=1", f"{EXPORTS},loadDynamicLibrary")
 STANDARDS = {".c": "-std=c11", ".cpp": "-std=c++17"}
 
 FORMS = ("objects", "archive", "pic", "side")
-OWN_FORMS = ("main", "installed")
+QUICK_FORMS = ("side",)  # the fastest to link by far
+ALL_FORMS = (*FORMS, "main", "installed")
 
 
 class Failed(Exception):
@@ -151,9 +153,15 @@ class Bench:
         def make(folder: str) -> None:
             whole: list[str] = []
             if flags is not None:
-                whole = ["-Wl,--whole-archive", f"{self.library(flags)}/libhiwire.a", "-Wl,--no-whole-archive"]
+                whole = [
+                    "-Wl,--whole-archive",
+                    f"{self.library(flags)}/libhiwire.a",
+                    "-Wl,--no-whole-archive",
+                ]
             # emcc wants some input; a file that ends in .o may be an archive of nothing.
-            self.run("sh", "-c", "echo 'extern int unused;' > empty.c && emcc -fPIC -c empty.c", folder=folder)
+            self.run(
+                "sh", "-c", "echo 'extern int unused;' > empty.c && emcc -fPIC -c empty.c", folder=folder
+            )
             self.run("emcc", *PROGRAM, *LOADER, "empty.o", *whole, "-o", "program.js", folder=folder)
 
         return self.once(("loader", flags), make) + "/program.js"
@@ -216,8 +224,8 @@ def run(bench: Bench, form: str, build: Build, results: Results) -> None:
     results.add(len(lines) - len(failures), failures)
 
 
-def chosen(text: str) -> Iterator[tuple[str, Build]]:
-    """The ways and builds with a text in their name, those that make what others need first."""
+def chosen(text: str, quick: bool) -> Iterator[tuple[str, Build]]:
+    """The ways and builds with a text in their name."""
     seen = set()
     for build in builds():
         # What differs only in how an option is spelt, or in the target, is one build here.
@@ -225,14 +233,14 @@ def chosen(text: str) -> Iterator[tuple[str, Build]]:
         if (build.source, plain) in seen:
             continue
         seen.add((build.source, plain))
-        own = OWN_FORMS if build.target == EMSCRIPTEN else ()
-        for form in (*FORMS, *own):
+        is_own = build.target == EMSCRIPTEN
+        for form in ALL_FORMS if is_own else QUICK_FORMS if quick else FORMS:
             if text in f"{form}: {build}":
                 yield form, build
 
 
-def test(suite: str, text: str, say: Callable[[str], None]) -> bool:
-    """Whether all chosen tests pass with the Emscripten of a suite of Debian."""
+def test(suite: str, jobs: Sequence[tuple[str, Build]], say: Callable[[str], None]) -> bool:
+    """Whether all these tests pass with the Emscripten of a suite of Debian."""
     start = time.monotonic()
     folder = FOLDER / suite
     folder.mkdir(parents=True, exist_ok=True)
@@ -243,9 +251,10 @@ def test(suite: str, text: str, say: Callable[[str], None]) -> bool:
     bench = Bench(chroot, folder / "work")
     version = bench.run("emcc", "--version").splitlines()
     say(f"{suite}: {next(line for line in version if line.startswith('emcc'))}")
-    say(f"{suite}: linking a program and a loader of side modules (the C library too, where Debian has it not)")
+    say(
+        f"{suite}: linking a program and a loader of side modules (the C library too, where Debian has it not)"
+    )
     bench.loader(None)
-    jobs = list(chosen(text))
     results = Results()
     say(f"{suite}: {len(jobs)} programs")
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -269,10 +278,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{' or '.join(SUITES)}")
     parser.add_argument("-k", metavar="TEXT", default="", help="only what has this text in its name")
+    parser.add_argument("--quick", action="store_true", help="what continuous integration runs")
     options = parser.parse_args()
     unknown = sorted(set(options.suites) - set(SUITES))
     if unknown:
         parser.error(f"no such suite: {', '.join(unknown)}; there are {' and '.join(SUITES)}")
+    jobs = list(chosen(options.k, options.quick))
     say = functools.partial(print, flush=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with open(FOLDER / "lock", "w") as lock:
@@ -282,7 +293,7 @@ def main() -> int:
             say(f"waiting for another run in {FOLDER}")
             fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            passed = [test(suite, options.k, say) for suite in options.suites or SUITES[:1]]
+            passed = [test(suite, jobs, say) for suite in options.suites or SUITES[:1]]
         except (ChrootError, Failed) as error:
             print(f"emscripten: {error}", file=sys.stderr)
             return 2

@@ -59,4 +59,6 @@ def builds() -> list[Build]:
 def messages(source: Path) -> dict[str, str]:
     """The exported functions of a C test that abort, and what each has to say before."""
     text = source.read_text(encoding="utf-8")
-    return {f"abort_{name}": said for said, name in re.findall(r"^// says: (.*)\nABORTS\((\w+)\)", text, re.M)}
+    return {
+        f"abort_{name}": said for said, name in re.findall(r"^// says: (.*)\nABORTS\((\w+)\)", text, re.M)
+    }

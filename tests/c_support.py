@@ -116,7 +116,9 @@ def compiled(build: Build, toolchain: Compiler) -> Path:
         [build.source], folder, target=build.target, options=(CFLAGS, f"-I{LIBRARY}", *build.flags)
     )
     return toolchain.link(
-        [*objects, *library(toolchain, build.target, build.library_flags)], folder / "test.wasm", target=build.target
+        [*objects, *library(toolchain, build.target, build.library_flags)],
+        folder / "test.wasm",
+        target=build.target,
     )
 
 

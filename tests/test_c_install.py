@@ -50,12 +50,27 @@ def install(folder: Path, *options: str, target: str | None = None, **variables:
     except Unusable as error:
         pytest.skip(str(error))
     if target is not None:
-        tools["TARGET"] = tools["TARGET"].replace("wasm32-unknown-unknown", target).replace("freestanding", "wasi")
-    given = {"OUT": str(folder / "out"), "DESTDIR": str(folder), "prefix": "/some/where", **tools, **variables}
+        tools["TARGET"] = (
+            tools["TARGET"].replace("wasm32-unknown-unknown", target).replace("freestanding", "wasi")
+        )
+    given = {
+        "OUT": str(folder / "out"),
+        "DESTDIR": str(folder),
+        "prefix": "/some/where",
+        **tools,
+        **variables,
+    }
     if options:
         given["OPTIONS"] = " ".join(options)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-    words = ["make", "-s", "-C", str(ROOT / "c"), "install", *(f"{key}={value}" for key, value in given.items())]
+    words = [
+        "make",
+        "-s",
+        "-C",
+        str(ROOT / "c"),
+        "install",
+        *(f"{key}={value}" for key, value in given.items()),
+    ]
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     shutil.rmtree(folder / "out")
@@ -76,7 +91,9 @@ def built(folder: Path, source: str, *options: str, target: str | None = None) -
     tree = folder / "some/where"
     compiled = toolchain.objects([program], folder, options=[CFLAGS, f"-I{tree}/include", *options], **kind)
     link = ["--export-if-defined=hook", "--allow-undefined"] if target is None else []
-    return toolchain.link([*compiled, tree / "lib/libhiwire.a"], folder / "program.wasm", options=link, **kind)
+    return toolchain.link(
+        [*compiled, tree / "lib/libhiwire.a"], folder / "program.wasm", options=link, **kind
+    )
 
 
 def test_files(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ static const char *function_name(int type)
     }
 }
 
-/* A slot that is free with the version of the ref has yet to give that ref out; so has one beyond the end. Not
- * so a retired slot, whose last ref had this version. Other versions were given out or will be: where versions wrap, a
- * higher one is more often that of a ref released long ago than one made up. */
+/* A slot that is free with the version of the ref has yet to give that ref out; so has one beyond the end.
+ * Not so a retired slot, whose last ref had this version. Other versions were given out or will be: where
+ * versions wrap, a higher one is more often that of a ref released long ago than one made up. */
 static bool was_given_out(HwRef ref)
 {
     uint32_t index = heap_index(ref);

@@ -2,9 +2,9 @@
  *
  * Each function that the rest of the library calls is one of C around one of JavaScript. EM_JS alone defines
  * nothing that a linker would take this file out of an archive for, and without this file the JavaScript is
- * missing too. The JavaScript is kept from clang-format, which takes it for C and tears operators apart, and from
- * `??`, which begins a trigraph in C11. It calls nothing of Emscripten's own JavaScript, of which a program has
- * only what it was linked for.
+ * missing too. The JavaScript is kept from clang-format, which takes it for C and tears operators apart, and
+ * from two question marks in a row, which begin a trigraph in C11. It calls nothing of Emscripten's own
+ * JavaScript, of which a program has only what it was linked for.
  */
 #include "internal.h"
 
@@ -13,7 +13,7 @@
 #endif
 
 #ifdef HIWIRE_EMSCRIPTEN_DEDUPLICATE
-/* One Map per instance, made at its first use. What is equal is what a Map finds equal: ===, and NaN is NaN. */
+/* One Map per instance, made at its first use. It finds equal what is ===, and NaN. */
 
 // clang-format off
 EM_JS(HwRef, _hiwire_js_map_get, (__externref_t value), {

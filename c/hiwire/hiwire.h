@@ -32,12 +32,12 @@
 
 /* The options of the library follow in an installed copy of this file, as _HIWIRE_NAME. */
 
-/* Where the library's options are known they decide; a program's own count where it is compiled together with the
- * library, or with HIWIRE_IMPORT. */
+/* Where the library's options are known they decide; a program's own count where it is compiled together with
+ * the library, or with HIWIRE_IMPORT. */
 #if defined(_HIWIRE_EXTERN_DEDUPLICATE) || defined(_HIWIRE_EMSCRIPTEN_DEDUPLICATE)
 #define HIWIRE_IF_DEDUPLICATE
-#elif (!defined(_HIWIRE_CONFIGURED) || defined(HIWIRE_IMPORT)) &&                     \
-    (defined(HIWIRE_EXTERN_DEDUPLICATE) || defined(EXTERN_DEDUPLICATE) ||             \
+#elif (!defined(_HIWIRE_CONFIGURED) || defined(HIWIRE_IMPORT)) &&         \
+    (defined(HIWIRE_EXTERN_DEDUPLICATE) || defined(EXTERN_DEDUPLICATE) || \
      defined(HIWIRE_EMSCRIPTEN_DEDUPLICATE) || defined(EMSCRIPTEN_DEDUPLICATE))
 #define HIWIRE_IF_DEDUPLICATE
 #else

@@ -1,4 +1,4 @@
-/* ABORT_FAIL: a message on standard error, then abort. The runner compares it with what "says" above a function. */
+/* ABORT_FAIL: a message on standard error, the one that stands above each function, then abort. */
 // build: --target=wasm32-wasi -DABORT_FAIL
 // build: --target=wasm32-wasi -DHIWIRE_ABORT_FAIL -DRETIRE_SLOTS
 #include "check.h"
