@@ -75,8 +75,8 @@ class InvalidRefs:
             now, is_free, following = word >> _VERSION_SHIFT, not word & 1, word >> 1 & _INDEX
             if version == now and is_free and following != index:  # a retired slot follows itself
                 return ForgedRefError(
-                    f"handle {ref} was never given out: its slot {index} is free and will give it out next (or"
-                    " gave it out 64 releases ago)",
+                    f"handle {ref} was never given out: its slot {index} is free and will give it out next"
+                    " (or gave it out 64 releases ago)",
                     ref,
                 )
             if version > now:

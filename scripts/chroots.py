@@ -1,7 +1,7 @@
 """Debian roots in folders, for tests that need packages which the Debian of this machine does not have.
 
-A root is made once and used again. It is made and entered in namespaces of their own: whatever ends a command, its
-mounts and processes end with it, so that whoever removes the folder removes the folder alone.
+A root is made once and used again. It is made and entered in namespaces of their own: whatever ends a
+command, its mounts and processes end with it, so that whoever removes the folder removes the folder alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Chroot", "ChrootError", "ensure", "lacking"]
+__all__ = ["Chroot", "ChrootError", "ensure"]
 
 MIRROR = "http://deb.debian.org/debian"
 
@@ -76,16 +76,6 @@ class Chroot:
         )
 
 
-def lacking() -> str | None:
-    """Why no root can be made here, and the remedy; None if one can."""
-    if not hasattr(os, "getuid") or os.getuid() != 0:
-        return "a chroot needs root: run this as root"
-    missing = [name for name in ("mmdebstrap", "unshare", "chroot") if shutil.which(name) is None]
-    if missing:
-        return f"{', '.join(missing)} is missing: on Debian `apt-get install mmdebstrap util-linux`"
-    return None
-
-
 def ensure(
     folder: Path,
     suite: str,
@@ -105,12 +95,14 @@ def ensure(
     Raises:
         ChrootError: it cannot be made here.
     """
+    if not hasattr(os, "getuid") or os.getuid() != 0:
+        raise ChrootError(f"no chroot of Debian {suite}: that needs root; run this as root")
     options = [f"path-exclude={pattern}" for pattern in (*UNREAD, *leave_out)]
     command = [
         "mmdebstrap",
         "--mode=root",
         "--variant=apt",
-        # Lists of sid are valid for a week: where the clock is ahead they are not, though their signature is good.
+        # Lists of sid are valid for a week: where the clock is ahead they are not, though well signed.
         '--aptopt=Acquire::Check-Valid-Until "false"',
         '--aptopt=Acquire::Languages "none"',
         *(f"--dpkgopt={option}" for option in ("force-unsafe-io", *options)),
@@ -121,9 +113,10 @@ def ensure(
     stamp = folder / "etc" / "made-for-tests"
     if stamp.exists() and stamp.read_text() == wanted:
         return Chroot(folder)
-    reason = lacking()
-    if reason is not None:
-        raise ChrootError(f"no chroot of Debian {suite}: {reason}")
+    if shutil.which("mmdebstrap") is None:
+        raise ChrootError(
+            f"no chroot of Debian {suite}: mmdebstrap is missing; on Debian `apt-get install mmdebstrap`"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     said = []

@@ -6,8 +6,8 @@
     scripts/emscripten.py --quick         side modules, and all ways for the options of Emscripten alone
     scripts/emscripten.py -k pic          what has this text in its name
 
-Needs root and mmdebstrap. The chroots take some minutes and 1 GB each, the first time; later runs use them again.
-Each build of a C test (the lines "build:" in tests/c) is linked in these ways:
+Needs root and mmdebstrap. The chroots take some minutes and 1 GB each, the first time; later runs use them
+again. Each build of a C test (the lines "build:" in tests/c) is linked in these ways:
 
     objects     the objects of the library and of the test
     archive     the test with libhiwire.a
@@ -20,6 +20,7 @@ Each build of a C test (the lines "build:" in tests/c) is linked in these ways:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import functools
 import json
@@ -54,6 +55,8 @@ CFLAGS = (f"@{SOURCE}/c/wasm-cflags.txt", f"-I{SOURCE}/tests/c")
 HEADERS = f"-I{SOURCE}/c/hiwire"
 PROGRAM = ("-O1", "--no-entry", "-sMODULARIZE", "-sENVIRONMENT=node", "-sALLOW_MEMORY_GROWTH")
 EXPORTS = "-sEXPORTED_RUNTIME_METHODS=wasmExports"
+# All that a side module may need: libraries for OpenGL and C++ are much to build where Debian brings none.
+LOADER_LIBRARIES = ("EMCC_ONLY_FORCED_STDLIBS=1", "EMCC_FORCE_STDLIBS=libc,libdlmalloc,libcompiler_rt")
 LOADER = ("-sMAIN_MODULE=1", f"{EXPORTS},loadDynamicLibrary")
 STANDARDS = {".c": "-std=c11", ".cpp": "-std=c++17"}
 
@@ -91,13 +94,13 @@ class Bench:
         self._locks: dict[object, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def run(self, *words: str, folder: str = WORK) -> str:
+    def run(self, *words: str, folder: str = WORK, timeout: float = 600) -> str:
         """The output of a command that succeeds, in the chroot."""
         command = ["env", "--chdir", folder, *words]
         try:
-            done = self.chroot.run(command, self._mounts)
-        except subprocess.TimeoutExpired as error:
-            raise Failed(f"{' '.join(words)}\ntook more than {error.timeout:.0f} seconds") from None
+            done = self.chroot.run(command, self._mounts, timeout)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{' '.join(words)}\ntook more than {timeout:.0f} seconds") from None
         if done.returncode != 0:
             raise Failed(f"{' '.join(words)}\nended with status {done.returncode}:\n{done.stdout[-3000:]}")
         return done.stdout
@@ -162,7 +165,8 @@ class Bench:
             self.run(
                 "sh", "-c", "echo 'extern int unused;' > empty.c && emcc -fPIC -c empty.c", folder=folder
             )
-            self.run("emcc", *PROGRAM, *LOADER, "empty.o", *whole, "-o", "program.js", folder=folder)
+            words = [*LOADER_LIBRARIES, "emcc", *PROGRAM, *LOADER, "empty.o", *whole, "-o", "program.js"]
+            self.run("env", *words, folder=folder, timeout=3600)
 
         return self.once(("loader", flags), make) + "/program.js"
 
@@ -212,13 +216,13 @@ def run(bench: Bench, form: str, build: Build, results: Results) -> None:
     failures = []
     lines = [json.loads(line[7:]) for line in said.splitlines() if line.startswith("RESULT ")]
     for line in lines:
-        name, error, stderr = line["name"], line["error"], line["said"]
+        name, ended, stderr = line["name"], line["error"], line["said"]
         if name.startswith("abort_"):
-            right = error is not None and stderr[:1] == [wanted.pop(name, None)]
+            right = ended is not None and stderr[:1] == [wanted.pop(name, None)]
         else:
-            right = error is None
+            right = ended is None
         if not right:
-            failures.append(f"{title}: {name}: {error}; it wrote {stderr}")
+            failures.append(f"{title}: {name}: {ended}; it wrote {stderr}")
     if not lines or wanted:
         failures.append(f"{title}: functions that did not run: {', '.join(wanted) or 'all'}")
     results.add(len(lines) - len(failures), failures)
@@ -243,7 +247,6 @@ def test(suite: str, jobs: Sequence[tuple[str, Build]], say: Callable[[str], Non
     """Whether all these tests pass with the Emscripten of a suite of Debian."""
     start = time.monotonic()
     folder = FOLDER / suite
-    folder.mkdir(parents=True, exist_ok=True)
     chroot = ensure(folder / "root", suite, PACKAGES, say, LEAVE_OUT)
     made = time.monotonic()
     shutil.rmtree(folder / "work", ignore_errors=True)
@@ -251,9 +254,7 @@ def test(suite: str, jobs: Sequence[tuple[str, Build]], say: Callable[[str], Non
     bench = Bench(chroot, folder / "work")
     version = bench.run("emcc", "--version").splitlines()
     say(f"{suite}: {next(line for line in version if line.startswith('emcc'))}")
-    say(
-        f"{suite}: linking a program and a loader of side modules (the C library too, where Debian has it not)"
-    )
+    say(f"{suite}: linking a loader of side modules, and making a C library where Debian brings none")
     bench.loader(None)
     results = Results()
     say(f"{suite}: {len(jobs)} programs")
@@ -272,6 +273,19 @@ def test(suite: str, jobs: Sequence[tuple[str, Build]], say: Callable[[str], Non
     return not results.failures and results.passed > 0
 
 
+@contextlib.contextmanager
+def alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """One run at a time uses a folder; the next one waits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say(f"waiting for another run in {folder}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def main() -> int:
     """Parses the command line and does what it says; the exit status."""
     layout = argparse.RawDescriptionHelpFormatter
@@ -285,15 +299,11 @@ def main() -> int:
         parser.error(f"no such suite: {', '.join(unknown)}; there are {' and '.join(SUITES)}")
     jobs = list(chosen(options.k, options.quick))
     say = functools.partial(print, flush=True)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with open(FOLDER / "lock", "w") as lock:
+    passed = []
+    for suite in options.suites or SUITES[:1]:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            say(f"waiting for another run in {FOLDER}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            passed = [test(suite, jobs, say) for suite in options.suites or SUITES[:1]]
+            with alone(FOLDER / suite, say):
+                passed.append(test(suite, jobs, say))
         except (ChrootError, Failed) as error:
             print(f"emscripten: {error}", file=sys.stderr)
             return 2

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from c_builds import EMSCRIPTEN
-from c_builds import builds as all_builds
 from c_support import CFLAGS, LIBRARY, TESTS, Instance, compiler
 from test_c_install import install
 
@@ -45,11 +44,13 @@ def test_archive_brings_the_functions(pretended: str, tmp_path: Path) -> None:
     )
     toolchain = compiler()
     tree = tmp_path / "some/where"
-    objects = toolchain.objects([program], tmp_path, options=[CFLAGS, f"-I{tree}/include", *pretended.split()])
+    objects = toolchain.objects(
+        [program], tmp_path, options=[CFLAGS, f"-I{tree}/include", *pretended.split()]
+    )
     path = toolchain.link([*objects, tree / "lib/libhiwire.a"], tmp_path / "program.wasm")
     refs: dict[object, int] = {}
     traces: list[tuple[object, ...]] = []
-    functions = {
+    functions: dict[str, Callable[..., object]] = {
         "_hiwire_js_map_get": lambda value: refs.get(value, 0),
         "_hiwire_js_map_set": refs.__setitem__,
         "_hiwire_js_map_delete": refs.__delitem__,
@@ -63,13 +64,18 @@ def test_archive_brings_the_functions(pretended: str, tmp_path: Path) -> None:
     for _ in range(2):
         instance.call("drop", 5)
     assert refs == {}
-    assert traces == [("n", 3, 1, 7, 1), ("n", 5, 2, 7, 1), ("i", 5, 2, 7, 1), ("d", 5, 2, 7, 2), ("d", 5, 2, 7, 1)]
+    assert traces == [
+        ("n", 3, 1, 7, 1),
+        ("n", 5, 2, 7, 1),
+        ("i", 5, 2, 7, 1),
+        ("d", 5, 2, 7, 2),
+        ("d", 5, 2, 7, 1),
+    ]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
 def test_javascript_is_what_was_written(source: Path, pretended: str) -> None:
-    """The C preprocessor hands the JavaScript on as it stands, also where it knows trigraphs, and the formatter is
-    told to leave it alone."""
+    """The preprocessor hands the JavaScript on as it stands, and no formatter is to touch it."""
     text = source.read_text(encoding="utf-8")
     written = re.findall(r"^// clang-format off\n(.*?)^// clang-format on$", text, re.MULTILINE | re.DOTALL)
     assert len(written) == text.count("// clang-format off") > 0
@@ -77,7 +83,12 @@ def test_javascript_is_what_was_written(source: Path, pretended: str) -> None:
     assert len(scripts) == len(re.findall(r"\bEM_JS\(", text))
     stub = Path(pretended.partition("-I")[2], "emscripten.h")
     stub.write_text("#define EM_JS(type, name, parameters, ...) SCRIPT name #__VA_ARGS__\n")
-    options = ["-DHIWIRE_EMSCRIPTEN_DEDUPLICATE", "-DHIWIRE_EMSCRIPTEN_TRACEREFS", f"-I{TESTS}", f"-I{LIBRARY}"]
+    options = [
+        "-DHIWIRE_EMSCRIPTEN_DEDUPLICATE",
+        "-DHIWIRE_EMSCRIPTEN_TRACEREFS",
+        f"-I{TESTS}",
+        f"-I{LIBRARY}",
+    ]
     command = [*compiler().command, *make_variables(compiler())["TARGET"].split(), "-mreference-types"]
     done = subprocess.run(
         [*command, "-std=c11", "-E", "-P", "-x", "c", *pretended.split(), *options, str(source)],
@@ -89,9 +100,3 @@ def test_javascript_is_what_was_written(source: Path, pretended: str) -> None:
     for name, _, body in scripts:
         plain = re.sub(r"\\(.)", r"\1", handed[name])
         assert plain.split() == body.split(), name
-
-
-def test_each_emscripten_option_has_builds() -> None:
-    """What only Emscripten can build is built by some C test."""
-    named = {flag for build in all_builds() if build.target == EMSCRIPTEN for flag in build.flags}
-    assert {"-DEMSCRIPTEN_DEDUPLICATE", "-DEMSCRIPTEN_TRACEREFS"} <= named

@@ -151,8 +151,8 @@ def test_program_for_wasi(tmp_path: Path) -> None:
 
 
 def test_options_of_the_program_do_not_count(tmp_path: Path) -> None:
-    """What the library was built without stays refused, though the program claims the option; but a guest that
-    imports its functions asks another library."""
+    """What the library was built without stays refused, though the program claims the option; but a guest
+    that imports its functions asks another library."""
     install(tmp_path, "-DSTATIC_PAGES=1")
     source = PROGRAM + "HwRef same(int number) { return hiwire_new_deduplicate(object(number)); }\n"
     with pytest.raises(ToolchainError, match="build with EXTERN_DEDUPLICATE or EMSCRIPTEN_DEDUPLICATE"):

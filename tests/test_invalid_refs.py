@@ -1,5 +1,4 @@
-"""Which of its errors an invalid handle raises, at both ends of the slots, after growing, and for slots that have
-retired."""
+"""Which error an invalid handle raises: at both ends of the slots, after growing, and for retired slots."""
 
 from __future__ import annotations
 
@@ -45,7 +44,7 @@ def lives(table: Hiwire, count: int) -> int:
 
 
 def test_first_and_last_slot(table: Hiwire) -> None:
-    """A released handle is stale in the first slot and the last, one of the slot behind the last is forged."""
+    """A released handle is stale in the first slot and in the last; behind the last, any is forged."""
     last = fill(table)
     assert last == handle(LAST, 0)
     for ref in (handle(1, 0), last):
@@ -93,7 +92,7 @@ def test_handles_of_many_lives(table: Hiwire) -> None:
 
 @pytest.mark.parametrize("pages", ["-DSTATIC_PAGES=1", "-DEXTERN_REALLOC"])
 def test_retired_slots(pages: str, engine: str) -> None:
-    """Slots that retired are no room any more, but the handles they gave out are stale, up to the last slot."""
+    """Slots that retired are no room any more, but the handles that they gave out are stale."""
     table = Hiwire(library_module(pages, "-DRETIRE_SLOTS", "-DEXTERN_FAIL"), engine=engine)
     last = fill(table)
     for index in (1, 2, 3, LAST):

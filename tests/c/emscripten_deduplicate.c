@@ -1,6 +1,6 @@
 /* EMSCRIPTEN_DEDUPLICATE: one ref for what a JavaScript Map finds equal, and no entry once it is released. */
 // build: --target=wasm32-emscripten -DSTATIC_PAGES=1 -DEMSCRIPTEN_DEDUPLICATE
-// build: --target=wasm32-emscripten -DEMSCRIPTEN_DEDUPLICATE -DEXTERN_FAIL
+// build: --target=wasm32-emscripten -DHIWIRE_EMSCRIPTEN_DEDUPLICATE -DEXTERN_FAIL
 // build: --target=wasm32-emscripten -DEMSCRIPTEN_DEDUPLICATE -DRETIRE_SLOTS -DABORT_FAIL
 #include "check.h"
 

@@ -1,5 +1,5 @@
 /* EMSCRIPTEN_TRACEREFS: each change of a count is one object that console.log gets. */
-// build: --target=wasm32-emscripten -DSTATIC_PAGES=1 -DEMSCRIPTEN_TRACEREFS
+// build: --target=wasm32-emscripten -DSTATIC_PAGES=1 -DHIWIRE_EMSCRIPTEN_TRACEREFS
 // build: --target=wasm32-emscripten -DEMSCRIPTEN_TRACEREFS -DEMSCRIPTEN_DEDUPLICATE
 #include "check.h"
 
