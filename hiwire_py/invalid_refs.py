@@ -8,6 +8,7 @@ from typing import Union
 
 from .checks import check_callable
 from .errors import ForgedRefError, HiwireError, NullRefError, StaleRefError
+from .lowering.module import FUNCTION
 from .space import Instance, Space
 from .values import FuncType
 
@@ -40,6 +41,7 @@ class InvalidRefs:
         self.policy = policy
         self.slot_info: Callable[[int], int] | None = None
         self.capacity: Callable[[], int] = lambda: 0
+        self.num_retired: Callable[[], int] = lambda: 0
 
     def bind(self, space: Space, instance: Instance) -> None:
         space_ref = weakref.ref(space)
@@ -62,7 +64,10 @@ class InvalidRefs:
             return ask
 
         self.capacity = raw("hiwire_capacity")
-        if "_hiwire_slot_info" in instance.index:
+        functions = instance.module.exported(FUNCTION)
+        if "hiwire_num_retired" in functions:
+            self.num_retired = raw("hiwire_num_retired")
+        if "_hiwire_slot_info" in functions:
             self.slot_info = raw("_hiwire_slot_info")
 
     def __call__(self, code: int, ref: int) -> None:
@@ -84,15 +89,25 @@ class InvalidRefs:
                 f"handle {ref} was never given out: it is even, but no immortal handle of this table", ref
             )
         index, version = ref >> 1 & _INDEX, ref >> _VERSION_SHIFT
-        if index == 0 or index >= self.capacity() & _WORD:
+        # A retired slot is no room any more, but it had its handles.
+        last = (self.capacity() & _WORD) + (self.num_retired() & _WORD)
+        if not 1 <= index <= last:
             return ForgedRefError(f"handle {ref} was never given out: this table has no slot {index}", ref)
-        now = None if self.slot_info is None else (self.slot_info(index) & _WORD) >> _VERSION_SHIFT
-        if now is not None and version >= now:
-            return ForgedRefError(
-                f"handle {ref} was never given out: slot {index} is at version {now}, the handle"
-                f" says {version}",
-                ref,
-            )
+        if self.slot_info is not None:
+            word = self.slot_info(index) & _WORD
+            now, is_free, following = word >> _VERSION_SHIFT, not word & 1, word >> 1 & _INDEX
+            if version == now and is_free and following != index:  # a retired slot follows itself
+                return ForgedRefError(
+                    f"handle {ref} was never given out: its slot {index} is free and will give it out next"
+                    " (or gave it out 64 releases ago)",
+                    ref,
+                )
+            if version > now:
+                return StaleRefError(
+                    f"handle {ref} was released, or is made up: its slot {index} is at version {now} and the"
+                    f" handle says {version}, which is one of the past if its 64 versions came round since",
+                    ref,
+                )
         return StaleRefError(
             f"handle {ref} was released: its slot {index} may hold another object by now", ref
         )

@@ -11,6 +11,7 @@ each one used, and runs a task in it.
     scripts/dev.py format              ruff and clang-format, which do
     scripts/dev.py wasm [OPTION...]    `hiwire build`
     scripts/dev.py check-wasm          scripts/check_wasm.py
+    scripts/dev.py test-emscripten [OPTION...]    scripts/emscripten.py
 
 HIWIRE_REQUIRE_ENGINES=wasmer,wasmtime makes `test` fail unless it ran on each engine named.
 """
@@ -286,10 +287,15 @@ def check(found: Found, *, rewrite: bool) -> int:
     return 1 if failed else 0
 
 
+TASKS = frozenset(
+    "demo test test-foreign test-newest test-emscripten lint format wasm check-wasm".split()
+)
+
+
 def main() -> int:
     """Run the task that the command line names; the exit status."""
     task, options = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
-    if task not in ("demo", "test", "test-foreign", "test-newest", "lint", "format", "wasm", "check-wasm"):
+    if task not in TASKS:
         print(__doc__, file=sys.stderr)
         return 2
     found = find_pythons()
@@ -305,6 +311,8 @@ def main() -> int:
         return run_in(Path(sys.executable), "scripts/pythons.py", *options)
     if task == "check-wasm":
         return run_in(Path(sys.executable), "scripts/check_wasm.py", *options)
+    if task == "test-emscripten":
+        return run_in(Path(sys.executable), "scripts/emscripten.py", *options)
     return check(found, rewrite=task == "format")
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import atexit
 import functools
 import os
-import re
-import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import c_builds
 import pytest
 import wasmtime
+from c_builds import TESTS, Build
 
 from hiwire_py.errors import ToolchainError
 from hiwire_py.toolchain.compilers import FREESTANDING, Compiler, find_compiler
@@ -42,7 +42,6 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "c" / "hiwire"
-TESTS = ROOT / "tests" / "c"
 CFLAGS = f"@{ROOT / 'c' / 'wasm-cflags.txt'}"
 MODULE_LINK = f"@{LIBRARY / 'module-link.txt'}"
 
@@ -51,35 +50,9 @@ class FailedCheck(AssertionError):
     """A CHECK in a C test did not hold; the message names the file and line."""
 
 
-@dataclass(frozen=True)
-class Build:
-    """One way to build a C test, from a ``// build: OPTIONS`` line in it."""
-
-    source: Path
-    options: tuple[str, ...]
-
-    @property
-    def target(self) -> str:
-        named = [option.partition("=")[2] for option in self.options if option.startswith("--target=")]
-        return named[-1] if named else FREESTANDING
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        return tuple(option for option in self.options if not option.startswith("--target="))
-
-    def __str__(self) -> str:
-        return " ".join([self.source.name, *self.options])
-
-
 def builds() -> list[Build]:
-    """Every build of every C test."""
-    found = []
-    for source in sorted([*TESTS.glob("*.c"), *TESTS.glob("*.cpp")]):
-        lines = re.findall(r"^// build: (.*)$", source.read_text(encoding="utf-8"), re.MULTILINE)
-        if not lines:
-            raise ValueError(f"{source}: no line starts with '// build:'")
-        found += [Build(source, tuple(shlex.split(line))) for line in lines]
-    return found
+    """Every build of every C test, but for Emscripten, which scripts/emscripten.py runs."""
+    return [build for build in c_builds.builds() if build.target != c_builds.EMSCRIPTEN]
 
 
 @functools.cache
@@ -138,15 +111,14 @@ def library(toolchain: Compiler, target: str, flags: tuple[str, ...]) -> tuple[P
 @functools.cache
 def compiled(build: Build, toolchain: Compiler) -> Path:
     """The module of a C test, linked with the library."""
-    # Defines that only the test itself looks at need no library of their own.
-    own = ("-DOWN_REALLOC", "-DMOVING", "-DPAGES=")
-    shared = tuple(flag for flag in build.flags if not flag.startswith(own))
     folder = _folder(build, toolchain)
     objects = toolchain.objects(
         [build.source], folder, target=build.target, options=(CFLAGS, f"-I{LIBRARY}", *build.flags)
     )
     return toolchain.link(
-        [*objects, *library(toolchain, build.target, shared)], folder / "test.wasm", target=build.target
+        [*objects, *library(toolchain, build.target, build.library_flags)],
+        folder / "test.wasm",
+        target=build.target,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import wasmtime
+from c_builds import EMSCRIPTEN, builds
 from c_support import CFLAGS, LIBRARY, Instance, compiler, library_module, scratch
 
 from hiwire_py.errors import ToolchainError
@@ -220,3 +222,32 @@ def test_engines_of_2022_take_the_module() -> None:
         config.wasm_multi_value = False
         config.wasm_tail_call = False
         wasmtime.Module.from_file(wasmtime.Engine(config), str(library_module(*options)))
+
+
+def test_each_option_is_run() -> None:
+    """Some C test is built with each option, in either spelling: here, or by scripts/emscripten.py."""
+    text = (LIBRARY / "options.h").read_text(encoding="utf-8")
+    options = set(re.findall(r"^#if defined\((\w+)\) && !defined\(HIWIRE_\1\)$", text, re.MULTILINE))
+    assert len(options) == 9
+    named = {flag.removeprefix("-D").partition("=")[0] for build in builds() for flag in build.library_flags}
+    assert named - {"-fPIC"} == options | {f"HIWIRE_{option}" for option in options}
+
+
+def test_the_list_of_what_is_run_is_right() -> None:
+    """The table in c/hiwire/README.md says of each option on which targets its tests run."""
+    short = {FREESTANDING: "none", WASI: "wasi", EMSCRIPTEN: "Emscripten"}
+    # Every build without an option of its own target runs with Emscripten, which has a C library, too.
+    ran: dict[str, set[str]] = {}
+    for build in builds():
+        for flag in build.library_flags:
+            option = flag.removeprefix("-D").removeprefix("HIWIRE_").partition("=")[0]
+            ran.setdefault(option, set()).update((short[build.target], "Emscripten"))
+    said = {}
+    for option, *cells in re.findall(
+        r"^\| `([A-Z_]+|-fPIC)(?:=n)?` \| (.+?) \| (.+?) \| (.+?) \|$",
+        (LIBRARY / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    ):
+        said[option] = {name for name, cell in zip(short.values(), cells) if cell == "run"}
+    assert said.pop("HIWIRE_IMPORT") == {"none"}  # test_imported_table, above
+    assert said == ran

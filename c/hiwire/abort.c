@@ -18,14 +18,24 @@ static const char *function_name(int type)
     }
 }
 
-/* A slot that is free with the version of the ref has yet to give that ref out; so has one beyond the end. */
+/* A slot that is free with the version of the ref has yet to give that ref out; so has one beyond the end.
+ * Not so a retired slot, whose last ref had this version. Other versions were given out or will be: where
+ * versions wrap, a higher one is more often that of a ref released long ago than one made up. */
 static bool was_given_out(HwRef ref)
 {
     uint32_t index = heap_index(ref);
     if (!is_heap_ref(ref) || index == 0 || index >= _hiwire.slot_count) {
         return false;
     }
-    return heap_ref(index, _hiwire_slots[index]) != ref;
+    uint32_t word = _hiwire_slots[index];
+#ifdef HIWIRE_RETIRE_SLOTS
+    if (word == retired_word(index)) {
+        return true;
+    }
+    return (ref_bits(ref) & VERSION_MASK) < (word & VERSION_MASK); /* versions do not wrap */
+#else
+    return heap_ref(index, word) != ref;
+#endif
 }
 
 static const char *reason(int type, HwRef ref)

@@ -1,4 +1,11 @@
-/* The functions that a JavaScript host provides itself when Emscripten links the program. */
+/* The map and the trace in JavaScript, for programs that Emscripten links.
+ *
+ * Each function that the rest of the library calls is one of C around one of JavaScript. EM_JS alone defines
+ * nothing that a linker would take this file out of an archive for, and without this file the JavaScript is
+ * missing too. The JavaScript is kept from clang-format, which takes it for C and tears operators apart, and
+ * from two question marks in a row, which begin a trigraph in C11. It calls nothing of Emscripten's own
+ * JavaScript, of which a program has only what it was linked for.
+ */
 #include "internal.h"
 
 #if defined(HIWIRE_EMSCRIPTEN_DEDUPLICATE) || defined(HIWIRE_EMSCRIPTEN_TRACEREFS)
@@ -6,18 +13,51 @@
 #endif
 
 #ifdef HIWIRE_EMSCRIPTEN_DEDUPLICATE
-/* One Map per instance, made at its first use. What is equal is what a Map finds equal. */
-EM_JS(HwRef, hiwire_deduplicate_get, (__externref_t value),
-      { return (Module.hiwireDeduplicate ? ? = new Map()).get(value) ? ? 0; });
+/* One Map per instance, made at its first use. It finds equal what is ===, and NaN. */
 
-EM_JS(void, hiwire_deduplicate_set, (__externref_t value, HwRef ref),
-      { (Module.hiwireDeduplicate ? ? = new Map()).set(value, ref); });
+// clang-format off
+EM_JS(HwRef, _hiwire_js_map_get, (__externref_t value), {
+    var map = Module["hiwireDeduplicate"];
+    return map ? map.get(value) | 0 : 0;
+})
 
-EM_JS(void, hiwire_deduplicate_delete, (__externref_t value),
-      { (Module.hiwireDeduplicate ? ? = new Map()).delete(value); });
+EM_JS(void, _hiwire_js_map_set, (__externref_t value, HwRef ref), {
+    var map = Module["hiwireDeduplicate"] || (Module["hiwireDeduplicate"] = new Map());
+    map.set(value, ref);
+})
+
+EM_JS(void, _hiwire_js_map_delete, (__externref_t value), {
+    Module["hiwireDeduplicate"].delete(value);
+})
+// clang-format on
+
+HwRef hiwire_deduplicate_get(__externref_t value)
+{
+    return _hiwire_js_map_get(value);
+}
+
+void hiwire_deduplicate_set(__externref_t value, HwRef ref)
+{
+    _hiwire_js_map_set(value, ref);
+}
+
+void hiwire_deduplicate_delete(__externref_t value)
+{
+    _hiwire_js_map_delete(value);
+}
 #endif
 
 #ifdef HIWIRE_EMSCRIPTEN_TRACEREFS
-EM_JS(void, hiwire_traceref, (char *type, HwRef ref, unsigned index, __externref_t value, unsigned count),
-      { console.log("hiwire", UTF8ToString(type), "ref", ref, "index", index, "count", count, value); });
+// clang-format off
+EM_JS(void, _hiwire_js_trace, (int letter, HwRef ref, unsigned index, __externref_t value, unsigned count), {
+    var types = {110: "new", 105: "incref", 100: "decref"};
+    console.log({type: types[letter], ref: ref >>> 0, index: index, value: value, count: count});
+})
+// clang-format on
+
+/* The letter says which of the three it is, so that no string has to be read from the memory. */
+void hiwire_traceref(char *type, HwRef ref, unsigned index, __externref_t value, unsigned count)
+{
+    _hiwire_js_trace(type[0], ref, index, value, count);
+}
 #endif

@@ -30,8 +30,15 @@
 #define HIWIRE_API(name)
 #endif
 
-#if defined(HIWIRE_EXTERN_DEDUPLICATE) || defined(EXTERN_DEDUPLICATE) || \
-    defined(HIWIRE_EMSCRIPTEN_DEDUPLICATE) || defined(EMSCRIPTEN_DEDUPLICATE)
+/* The options of the library follow in an installed copy of this file, as _HIWIRE_NAME. */
+
+/* Where the library's options are known they decide; a program's own count where it is compiled together with
+ * the library, or with HIWIRE_IMPORT. */
+#if defined(_HIWIRE_EXTERN_DEDUPLICATE) || defined(_HIWIRE_EMSCRIPTEN_DEDUPLICATE)
+#define HIWIRE_IF_DEDUPLICATE
+#elif (!defined(_HIWIRE_CONFIGURED) || defined(HIWIRE_IMPORT)) &&         \
+    (defined(HIWIRE_EXTERN_DEDUPLICATE) || defined(EXTERN_DEDUPLICATE) || \
+     defined(HIWIRE_EMSCRIPTEN_DEDUPLICATE) || defined(EMSCRIPTEN_DEDUPLICATE))
 #define HIWIRE_IF_DEDUPLICATE
 #else
 #define HIWIRE_IF_DEDUPLICATE \
@@ -103,9 +110,6 @@ unsigned hiwire_num_retired(void) HIWIRE_API(hiwire_num_retired);
  * nothing. Refs may be made and released on the way, previous too; one made on the way may or may not be
  * seen. */
 HwRef hiwire_next(HwRef previous) HIWIRE_API(hiwire_next);
-
-/* For tests: the info word of a slot as drawn in layout.h; 0 for a slot that does not exist. */
-unsigned _hiwire_slot_info(unsigned index) HIWIRE_API(_hiwire_slot_info);
 
 /* What the program or its host provides, each only under the option named. */
 

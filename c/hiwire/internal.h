@@ -37,6 +37,10 @@ static inline bool is_live(HwRef ref)
     return index < SLOT_BOUND && ((_hiwire_slots[index] ^ ref_bits(ref)) & (VERSION_MASK | TAG_MASK)) == 0;
 }
 
+/* inspect.c, for hosts and tests, which declare it themselves: the info word of a slot as drawn in layout.h;
+ * 0 for a slot that does not exist. */
+unsigned _hiwire_slot_info(unsigned index);
+
 /* memory.c: a slot array with room for count slots, or NULL with nothing changed. Runs code of the host. */
 INTERNAL uint32_t *_hiwire_resize_slots(uint32_t count);
 

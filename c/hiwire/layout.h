@@ -10,6 +10,8 @@
  *                   +--------+----------------------+-+-+
  *     free slot     |version | index of the next free |0|     0 ends the list
  *                   +--------+------------------------+-+
+ *     retired slot  |all ones| its own index          |0|     so that no free slot looks like it
+ *                   +--------+------------------------+-+
  *
  * The version stands in the same place everywhere, and bit 0 means "heap ref" there and "occupied" here: so
  * one exclusive or and one mask say whether a heap ref fits its slot.
@@ -94,6 +96,11 @@ static inline HwRef heap_ref(uint32_t index, uint32_t word)
 static inline uint32_t next_free(uint32_t word)
 {
     return (word & INDEX_MASK) >> INDEX_SHIFT;
+}
+
+static inline uint32_t retired_word(uint32_t index)
+{
+    return VERSION_MASK | index << INDEX_SHIFT;
 }
 
 static inline uint32_t count_of(uint32_t word)

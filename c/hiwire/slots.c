@@ -83,7 +83,7 @@ static inline void vacate(HwRef ref)
     _hiwire.num_refs--;
 #ifdef HIWIRE_RETIRE_SLOTS
     if (version == VERSION_MASK) {
-        _hiwire_slots[index] = VERSION_MASK; /* free but on no list: no ref fits it ever again */
+        _hiwire_slots[index] = retired_word(index); /* free but on no list: no ref fits it ever again */
         _hiwire.num_retired++;
         _hiwire_objects_set(index, __builtin_wasm_ref_null_extern());
         return;

@@ -5,7 +5,26 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __EMSCRIPTEN__
+/* The C library owns what lies beyond __heap_base there, and JavaScript must hear of memory.grow. */
+static _Alignas(16) unsigned char arena[8 << 20];
+#define FIRST_BLOCK arena
+
+static inline bool has_memory(size_t end)
+{
+    return end <= (size_t)(arena + sizeof arena);
+}
+#else
 extern unsigned char __heap_base;
+#define FIRST_BLOCK &__heap_base
+
+static inline bool has_memory(size_t end)
+{
+    size_t pages = (end + 65535) / 65536;
+    size_t have = __builtin_wasm_memory_size(0);
+    return pages <= have || __builtin_wasm_memory_grow(0, pages - have) != (size_t)-1;
+}
+#endif
 
 static unsigned num_reallocs;
 static size_t realloc_sizes[64];
@@ -22,11 +41,9 @@ void *hiwire_realloc(void *old, size_t size)
     if (realloc_fails) {
         return NULL;
     }
-    size_t start = old == NULL || !realloc_moves ? (block_start ? block_start : (size_t)&__heap_base)
+    size_t start = old == NULL || !realloc_moves ? (block_start ? block_start : (size_t)FIRST_BLOCK)
                                                  : block_start + block_size;
-    size_t pages = (start + size + 65535) / 65536;
-    size_t have = __builtin_wasm_memory_size(0);
-    if (pages > have && __builtin_wasm_memory_grow(0, pages - have) == (size_t)-1) {
+    if (!has_memory(start + size)) {
         return NULL;
     }
     if (start != (size_t)old) {

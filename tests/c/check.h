@@ -11,14 +11,35 @@
 #define C_LINKAGE
 #endif
 
-#define FROM_HOST(name) C_LINKAGE __attribute__((import_module("test"), import_name(#name)))
 /* A test is an exported function; each one runs in an instance of its own. */
 #define TEST(name) C_LINKAGE __attribute__((export_name("test_" #name))) void test_##name(void)
 
-FROM_HOST(fail) void host_fail(int line);
 /* The host object with a number, always the same one; the number of an object, -1 for the null externref. */
+#ifdef __EMSCRIPTEN__
+#include <emscripten.h>
+
+// clang-format off
+EM_JS(void, host_fail, (int line), {
+    throw new Error("line " + line);
+})
+EM_JS(__externref_t, object, (int number), {
+    var objects = Module["testObjects"] || (Module["testObjects"] = {});
+    return objects[number] || (objects[number] = {number: number});
+})
+EM_JS(int, number_of, (__externref_t value), {
+    return value === null ? -1 : value["number"];
+})
+// clang-format on
+#else
+#define FROM_HOST(name) C_LINKAGE __attribute__((import_module("test"), import_name(#name)))
+
+FROM_HOST(fail) void host_fail(int line);
 FROM_HOST(object) __externref_t object(int number);
 FROM_HOST(number) int number_of(__externref_t value);
+#endif
+
+/* Not in hiwire.h, since it is for tests: the word of a slot. */
+C_LINKAGE unsigned _hiwire_slot_info(unsigned index);
 
 #define CHECK(condition)         \
     do {                         \

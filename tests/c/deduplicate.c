@@ -2,6 +2,7 @@
  * number. */
 // build: -DSTATIC_PAGES=1 -DEXTERN_DEDUPLICATE
 // build: -DSTATIC_PAGES=1 -DHIWIRE_EXTERN_DEDUPLICATE -fPIC
+// build: --target=wasm32-wasi -DSTATIC_PAGES=1 -DEXTERN_DEDUPLICATE
 #include "check.h"
 
 static HwRef map[16];

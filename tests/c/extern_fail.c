@@ -1,6 +1,7 @@
 /* EXTERN_FAIL: the hook gets the kind of access and the ref; when it returns, nothing has changed. */
 // build: -DSTATIC_PAGES=1 -DEXTERN_FAIL
 // build: -DSTATIC_PAGES=1 -DHIWIRE_EXTERN_FAIL -fPIC
+// build: --target=wasm32-wasi -DEXTERN_FAIL
 #include "check.h"
 
 static int types[8], num_failures;

@@ -1,6 +1,7 @@
 /* EXTERN_TRACEREFS: told after "new", and before "incref" and "decref". */
 // build: -DSTATIC_PAGES=1 -DEXTERN_TRACEREFS -DEXTERN_DEDUPLICATE
-// build: -DSTATIC_PAGES=1 -DHIWIRE_EXTERN_TRACEREFS -DEXTERN_DEDUPLICATE
+// build: -DSTATIC_PAGES=1 -DHIWIRE_EXTERN_TRACEREFS -DEXTERN_DEDUPLICATE -fPIC
+// build: --target=wasm32-wasi -DEXTERN_TRACEREFS -DEXTERN_DEDUPLICATE
 #include "check.h"
 
 static int num_traces;
