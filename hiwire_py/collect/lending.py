@@ -17,7 +17,6 @@ from ..guest import Guest, GuestMemory
 from ..space.calls import ForEach
 from ._types import lib as _lib  # type: ignore[import-not-found]  # made at install, perhaps
 from .arena import CommonArena
-from .gone import GONE
 from .layouts import Layout
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Window:
         _resolve()
         for arena in self._arenas:
             self._survey.add(arena, *arena.extent())
-        self._heap.mistaken.update(self._accounts.lend(self._survey, GONE))
+        self._heap.mistaken.update(self._accounts.lend(self._survey, self._heap.space.gone))
 
     def close(self) -> None:
         """The table alone shows its objects again."""

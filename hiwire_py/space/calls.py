@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Any
 
-from ..errors import ClosedError, ForgedRefError
+from ..errors import ClosedError
 from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
 from .styles import Style, lines
 
@@ -116,7 +116,7 @@ def bind(space, gate, raw, shown, keep):
 """
 
 _HOST = """\
-def bind(space_ref, index, name, fix, NULL, gone, forged):
+def bind(space_ref, index, name, fix, NULL, gone):
     def host({params}):
         space = space_ref()
         if space is None:
@@ -271,7 +271,7 @@ def _host_code(functype: FuncType, style: Style) -> Any:
         if code == EXTERNREF:
             convert += [
                 f"try: {a} = {style.to_object.format(a)}",
-                f"except KeyError: raise forged({a}, name) from None",
+                "except KeyError as error: raise space.missing(error.args[0], given) from None",
             ]
     if style.tidy and EXTERNREF in functype.params:
         convert.append(style.tidy)
@@ -317,22 +317,14 @@ def bind_host(
     Engines hold what they are given where Python's cycle collector cannot see it, so this holds the space
     weakly.
     """
-    names: dict[str, Any] = {"wrong_count": _wrong_count}
+    names: dict[str, Any] = {"wrong_count": _wrong_count, "given": f"host function {name} was given"}
     exec(_host_code(functype, style), names)
-    function: Callable[..., Any] = names["bind"](space_ref, index, name, check_value, NULL, _gone, _forged)
+    function: Callable[..., Any] = names["bind"](space_ref, index, name, check_value, NULL, _gone)
     return function
 
 
 def _gone(name: str) -> ClosedError:
     return ClosedError(f"the guest called {name}, but what stood behind it was closed")
-
-
-def _forged(value: int, name: str) -> ForgedRefError:
-    return ForgedRefError(
-        f"the guest passed {value & 0xFFFFFFFF:#010x} to {name} as an externref,"
-        " but it was given no such object",
-        value,
-    )
 
 
 def _wrong_count(result: object, count: int, name: str) -> HostResultError:

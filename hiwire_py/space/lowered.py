@@ -278,7 +278,7 @@ class LoweredSpace(Space):
     def _take_unheld(self, ids: list[int], dead: list[Any]) -> None:
         """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to
         drop, into ``dead``."""
-        objects, free = self.objects, self.free
+        objects, gone, free = self.objects, self.gone, self.free
         while True:
             if ids:
                 id_ = ids[-1]
@@ -292,6 +292,10 @@ class LoweredSpace(Space):
                     words[at] = 0
                     free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
                     dead.append(value)
+                elif not words[at + 1] and id_ in gone:
+                    del gone[id_]
+                    words[at] = 0
+                    free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
             else:
                 break
         value = None
