@@ -313,6 +313,8 @@ static PyObject *hw_survey_lend(PyObject *self, PyObject *args)
         PyErr_SetString(PyExc_RuntimeError, "a survey lends once");
         return NULL;
     }
+    if (survey->over)
+        return PySet_New(NULL);
     survey->objects = objects;
     survey->gone = gone;
     Py_INCREF(objects), Py_INCREF(gone);
@@ -450,6 +452,7 @@ static void hw_survey_end(hw_survey *survey)
 static PyObject *hw_survey_end_method(PyObject *self, PyObject *unused)
 {
     (void)unused;
+    ((hw_survey *)self)->over = 1;
     hw_survey_end((hw_survey *)self);
     Py_RETURN_NONE;
 }

@@ -75,7 +75,7 @@ class Window:
         self._heap = heap
         self._accounts = accounts
         self._arenas: list[Arena] = arenas
-        self._survey = Survey(accounts.none)
+        self._survey = Survey(accounts.none)  # which, once ended, takes no more
 
     def open(self) -> None:
         """Have the wrappers show what their structs hold."""

@@ -151,6 +151,7 @@ class Window:
         self._heap = heap
         self._accounts = accounts
         self._arenas: list[Arena] = arenas
+        self._over = False  # someone came into a guest, perhaps while this was opened
 
     def open(self) -> None:
         """Let the wrappers hold what their structs hold, and the table let go of it."""
@@ -178,7 +179,7 @@ class Window:
             if held:
                 wrapper._guest_parked = held
         for key in parked.values():
-            if key in objects:  # of two handles with one object, the first took it
+            if not self._over and key in objects:  # of two handles with one object, the first took it
                 gone[key] = None
                 del objects[key]
 
@@ -186,6 +187,7 @@ class Window:
         """The table takes back the objects of the wrappers that are alive. May be called again, when the
         collection is over: finalizers may have kept more of them."""
         space = self._heap.space
+        self._over = True
         for arena in self._arenas:
             arena.find_lost()
             for entry in list(arena.live.values()):

@@ -56,7 +56,7 @@ struct hw_survey {
     hw_array keep;      /* uint32_t: words that must not be taken for handles that can be lent */
     hw_array rest;      /* PyObject *: what is in the dict and not lent */
     PyObject *objects, *gone;
-    int lends, dropped, hides;
+    int lends, dropped, hides, over;
     uint32_t none; /* stands in a field that holds no handle */
 };
 
@@ -200,6 +200,8 @@ static PyObject *hw_survey_add(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!KK", hw_arena_type, &object, &address, &bytes))
         return NULL;
     hw_arena *arena = (hw_arena *)object;
+    if (survey->over) /* someone came into a guest meanwhile */
+        Py_RETURN_NONE;
     if (survey->lends || arena->survey != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the arena is in a survey already");
         return NULL;

@@ -286,13 +286,15 @@ class LoweredSpace(Space):
                 words = self.words
                 at = self.records + (id_ & _INDEX) * _RECORD_WORDS
                 # An id can be both in flight and a zombie: then its record is empty now, or another id's.
-                if not words[at + 1] and id_ in objects:
+                if words[at + 1]:
+                    continue
+                if id_ in objects:
                     value = objects[id_]
                     del objects[id_]
                     words[at] = 0
                     free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
                     dead.append(value)
-                elif not words[at + 1] and id_ in gone:
+                elif id_ in gone:
                     del gone[id_]
                     words[at] = 0
                     free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)

@@ -89,9 +89,9 @@ class RefSpace(ExternrefSpace):
     def _forget_lost(self) -> None:
         """Drop objects whose ids never reached the engine. No call is on its way now that could still pass
         one."""
-        if len(self.objects) != self.store.count_held():
+        if len(self.objects) + len(self.gone) != self.store.count_held():
             held = self.store.held_ids()
-            self._release([id_ for id_ in self.objects if id_ not in held])
+            self._release([id_ for id_ in (*self.objects, *self.gone) if id_ not in held])
 
     def explain(
         self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
