@@ -99,7 +99,7 @@ def heap_of(guest: Guest) -> Heap:
                 f"cycles through {table!r} are not collected: its module does not say where its slots are;"
                 " build it again with this version of hiwire, linked with module-link.txt",
                 RuntimeWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         heap = table.wrapped = Heap(space, accounts)
     elif heap is None:
