@@ -1,7 +1,10 @@
-"""Measures `collect`: python scripts/bench_collect.py [--engine NAME] [--objects N]
+"""Measures `collect`: python scripts/bench_collect.py [--engine NAME] [--objects N] [--handles N]
 
 Each object is a Python object that holds a wrapper, whose struct holds a handle of the object. The unit is
-plain gc.collect() on the same Python heap. Calls of a guest without wrappers are timed before and after.
+plain gc.collect() on the same Python heap. Times are the thread's, of the processor. Calls of a guest without wrappers are timed before and after.
+
+With --handles, a table has so many handles that no struct describes, and 0, 1, 100 or as many wrappers beside
+them: what collect() takes, and what gc.collect() takes, which looks at tables of true externrefs more rarely.
 """
 
 from __future__ import annotations
@@ -33,9 +36,9 @@ def guest(engine: str | None, name: str = "guest-cycle") -> Guest:
 
 
 def milliseconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     function()
-    return (time.perf_counter() - start) * 1e3
+    return (time.thread_time() - start) * 1e3
 
 
 def plain() -> float:
@@ -69,10 +72,31 @@ def objects_of(engine: str | None, count: int) -> tuple[list[Holder], list[Guest
     return held, guests
 
 
+def beside(engine: str | None, handles: int, wrappers: int) -> None:
+    """A few wrappers in a table of many handles."""
+    held, guests = objects_of(engine, wrappers)
+    table = guests[0].table if guests else Hiwire("extern_realloc", engine=engine)
+    assert table is not None
+    for _ in range(handles):
+        table.new(Holder())
+    collect()
+    units, asked, own = [], [], []
+    for _ in range(REPEATS):
+        units.append(plain())
+        asked.append(milliseconds(collect))
+        own.append(milliseconds(gc.collect))
+    unit = Statistic.of(units).median
+    print(f"{handles:,} handles that no struct describes, {len(held):,} wrappers", flush=True)
+    line("  plain gc.collect()", units)
+    line("  collect()", [t / unit for t in asked], "times")
+    line("  gc.collect()", [t / unit for t in own], "times")
+    table.close()
+
+
 def line(what: str, values: list[float], unit: str = "ms") -> None:
     """Median and range."""
     one = Statistic.of(values)
-    print(f"{what:24}{one.median:9.1f} {unit:5}  {one.low:.1f} to {one.high:.1f}", flush=True)
+    print(f"{what:24}{one.median:9.2f} {unit:5}  {one.low:.2f} to {one.high:.2f}", flush=True)
 
 
 def main() -> int:
@@ -81,8 +105,16 @@ def main() -> int:
         "--engine", help="wasmer, wasmtime, wasmtime-lowered or native; the best one if not given"
     )
     parser.add_argument("--objects", type=int, default=100_000)
+    parser.add_argument("--handles", type=int, help="measure a few wrappers beside so many handles")
     arguments = parser.parse_args()
     idle = guest(arguments.engine)
+    version = ".".join(map(str, sys.version_info[:3]))
+    name = idle.instance.space.engine.name
+    if arguments.handles is not None:
+        print(f"CPython {version}, {name}, way {ways.WAY}, {REPEATS} rounds")
+        for wrappers in (0, 1, 100, arguments.handles):
+            beside(arguments.engine, arguments.handles, wrappers)
+        return 0
     call = idle.exports.objects_live
 
     def calls() -> None:
@@ -99,16 +131,14 @@ def main() -> int:
         live.append(milliseconds(collect))
         units.append(plain())
         held.clear()
-        start = time.perf_counter()
+        start = time.thread_time()
         freed += collect()
-        dead.append((time.perf_counter() - start) * 1e3)
+        dead.append((time.thread_time() - start) * 1e3)
         left += sum(one.exports.objects_live() for one in guests)
         for one in guests:
             one.close()
         del guests, one
     after = [milliseconds(calls) for _ in range(REPEATS)]
-    version = ".".join(map(str, sys.version_info[:3]))
-    name = idle.instance.space.engine.name
     print(f"CPython {version}, {name}, way {ways.WAY}, {arguments.objects:,} objects, {REPEATS} rounds")
     line("plain gc.collect()", units)
     line("collect(), all live", live)

@@ -288,7 +288,7 @@ def check(found: Found, *, rewrite: bool) -> int:
 
 
 TASKS = frozenset(
-    "demo test test-foreign test-newest test-emscripten lint format wasm check-wasm".split()
+    ["demo", "test", "test-foreign", "test-newest", "test-emscripten", "lint", "format", "wasm", "check-wasm"]
 )
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from graphs import Bench, Wrong, run_case
 
-from hiwire_py import WrongThreadError, collect
-from hiwire_py.collect import accounts, slots, ways
+from hiwire_py import StaleRefError, WrongThreadError, collect
+from hiwire_py.collect import accounts, ways
 from hiwire_py.space import Numbers
 
 CASES = int(os.environ.get("HIWIRE_MODEL_CASES", "2000"))
@@ -31,23 +31,6 @@ def test_collect_is_exact(engine: str) -> None:
     bench = Bench(engine)
     died = sum(run_case(bench, seed, collect) for seed in range(SEED, SEED + CASES))
     assert died >= CASES, "the graphs had hardly any garbage"
-
-
-def test_asking_for_each_slot(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same where slots cannot be read from the table's memory."""
-    monkeypatch.setattr(slots.SlotArray, "of", lambda space, instance: None)
-    bench = Bench(engine)
-    for seed in range(SEED, SEED + 50):
-        run_case(bench, seed, collect)
-
-
-def test_slots_are_read_at_once(engine: str) -> None:
-    """That the table's memory was read where it can be, and not each slot asked for."""
-    bench = Bench(engine)
-    for seed in range(SEED, SEED + 5):
-        run_case(bench, seed, collect)
-    array = bench.table.wrapped.accounts._slots
-    assert array is not None and array._found is not None
 
 
 def _nothing(*args: Any, **kwargs: Any) -> Any:
@@ -69,7 +52,9 @@ def _faults_of_parking() -> Faults:
         """Every handle found is taken for accounted, whatever its count."""
 
         def accounted(self: Any, found: dict[int, int]) -> Any:
-            counts = {handle: self._slot_info(handle >> 1 & 0x1FFFFFF) >> 2 & 0xFFFFFF for handle in found}
+            words = self._slots.read().view()
+            indexes = {handle: handle >> 1 & 0x1FFFFFF for handle in found}
+            counts = {h: words[i] >> 2 & 0xFFFFFF if i < len(words) else 0 for h, i in indexes.items()}
             return original(self, counts)
 
         return accounted
@@ -110,7 +95,7 @@ class _Forging:
 
     def __init__(self, survey: Any) -> None:
         self.survey = survey
-        self.sample = survey.sample
+        self.copies, self.again, self.words = survey.copies, survey.again, survey.words
 
     def lend(self, objects: Any, gone: Any, direct: int, slots: int, count: int, *rest: int) -> Any:
         words = array.array("I", Numbers(slots, count, "I").view())
@@ -131,7 +116,7 @@ class _AnyCount(_Forging):
     """Every handle found is taken for accounted, whatever its count."""
 
     def forge_counts(self, words: array.array[int]) -> None:
-        for handle, copies in Counter(self.sample()).items():
+        for handle, copies in Counter(self.words()).items():
             index = handle >> 1 & 0x1FFFFFF
             if index < len(words):
                 words[index] = words[index] & ~(0xFFFFFF << 2) | copies << 2
@@ -186,7 +171,7 @@ def test_wrong_collectors_are_caught(fault: str, monkeypatch: pytest.MonkeyPatch
     bench = Bench("wasmtime-lowered")
     monkeypatch.setattr(owner, name, make(getattr(owner, name)))
     try:
-        with pytest.raises((Wrong, WrongThreadError)):
+        with pytest.raises((Wrong, WrongThreadError, StaleRefError)):
             for seed in range(CASES_TO_CATCH):
                 run_case(bench, seed, collect)
     finally:

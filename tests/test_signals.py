@@ -126,6 +126,7 @@ def test_collecting(host: Host, interrupted: Callable[[Callable[[], object]], No
         pass
     # The guest keeps a struct that was just made and has no wrapper yet, and one that was just to be freed.
     structs, handles, objects = left(host)
+    objects += len(host.table.space.gone)  # such a struct keeps its handle, though not the object
     assert handles == objects <= structs == lost <= INTERRUPTS
 
 
@@ -133,7 +134,7 @@ def test_ctrl_c_in_a_collection(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
     """Out of what Python's collector calls no exception comes. So the key is pressed again."""
     button = Button(host)
 
-    def interrupted(self: Heap) -> None:
+    def interrupted(self: Heap, asked: bool) -> None:
         monkeypatch.undo()
         raise KeyboardInterrupt
 

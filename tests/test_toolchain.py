@@ -26,7 +26,7 @@ HOOKS = {
 _NAMES = (
     "hiwire_new hiwire_intern hiwire_get hiwire_incref hiwire_decref hiwire_pop hiwire_new_deduplicate "
     "hiwire_num_refs hiwire_refcount hiwire_is_valid hiwire_capacity hiwire_num_retired hiwire_next "
-    "_hiwire_slot_info _initialize memory __heap_base"
+    "_hiwire_slot_info _hiwire_state _initialize memory __heap_base"
 )
 EXPORTS = set(_NAMES.split())
 GUEST_MUST_NOT_IMPORT = {"memcpy", "memmove", "memset", "memcmp", "malloc", "free", "abort", "__multi3"}

@@ -49,3 +49,8 @@ unsigned _hiwire_slot_info(unsigned index)
 {
     return index < SLOT_BOUND ? _hiwire_slots[index] : 0;
 }
+
+const struct HiwireState *_hiwire_state(void)
+{
+    return &_hiwire;
+}

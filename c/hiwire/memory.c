@@ -7,8 +7,6 @@ uint32_t _hiwire_slots[STATIC_SLOTS];
 
 #else
 
-uint32_t *_hiwire_slots;
-
 #ifdef HIWIRE_EXTERN_REALLOC
 #define RESIZE hiwire_realloc
 #else

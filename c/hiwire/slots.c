@@ -10,7 +10,11 @@
 
 EXTERNREF_TABLE(_hiwire_objects)
 
+#ifdef HIWIRE_STATIC_PAGES
+struct HiwireState _hiwire = {.slots = _hiwire_slots};
+#else
 struct HiwireState _hiwire;
+#endif
 
 /* More slots, at the head of the free list; kept out of line, since hiwire_new is hot and this is not. The
  * table goes first: a larger table that is not used yet harms nothing and is found by the next attempt, while

@@ -29,6 +29,7 @@ class _State(threading.local):
     lock is needed, and none can be waited for in a finalizer."""
 
     error: BaseException | None = None
+    asked = False  # whether `run` began the collection
 
 
 _state = _State()
@@ -63,7 +64,11 @@ def run(errors: list[BaseException] | None) -> int:
         for heap in _mine():
             heap.again = False
         heap = None  # type: ignore[assignment]
-        turns.collect_python()
+        _state.asked = True
+        try:
+            turns.collect_python()
+        finally:
+            _state.asked = False
         freed += _drain(errors)
         # A finalizer used a wrapper, and so kept it; it will not run again.
         if not any(heap.again for heap in _mine()):
@@ -82,15 +87,23 @@ def run(errors: list[BaseException] | None) -> int:
 
 def heap_of(guest: Guest) -> Heap:
     """The heap of a guest's table."""
-    space = guest.instance.space
-    heap = None
-    for known in _heaps:
-        if known.space is space and (known.accounts is not None or guest.table is None):
-            heap = known
-    if heap is None:
-        heap = Heap(space, None if guest.table is None else Accounts(guest.table))
-        if guest.table is not None:
-            guest.table.wrapped = heap
+    space, table = guest.instance.space, guest.table
+    if table is not None:
+        heap = table.wrapped
+    else:
+        heap = next((known for known in list(_heaps) if known.space is space), None)
+    if heap is None and table is not None:
+        accounts = Accounts.of(table)
+        if accounts is None:
+            warnings.warn(
+                f"cycles through {table!r} are not collected: its module does not say where its slots are;"
+                " build it again with this version of hiwire, linked with module-link.txt",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        heap = table.wrapped = Heap(space, accounts)
+    elif heap is None:
+        heap = Heap(space, None)
     watch(heap)
     return heap
 
@@ -119,7 +132,7 @@ def _on_collection(phase: str, info: dict[str, Any]) -> None:
         if phase == "start":
             turns.began()
             for heap in _mine():
-                heap.park()
+                heap.park(_state.asked)
         else:
             turns.ended()
             for heap in _mine():

@@ -8,7 +8,7 @@ the references that exist in the guest's memory, and does the rest: no cycle is 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import get_ident
 from typing import Any, Protocol
 
@@ -21,6 +21,9 @@ __all__ = ["Counts", "Heap"]
 
 _NOBODY = 0  # no thread has this number
 _LEAST = 1000
+# Where slots must be read one by one, a collection that was not asked for reads this many, and 4 for each struct with
+# a wrapper, and the 16th part of all. What is not enough for a table is saved for the next collection.
+_SLOTS_A_COLLECTION, _SLOTS_A_STRUCT, _COLLECTIONS = 16_384, 4, 16
 
 
 class Counts(Protocol):
@@ -31,6 +34,9 @@ class Counts(Protocol):
     """
 
     none: int
+
+    def cost(self) -> int:
+        """How many slots must be read one by one for a collection; 0 where they can be read where they lie."""
 
     def accounted(self, found: Mapping[int, int]) -> tuple[dict[int, int], list[int]]:
         """For `parking`.
@@ -44,8 +50,9 @@ class Counts(Protocol):
             they are counted.
         """
 
-    def lend(self, survey: Any, gone: object) -> set[Any]:
+    def lend(self, survey: Any, gone: dict[Any, None]) -> set[Any]:
         """For `lending`: have ``survey`` show what the handles that it found hold. See lending.c.
+        ``gone`` is that of the space.
 
         Returns:
             The layouts that the memory did not agree with.
@@ -79,6 +86,7 @@ class Heap:
         self.threshold = _LEAST
         self.until = _LEAST  # wrappers to be made before `many` need be asked
         self._window: Any = None
+        self._earned = 0  # slots that may be read by the collections that Python begins
 
     def count(self) -> int:
         """How many structs have wrappers, or had and are not freed."""
@@ -105,10 +113,17 @@ class Heap:
 
     def drain(self, errors: list[BaseException] | None = None) -> int:
         """Free the structs of dead wrappers, unless a guest runs. See `Arena.drain`."""
-        if self.space.busy or get_ident() != self.space.thread:
+        space = self.space
+        if space.busy or get_ident() != space.thread:
+            return 0
+        resume = space.paused
+        if resume == self.settle:
+            self.restore()
+        elif resume is not None:
+            resume()
+        if space.closing:
             return 0
         freed = 0
-        space = self.space
         while True:
             arenas = [arena for arena in self.arenas if arena.waiting]
             if not arenas and not self.orphans:
@@ -132,29 +147,53 @@ class Heap:
 
     # ---- the window: from `park` to `restore`, Python's collector runs
 
-    def park(self) -> None:
-        """Have the wrappers, not the table, hold the objects whose every count lies in their structs."""
+    @property
+    def looking(self) -> bool:
+        """Whether Python's collector runs and the wrappers hold the objects."""
+        return self._window is not None and self.space.paused is not None
+
+    def park(self, asked: bool) -> None:
+        """Have the wrappers, not the table, hold the objects whose every count lies in their structs.
+
+        Args:
+            asked: whether the collection was asked for, and did not begin by itself.
+        """
         space, accounts = self.space, self.accounts
-        if self._window is not None:
-            self.close_window()  # left open by an interrupt
+        self.restore()  # left open by an interrupt, or waiting for whoever comes in
+        self._window = None
         if accounts is None or get_ident() != space.thread or space.closing:
             return
         if space.busy:
             self.wanted = True  # handles may be in the guest's locals
             return
         arenas = [arena for arena in self.arenas if arena.gate.owner == get_ident()]
-        if not any(arena.live for arena in arenas):
+        structs = sum(len(arena.live) for arena in arenas)
+        if not structs or not (asked or self._affordable(accounts.cost(), structs)):
             return
         self._window = window = Window(self, accounts, arenas)
-        for gate in list(space.gates.values()):
-            if gate.owner == space.thread:
-                gate.owner, gate.held = _NOBODY, (space.thread, self.interrupt)
-        space.paused = self.interrupt
+        self._shut(self.interrupt)
         try:
             window.open()
         except BaseException:
             self.close_window()
             raise
+
+    def _affordable(self, slots: int, structs: int) -> bool:
+        """Whether it is time again to read so many slots."""
+        if slots:
+            self._earned += _SLOTS_A_COLLECTION + _SLOTS_A_STRUCT * structs + slots // _COLLECTIONS
+            if self._earned < slots:
+                return False
+            self._earned = 0
+        return True
+
+    def _shut(self, resume: Callable[[], None]) -> None:
+        """Have ``resume`` called before anyone comes in."""
+        space = self.space
+        for gate in list(space.gates.values()):
+            if gate.owner == space.thread:
+                gate.owner, gate.held = _NOBODY, (space.thread, resume)
+        space.paused = resume
 
     def interrupt(self) -> None:
         """Someone comes into the guest during the window: the table must hold everything again.
@@ -167,15 +206,26 @@ class Heap:
     def restore(self) -> None:
         """The table holds the objects again, and whoever wants can come in."""
         space, window = self.space, self._window
-        if window is None:
+        if self.accounts is None:
             return
-        window.close()
+        if window is not None:
+            window.close()
         space.paused = None
         for gate in list(space.gates.values()):
             if gate.held is not None:
                 gate.owner, gate.held = gate.held[0], None
 
     def close_window(self) -> None:
-        """The collection is over."""
+        """The collection is over. The handles of what it took out are to be released before they are seen."""
         self.restore()
         self._window = None
+        space = self.space
+        if space.gone and not space.busy and not space.closing and get_ident() == space.thread:
+            if self.orphans or any(arena.waiting for arena in self.arenas):
+                self._shut(self.settle)
+
+    def settle(self) -> None:
+        """Someone comes in after a collection: structs of dead wrappers whose objects are gone are freed
+        first. So no one but the function that frees a struct meets the handles in it."""
+        self.restore()
+        self.drain()

@@ -161,6 +161,24 @@ static int hw_judge(hw_survey *survey, hw_table *table, hw_array *shared, int *w
     return 1;
 }
 
+static int hw_set(PyObject *dict, int64_t key, PyObject *value)
+{
+    PyObject *number = PyLong_FromLongLong(key);
+    int good = number != NULL && PyDict_SetItem(dict, number, value) == 0;
+    Py_XDECREF(number);
+    return good;
+}
+
+/* The object is not in the table any more, though a handle names it. */
+static void hw_take_out(hw_survey *survey, int64_t key)
+{
+    PyObject *number = PyLong_FromLongLong(key);
+    if (number == NULL || PyDict_SetItem(survey->gone, number, Py_None) < 0 ||
+        PyDict_DelItem(survey->objects, number) < 0)
+        PyErr_Clear(); /* no memory: the table holds the object until the struct is freed */
+    Py_XDECREF(number);
+}
+
 /* Whether the dict's reference to an object in several slots is lent already; from now on it is. */
 static int hw_group_lent(hw_array *shared, int64_t key)
 {
@@ -175,9 +193,10 @@ static int hw_group_lent(hw_array *shared, int64_t key)
 
 static int hw_lend_copies(hw_survey *survey, hw_table *table, hw_array *shared)
 {
+    enum { FEW = 8 }; /* to hide an object and show it again takes as long as to show so many in place of the dict */
     hw_copy *copies = survey->copies.items;
-    Py_ssize_t lent = 0;
     uint32_t index;
+    survey->hides = survey->copies.count <= (size_t)PyDict_Size(survey->objects) / FEW;
     for (size_t i = 0; i < survey->copies.count; i++) {
         hw_copy *copy = &copies[i];
         if (copy->kind == HW_NO_HANDLE)
@@ -194,19 +213,20 @@ static int hw_lend_copies(hw_survey *survey, hw_table *table, hw_array *shared)
         Py_DECREF(number);
         if (object == NULL && PyErr_Occurred())
             return 0;
-        if (object == NULL || object == survey->gone)
+        if (object == NULL)
             continue;
-        if (verdict == HW_LENT || (verdict == HW_GROUP && hw_group_lent(shared, copy->key)))
+        if (survey->hides || verdict == HW_LENT || (verdict == HW_GROUP && hw_group_lent(shared, copy->key)))
             copy->kind = HW_OWN_COPY;
         if (copy->kind == HW_OWN_COPY)
             Py_INCREF(object);
-        else
-            lent++;
         copy->object = object;
+        survey->lends = 1;
         if (verdict == HW_YES)
             table->verdicts[index] = HW_LENT;
     }
-    survey->lends = lent > 0;
+    for (size_t i = 0; survey->hides && i < survey->copies.count; i++)
+        if (copies[i].object != NULL && !hw_set(survey->objects, copies[i].key, survey->gone))
+            return 0;
     return 1;
 }
 
@@ -285,13 +305,16 @@ static PyObject *hw_survey_lend(PyObject *self, PyObject *args)
     int wide, wrong = 0, good;
     hw_table table = {0};
     hw_array shared = {NULL, 0, 0};
-    if (!PyArg_ParseTuple(args, "O!OiKKKKiKKKK", &PyDict_Type, &objects, &gone, &table.direct, &slots, &table.count,
-                          &keys, &key_count, &wide, &records, &table.record_count, &others, &other_count))
+    if (!PyArg_ParseTuple(args, "O!O!iKKKKiKKKK", &PyDict_Type, &objects, &PyDict_Type, &gone, &table.direct, &slots,
+                          &table.count, &keys, &key_count, &wide, &records, &table.record_count, &others,
+                          &other_count))
         return NULL;
     if (survey->objects != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a survey lends once");
         return NULL;
     }
+    if (survey->over)
+        return PySet_New(NULL);
     survey->objects = objects;
     survey->gone = gone;
     Py_INCREF(objects), Py_INCREF(gone);
@@ -317,7 +340,7 @@ static PyObject *hw_survey_lend(PyObject *self, PyObject *args)
     if (good) {
         hw_count_copies(survey, &table);
         good = hw_judge(survey, &table, &shared, &wrong) && (!wrong || hw_name_mistaken(survey, &table)) &&
-               hw_lend_copies(survey, &table, &shared) && (!survey->lends || hw_find_rest(survey));
+               hw_lend_copies(survey, &table, &shared) && (!survey->lends || survey->hides || hw_find_rest(survey));
     }
     free(table.tally), free(table.verdicts), free(table.found);
     hw_empty(&shared);
@@ -332,7 +355,7 @@ static PyObject *hw_survey_lend(PyObject *self, PyObject *args)
     if (survey->lends) {
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(survey->arenas); i++)
             ((hw_arena *)PyList_GET_ITEM(survey->arenas, i))->survey = survey;
-        if (PyObject_GC_IsTracked(objects))
+        if (!survey->hides && PyObject_GC_IsTracked(objects))
             PyObject_GC_UnTrack(objects);
     }
     Py_INCREF(survey->mistaken);
@@ -349,8 +372,7 @@ static int hw_survey_visit(hw_survey *survey, hw_wrapper *wrapper, visitproc vis
     return 0;
 }
 
-/* The wrapper is dead or will be: the table lets go of what only its struct held, for which `gone` stands from now on,
-   until the struct is freed. */
+/* The wrapper is dead or will be: the table lets go of what only its struct held. */
 static void hw_survey_drop(hw_survey *survey, hw_wrapper *wrapper)
 {
     PyObject *type, *value, *trace;
@@ -369,17 +391,36 @@ static void hw_survey_drop(hw_survey *survey, hw_wrapper *wrapper)
         if (object == NULL)
             continue;
         survey->dropped = 1;
-        if (copy->kind == HW_OWN_COPY) {
+        if (copy->kind == HW_OWN_COPY)
             Py_DECREF(object);
-        } else {
-            PyObject *number = PyLong_FromLongLong(copy->key);
-            if (number == NULL || PyDict_SetItem(survey->objects, number, survey->gone) < 0)
-                PyErr_Clear(); /* no memory: the table holds the object until the struct is freed */
-            Py_XDECREF(number);
-        }
+        else
+            hw_take_out(survey, copy->key);
     }
     Py_DECREF(survey);
     PyErr_Restore(type, value, trace);
+}
+
+static int hw_hidden(hw_survey *survey, int64_t key)
+{
+    PyObject *number = PyLong_FromLongLong(key);
+    int hidden = number != NULL && PyDict_GetItemWithError(survey->objects, number) == survey->gone;
+    PyErr_Clear();
+    Py_XDECREF(number);
+    return hidden;
+}
+
+/* The dict has what a living wrapper shows by a reference of its own: it was hidden, or another wrapper, to which the
+   dict's reference was lent, is dead. */
+static void hw_put_back(hw_survey *survey, const hw_copy *copy)
+{
+    PyObject *number = PyLong_FromLongLong(copy->key);
+    int gone = number == NULL ? -1 : PyDict_Contains(survey->gone, number);
+    if (gone > 0 || (gone == 0 && PyDict_GetItemWithError(survey->objects, number) == survey->gone)) {
+        if (PyDict_SetItem(survey->objects, number, copy->object) == 0 && gone > 0)
+            PyDict_DelItem(survey->gone, number);
+    }
+    PyErr_Clear();
+    Py_XDECREF(number);
 }
 
 /* Nothing is lent any more: the dict has everything that living wrappers showed. */
@@ -394,16 +435,12 @@ static void hw_survey_end(hw_survey *survey)
     hw_copy *copies = taken.items;
     survey->copies = (hw_array){NULL, 0, 0};
     hw_empty(&survey->rest);
-    /* The wrapper to which the dict's reference was lent may be dead, and another one with the same handle not. */
-    for (size_t i = 0; survey->dropped && i < taken.count; i++)
-        if (copies[i].object != NULL && copies[i].kind == HW_OWN_COPY) {
-            PyObject *number = PyLong_FromLongLong(copies[i].key);
-            PyObject *now = number == NULL ? NULL : PyDict_GetItemWithError(survey->objects, number);
-            if (now == survey->gone && PyDict_SetItem(survey->objects, number, copies[i].object) < 0)
-                PyErr_Clear();
-            PyErr_Clear();
-            Py_XDECREF(number);
-        }
+    for (size_t i = 0; (survey->dropped || survey->hides) && i < taken.count; i++)
+        if (copies[i].object != NULL && copies[i].kind == HW_OWN_COPY)
+            hw_put_back(survey, &copies[i]);
+    for (size_t i = 0; survey->dropped && survey->hides && i < taken.count; i++)
+        if (copies[i].object == NULL && copies[i].kind == HW_OWN_COPY && hw_hidden(survey, copies[i].key))
+            hw_take_out(survey, copies[i].key);
     if (!PyObject_GC_IsTracked(survey->objects))
         PyObject_GC_Track(survey->objects);
     for (size_t i = 0; i < taken.count; i++)
@@ -415,19 +452,19 @@ static void hw_survey_end(hw_survey *survey)
 static PyObject *hw_survey_end_method(PyObject *self, PyObject *unused)
 {
     (void)unused;
+    ((hw_survey *)self)->over = 1;
     hw_survey_end((hw_survey *)self);
     Py_RETURN_NONE;
 }
 
-/* sample() -> list: some of the words that were found and may be handles. */
-static PyObject *hw_survey_sample(PyObject *self, PyObject *unused)
+/* words() -> list: those that were found and may be handles. For tests. */
+static PyObject *hw_survey_words(PyObject *self, PyObject *unused)
 {
-    enum { WANTED = 64 };
     hw_survey *survey = (hw_survey *)self;
     const hw_copy *copies = survey->copies.items;
     PyObject *list = PyList_New(0);
     (void)unused;
-    for (size_t i = 0; list != NULL && i < survey->copies.count && PyList_GET_SIZE(list) < WANTED; i++) {
+    for (size_t i = 0; list != NULL && i < survey->copies.count; i++) {
         PyObject *word = PyLong_FromUnsignedLong(copies[i].word);
         if (word == NULL || PyList_Append(list, word) < 0)
             Py_CLEAR(list);
@@ -463,6 +500,7 @@ static int hw_survey_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(survey->arenas);
     Py_VISIT(survey->mistaken);
     Py_VISIT(survey->objects);
+    Py_VISIT(survey->gone);
     for (size_t i = 0; survey->lends && i < survey->rest.count; i++)
         Py_VISIT(rest[i]);
     return 0;
@@ -496,14 +534,21 @@ static void hw_survey_dealloc(PyObject *self)
 static PyMethodDef hw_survey_methods[] = {{"add", hw_survey_add, METH_VARARGS, NULL},
                                           {"lend", hw_survey_lend, METH_VARARGS, NULL},
                                           {"end", hw_survey_end_method, METH_NOARGS, NULL},
-                                          {"sample", hw_survey_sample, METH_NOARGS, NULL},
+                                          {"words", hw_survey_words, METH_NOARGS, NULL},
                                           {NULL}};
+
+/* How many copies were found, and structs more than once; without either there is nothing to lend. */
+static PyMemberDef hw_survey_members[] = {
+    {"copies", Py_T_PYSSIZET, offsetof(hw_survey, copies.count), Py_READONLY, NULL},
+    {"again", Py_T_PYSSIZET, offsetof(hw_survey, again.count), Py_READONLY, NULL},
+    {NULL}};
 
 static PyType_Slot hw_survey_slots[] = {{Py_tp_new, hw_survey_new},
                                         {Py_tp_traverse, hw_survey_traverse},
                                         {Py_tp_clear, hw_survey_clear},
                                         {Py_tp_dealloc, hw_survey_dealloc},
                                         {Py_tp_methods, hw_survey_methods},
+                                        {Py_tp_members, hw_survey_members},
                                         {0, NULL}};
 
 static PyType_Spec hw_survey_spec = {"hiwire_py.collect.Survey", sizeof(hw_survey), 0,

@@ -18,7 +18,6 @@ from ..memory import GuestMemory
 from ..space.calls import ForEach
 from ._types import lib as _lib  # type: ignore[import-not-found]  # made at install, perhaps
 from .arena import CommonArena
-from .gone import GONE
 from .layouts import Layout
 
 if TYPE_CHECKING:
@@ -77,14 +76,14 @@ class Window:
         self._heap = heap
         self._accounts = accounts
         self._arenas: list[Arena] = arenas
-        self._survey = Survey(accounts.none)
+        self._survey = Survey(accounts.none)  # which, once ended, takes no more
 
     def open(self) -> None:
         """Have the wrappers show what their structs hold."""
         _resolve()
         for arena in self._arenas:
             self._survey.add(arena, *arena.extent())
-        self._heap.mistaken.update(self._accounts.lend(self._survey, GONE))
+        self._heap.mistaken.update(self._accounts.lend(self._survey, self._heap.space.gone))
 
     def close(self) -> None:
         """The table alone shows its objects again."""

@@ -87,7 +87,7 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
         except AttributeError:
             raise ClosedError(f"this {type(self).__name__} has no struct") from None
         pointer: int = self._guest_pointer
-        if arena.waiting and arena.heap.space.paused is None:
+        if arena.waiting and not arena.heap.looking:
             arena.heap.drain()
         return pointer
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..guest import Guest
 from ..memory import GuestMemory
+from ..space import Space
 from ..space.calls import ForEach
 from .arena import CommonArena
-from .gone import GONE
 from .layouts import Layout
 from .trace import Trace
 
@@ -118,7 +118,7 @@ class Arena(CommonArena):
 
     def take_back(self, wrapper: Any) -> None:
         """A finalizer, or whoever a finalizer gave it to, uses a wrapper that was found to be garbage."""
-        _give_back(wrapper, wrapper._guest_parked, self.heap.space.objects)
+        _give_back(wrapper, wrapper._guest_parked, self.heap.space)
         self.heap.again = True
 
     def renew(self, wrapper: Any, pointer: int) -> None:
@@ -152,6 +152,7 @@ class Window:
         self._heap = heap
         self._accounts = accounts
         self._arenas: list[Arena] = arenas
+        self._over = False  # someone came into a guest, perhaps while this was opened
 
     def open(self) -> None:
         """Let the wrappers hold what their structs hold, and the table let go of it."""
@@ -168,8 +169,8 @@ class Window:
         self._heap.mistaken.update(trace.mistaken)
         if not keys:
             return
-        objects = self._heap.space.objects
-        parked = {handle: key for handle, key in keys.items() if objects[key] is not GONE}
+        objects, gone = self._heap.space.objects, self._heap.space.gone
+        parked = {handle: key for handle, key in keys.items() if key in objects}
         for wrapper, handles in trace.structs:
             held = {}
             for handle in handles:
@@ -179,12 +180,15 @@ class Window:
             if held:
                 wrapper._guest_parked = held
         for key in parked.values():
-            objects[key] = GONE
+            if not self._over and key in objects:  # of two handles with one object, the first took it
+                gone[key] = None
+                del objects[key]
 
     def close(self) -> None:
         """The table takes back the objects of the wrappers that are alive. May be called again, when the
         collection is over: finalizers may have kept more of them."""
-        objects = self._heap.space.objects
+        space = self._heap.space
+        self._over = True
         for arena in self._arenas:
             arena.find_lost()
             for entry in list(arena.live.values()):
@@ -192,11 +196,13 @@ class Window:
                 if wrapper is not None:
                     held = wrapper._guest_parked
                     if held is not None:
-                        _give_back(wrapper, held, objects)
+                        _give_back(wrapper, held, space)
 
 
-def _give_back(wrapper: Any, held: dict[int, Any], objects: dict[int, Any]) -> None:
+def _give_back(wrapper: Any, held: dict[int, Any], space: Space) -> None:
+    objects, gone = space.objects, space.gone
     for key, value in held.items():
-        if objects.get(key) is GONE:
+        if key in gone:
             objects[key] = value
+            del gone[key]
     wrapper._guest_parked = None  # last, for who is interrupted begins again

@@ -41,9 +41,15 @@ class SideTableAccounts:
         operations = self.space.table_operations(table)
         self._get, self._size = operations["get"], operations["size"]
 
-    def lend(self, survey: Any, gone: object) -> set[Any]:
+    def cost(self) -> int:
+        """As `Counts.cost`."""
+        return 0 if self.space.holder_records().address else self._size() & _WORD
+
+    def lend(self, survey: Any, gone: dict[Any, None]) -> set[Any]:
         """As `Accounts.lend`."""
         space = self.space
+        if not survey.copies and not survey.again:
+            return set()
         others: Iterable[int] = ()
         records = space.holder_records()
         if not records.address:

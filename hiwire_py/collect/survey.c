@@ -5,9 +5,11 @@
    them instead, each what the handles in its struct name: the dict is taken out of the collector's sight, its
    reference to an object is *lent* to the wrapper with the first copy of the handle, and further copies get
    references of their own, until the end of the survey. What is in the dict and was not lent is shown by the survey
-   itself, in place of the dict.
+   itself, in place of the dict. Where that would be nearly all, the dict stays in sight and each copy gets a reference
+   of its own: what the wrappers show is *hidden* in the dict, where the dict `gone` stands for it meanwhile.
 
-   While a survey lends, `objects` must not change. So whoever comes into a guest ends it first. */
+   The keys of what dies with its wrappers go from `objects` into `gone`, and stay there until the guest releases the
+   handle. While a survey lends, `objects` must not change. So whoever comes into a guest ends it first. */
 
 enum { HW_INDEX_BITS = 25, HW_COUNT_BITS = 24, HW_ID_BITS = 26, HW_RECORD_WORDS = 4 };
 
@@ -54,7 +56,7 @@ struct hw_survey {
     hw_array keep;      /* uint32_t: words that must not be taken for handles that can be lent */
     hw_array rest;      /* PyObject *: what is in the dict and not lent */
     PyObject *objects, *gone;
-    int lends, dropped;
+    int lends, dropped, hides, over;
     uint32_t none; /* stands in a field that holds no handle */
 };
 
@@ -198,6 +200,8 @@ static PyObject *hw_survey_add(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!KK", hw_arena_type, &object, &address, &bytes))
         return NULL;
     hw_arena *arena = (hw_arena *)object;
+    if (survey->over) /* someone came into a guest meanwhile */
+        Py_RETURN_NONE;
     if (survey->lends || arena->survey != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the arena is in a survey already");
         return NULL;

@@ -208,7 +208,7 @@ class WasmtimeEngine(Engine):
     def compile(self, wasm: bytes) -> Any:
         try:
             # Where references are the engine's, the space must be able to see who holds them.
-            return wasmtime.Module(self._engine, export_holders(wasm) if self.externref_ids else wasm)
+            return wasmtime.Module(self._engine, export_holders(wasm) if self.externref else wasm)
         except wasmtime.WasmtimeError as e:
             raise UnsupportedModuleError(f"wasmtime does not take the module: {_one_line(e)}") from e
 

@@ -24,6 +24,8 @@ from ..errors import (
     FuelError,
     GuestTrap,
     MemoryLimitError,
+    RefError,
+    StaleRefError,
     TableLimitError,
     UnsupportedModuleError,
 )
@@ -53,6 +55,9 @@ class Space(abc.ABC):
             self.style = self.style.limited
         self.functions: list[Callable[..., Any]] = []  # host functions; the engine holds only their positions
         self.objects: dict[Any, Any] = {}
+        # The keys of objects that the collector of cycles took out although handles name them still, until
+        # those are released: who looks one of them up finds out by the KeyError.
+        self.gone: dict[Any, None] = {}
         self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
         self.floor = self.limit = 0
         self.status: Any = [0] * 5
@@ -157,10 +162,7 @@ class Space(abc.ABC):
         if error is raised and not (self.timed and self.engine.trap_kind(error)):
             return None
         if isinstance(error, KeyError) and [type(value) for value in error.args] == [int]:
-            value = error.args[0]
-            raise ForgedRefError(
-                f"{name} gave the externref {value:#x}, but the guest was given no such object"
-            ) from None
+            raise self.missing(error.args[0], f"{name} gave") from None
         if not isinstance(error, Exception):
             return None
         kind = self.engine.trap_kind(error)
@@ -187,13 +189,28 @@ class Space(abc.ABC):
         advice = " (infinite recursion?)" if kind == "call stack exhausted" else ""
         raise GuestTrap(f"{name} trapped: {kind}{advice}", kind) from error
 
+    def missing(self, key: Any, what: str) -> RefError:
+        """The exception for an externref that names no object.
+
+        Args:
+            what: who came with it, as in ``"f() gave"``.
+        """
+        if key in self.gone:
+            return StaleRefError(
+                f"{what} an object that was collected: its handle is in a struct whose wrapper is dead, and"
+                " only good for being released"
+            )
+        return ForgedRefError(
+            f"{what} the externref {key & 0xFFFFFFFF:#x}, but the guest was given no such object", key
+        )
+
     def close(self) -> None:
         """Let no one in any more, and drop all objects: now, or when the running call returns."""
+        self.closing = True
         if self.paused is not None:
             self.paused()
         for gate in list(self.gates.values()):
             gate.owner = None
-        self.closing = True
         self.request_leave()
         if not self.depth:
             self.leave()
@@ -214,6 +231,7 @@ class Space(abc.ABC):
         self.functions.clear()
         self.flight.clear()
         self.objects.clear()
+        self.gone.clear()
 
     def _clear_frames(self, error: BaseException) -> None:
         """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them

@@ -13,7 +13,7 @@ from threading import get_ident
 from typing import Any
 
 from ..checks import arguments, takes
-from ..errors import ClosedError, ForgedRefError
+from ..errors import ClosedError
 from ..values import CROSSING, EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
 from .styles import Style, lines
 
@@ -117,7 +117,7 @@ def bind(space, gate, raw, shown, keep):
 """
 
 _HOST = """\
-def bind(space_ref, index, name, fix, NULL, gone, forged):
+def bind(space_ref, index, name, fix, NULL, gone):
     def host({params}):
         space = space_ref()
         if space is None:
@@ -280,7 +280,7 @@ def _host_code(functype: FuncType, style: Style) -> Any:
         if code == EXTERNREF:
             convert += [
                 f"try: {a} = {style.to_object.format(a)}",
-                f"except KeyError: raise forged({a}, name) from None",
+                "except KeyError as error: raise space.missing(error.args[0], given) from None",
             ]
     if style.tidy and EXTERNREF in functype.params:
         convert.append(style.tidy)
@@ -327,24 +327,19 @@ def bind_host(
     Engines hold what they are given where Python's cycle collector cannot see it, so this holds the space
     weakly.
     """
-    names: dict[str, Any] = {"wrong_count": _wrong_count, "wrong_arity": _wrong_arity}
+    shown = f"{name}{functype}"
+    names: dict[str, Any] = {
+        "wrong_count": _wrong_count,
+        "wrong_arity": _wrong_arity,
+        "given": f"host function {shown} was given",
+    }
     exec(_host_code(functype, style), names)
-    function: Callable[..., Any] = names["bind"](
-        space_ref, index, f"{name}{functype}", check_value, NULL, _gone, _forged
-    )
+    function: Callable[..., Any] = names["bind"](space_ref, index, shown, check_value, NULL, _gone)
     return function
 
 
 def _gone(name: str) -> ClosedError:
     return ClosedError(f"the guest called {name}, but what stood behind it was closed")
-
-
-def _forged(value: int, name: str) -> ForgedRefError:
-    return ForgedRefError(
-        f"the guest passed {value & 0xFFFFFFFF:#010x} to {name} as an externref,"
-        " but it was given no such object",
-        value,
-    )
 
 
 def _wrong_count(result: object, count: int, name: str) -> HostResultError:

@@ -277,7 +277,7 @@ class LoweredSpace(Space):
     def _take_unheld(self, ids: list[int], dead: list[Any]) -> None:
         """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to
         drop, into ``dead``."""
-        objects, free = self.objects, self.free
+        objects, gone, free = self.objects, self.gone, self.free
         while True:
             if ids:
                 id_ = ids[-1]
@@ -285,12 +285,18 @@ class LoweredSpace(Space):
                 words = self.words
                 at = self.records + (id_ & _INDEX) * _RECORD_WORDS
                 # An id can be both in flight and a zombie: then its record is empty now, or another id's.
-                if not words[at + 1] and id_ in objects:
+                if words[at + 1]:
+                    continue
+                if id_ in objects:
                     value = objects[id_]
                     del objects[id_]
                     words[at] = 0
                     free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
                     dead.append(value)
+                elif id_ in gone:
+                    del gone[id_]
+                    words[at] = 0
+                    free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
             else:
                 break
         value = None

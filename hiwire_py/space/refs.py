@@ -10,16 +10,11 @@ from __future__ import annotations
 
 import array
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
-from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, RefStore
-from ..lowering.holders import hidden_exports
-from ..lowering.module import TABLE
+from ..engines import NO_LIMITS, Engine, GuestLimits, RawExtern, RefStore
 from ..values import NULL, FuncType
 from .externrefs import ExternrefSpace
-from .instances import Instance
-from .numbers import Numbers
 from .styles import REFS
 
 __all__ = ["RefSpace"]
@@ -30,8 +25,6 @@ _BATCH = 1024
 # many slots for each call, in the mean.
 _EXACT = 4096
 _SLOTS_A_CALL = 64
-# Cycles are looked for if all tables of guests have no more slots than this: each is read, every time.
-_MOST_OTHERS = 1 << 20
 
 
 class RefSpace(ExternrefSpace):
@@ -46,8 +39,6 @@ class RefSpace(ExternrefSpace):
         self._suspect = False
         self._skipped = 0  # calls since the engine collected last
         self.status = self.store.status
-        self._tables: list[tuple[object, RawExtern]] = []  # what an instance owns, and a table of it
-        self._globals: list[RawExtern] = []
 
     def hold(self, value: Any) -> int:
         if value is NULL:
@@ -75,7 +66,7 @@ class RefSpace(ExternrefSpace):
         self._skipped = 0
         suspect, self._suspect = self._suspect, True  # until all is done: a signal handler may raise
         ids = self.store.collect_ids()
-        if len(ids) == 1:
+        if len(ids) == 1 and not self.gone:
             self.objects.pop(ids[0], None)
         elif ids:
             self._release(ids)
@@ -89,16 +80,18 @@ class RefSpace(ExternrefSpace):
         super().collect()
 
     def _release(self, ids: list[int]) -> None:
-        pop = self.objects.pop
+        pop, forget = self.objects.pop, self.gone.pop
         dead = [pop(id_, None) for id_ in ids]
+        for id_ in ids if self.gone else ():
+            forget(id_, None)
         dead.clear()  # the dict is in order by now, and finalizers may run
 
     def _forget_lost(self) -> None:
         """Drop objects whose ids never reached the engine. No call is on its way now that could still pass
         one."""
-        if len(self.objects) != self.store.count_held():
+        if len(self.objects) + len(self.gone) != self.store.count_held():
             held = self.store.held_ids()
-            self._release([id_ for id_ in self.objects if id_ not in held])
+            self._release([id_ for id_ in (*self.objects, *self.gone) if id_ not in held])
 
     def explain(
         self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
@@ -120,32 +113,11 @@ class RefSpace(ExternrefSpace):
     def key(self, raw: Any) -> Any:
         return raw or None
 
-    def _own(self, instance: Instance, prepared: Prepared) -> None:
-        # wasmtime keeps tables and globals until the store goes, also those of instances that are gone.
-        instance.owned = object()
-        for hidden in hidden_exports(prepared.module):
-            holder = instance.raw[hidden.name]
-            if hidden.kind == TABLE:
-                self._tables.append((instance.owned, holder))
-            else:
-                self._globals.append(holder)
+    def _table_size(self, table: RawExtern) -> int:
+        return self.store.table_size(table)
 
-    def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
-        self._globals.append(super()._import_reference(instance, value))
-        return self._globals[-1]
-
-    def table_keys(self, instance: Instance) -> list[Numbers]:
-        tables = [table for owner, table in self._tables if owner is instance.owned]
-        return [Numbers.of(self.store.table_ids(table)) for table in tables]
-
-    def other_keys(self, instance: Instance) -> Sequence[int] | None:
-        tables = [table for owner, table in self._tables if owner is not instance.owned]
-        if sum(map(self.store.table_size, tables)) > _MOST_OTHERS:
-            return None
-        keys = array.array("q", (self.store.global_get(global_) or 0 for global_ in self._globals))
-        for table in tables:
-            keys.extend(self.store.table_ids(table))
-        return keys
+    def _table_keys(self, table: RawExtern) -> array.array[int]:
+        return self.store.table_ids(table)
 
     def live(self) -> int:
         return len(self.objects)

@@ -8,13 +8,14 @@ number is queued, and the object goes when no guest call is on the way.
 
 from __future__ import annotations
 
+import array
 import operator
 import weakref
 from collections import deque
 from threading import get_ident
 from typing import Any
 
-from ..engines import NO_LIMITS, Engine, GuestLimits
+from ..engines import NO_LIMITS, Engine, GuestLimits, RawExtern
 from ..values import NULL
 from .externrefs import ExternrefSpace
 from .styles import TOKENS
@@ -83,7 +84,7 @@ class TokenSpace(ExternrefSpace):
 
     def _drop_released(self) -> None:
         dead = []
-        released, objects = self._released, self.objects
+        released, objects, gone = self._released, self.objects, self.gone
         while True:
             # Signal handlers come in only at calls and where a jump is taken, so none interrupts a step.
             if released:
@@ -93,6 +94,8 @@ class TokenSpace(ExternrefSpace):
                     value = objects[id_]
                     del objects[id_]
                     dead.append(value)
+                elif id_ in gone:
+                    del gone[id_]
             else:
                 break
         value = None
@@ -109,6 +112,14 @@ class TokenSpace(ExternrefSpace):
 
     def key(self, raw: Any) -> Any:
         return None if raw is None else raw.id
+
+    def _table_size(self, table: RawExtern) -> int:
+        size: int = self.store.table_operations(table)["size"]()
+        return size
+
+    def _table_keys(self, table: RawExtern) -> array.array[int]:
+        get = self.store.table_operations(table)["get"]
+        return array.array("q", (self.key(get(index)) or 0 for index in range(self._table_size(table))))
 
     @property
     def busy(self) -> bool:
