@@ -42,7 +42,7 @@ INSTALLED = Path(__file__).parent.parent / "native"
 
 _SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
 # What decides, besides the module, what is in a library. Another version of it makes other names.
-_FORMAT = ("native_runtime.h", "native_source.py", "native_plain.py")
+_FORMAT = ("native_runtime.h", "stack_end.h", "native_source.py", "native_plain.py")
 
 _loaded: dict[str, Any] = {}
 _lock = threading.Lock()

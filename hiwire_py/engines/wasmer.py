@@ -11,23 +11,23 @@ What was found about it and shapes this file:
 * A memory never moves: on 64-bit machines it reserves all it may ever use.
 * Compiled code is freed with its store only. One store a thread serves all, and modules are compiled once.
 * It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
-  So host functions are not begun near the stack's end: stack_guard.c, compiled at install.
+  So host functions are not begun near the stack's end: stack.py.
 """
 
 from __future__ import annotations
 
 import ctypes
 import re
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import wasmer
 from wasmer_compiler_cranelift import Compiler
 
-from ..compiled_types import load_types
 from ..errors import UnsupportedModuleError
+from ..real_threads import local
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
+from . import stack
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from .limits import GuestLimits
 
@@ -67,9 +67,7 @@ class WasmerStore(Store):
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         params, results = ([_TYPES[code] for code in side] for side in functype)
-        if _guard is not None:
-            function = _guard(function)
-        return wasmer.Function(self._store, function, wasmer.FunctionType(params, results))
+        return wasmer.Function(self._store, stack.guarded(function), wasmer.FunctionType(params, results))
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         return wasmer.Global(self._store, _CONSTANTS[code](value), mutable=mutable)
@@ -99,26 +97,13 @@ class WasmerStore(Store):
         global_.value = value
 
 
-def _load_guard() -> Callable[[Callable[..., Any]], Callable[..., Any]] | None:
-    try:
-        from ._stack import lib  # type: ignore[import-not-found]  # made at install, perhaps
-
-        guard: Callable[[Callable[..., Any]], Callable[..., Any]] = load_types(lib.hw_guard_into)["Guard"]
-    except ImportError:
-        return None
-    return guard
-
-
-_guard = _load_guard()
-
-
 class WasmerEngine(Engine):
     name = binding = "wasmer"
     externref = False
     checks_integers = True
     cached_modules = None  # wasmer keeps the code anyway
 
-    _threads = threading.local()
+    _threads = local()
 
     def __init__(self) -> None:
         super().__init__()

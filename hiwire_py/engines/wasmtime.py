@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,8 +11,10 @@ import wasmtime
 
 from ..errors import UnsupportedModuleError
 from ..lowering.holders import export_holders
+from ..real_threads import local
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from . import limits as clock
+from . import stack
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from .limits import TICK, GuestLimits
 from .release import at_release
@@ -87,6 +88,8 @@ class WasmtimeStore(Store):
         return _TYPES[I32 if self._lowered and code == EXTERNREF else code]()
 
     def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
+        if stack.short():
+            raise stack.StackEnd
         compiled = prepared.compiled
         externs = [imports[i.module, i.name] for i in compiled.imports]
         exports = wasmtime.Instance(self._store, compiled, externs).exports(self._store)
@@ -107,6 +110,8 @@ class WasmtimeStore(Store):
         store = self._store
 
         def call(*args: Any) -> Any:
+            if stack.short():
+                raise stack.StackEnd
             return function(store, *args)
 
         return call
@@ -166,7 +171,7 @@ class WasmtimeEngine(Engine):
     externref = True
     capabilities = frozenset(("memory_limit", "table_limit", "deadline", "fuel"))
 
-    _threads = threading.local()
+    _threads = local()
 
     def __init__(self, lowered: bool = False, deadline: bool = False, fuel: bool = False) -> None:
         from .wasmtime_capi import mode
@@ -177,6 +182,8 @@ class WasmtimeEngine(Engine):
         # Both cost some speed, so only guests with such limits are compiled for them.
         config.epoch_interruption = deadline
         config.consume_fuel = fuel
+        # Each store counts from where its outermost call begins. That there is so much is seen to there.
+        config.max_wasm_stack = stack.guest_share()
         self._engine = wasmtime.Engine(config)
         self.externref_ids = self.mode.store is not WasmtimeStore
         if lowered:
@@ -219,6 +226,8 @@ class WasmtimeEngine(Engine):
             raise UnsupportedModuleError(f"wasmtime does not take the module: {_one_line(e)}") from e
 
     def trap_kind(self, error: BaseException) -> str | None:
+        if isinstance(error, stack.StackEnd):
+            return str(error)
         if not isinstance(error, wasmtime.Trap):
             return None
         code = error.trap_code
