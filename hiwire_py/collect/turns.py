@@ -7,6 +7,7 @@ that are not within a collection. So who only tried again and again could wait u
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 from collections import deque
@@ -74,3 +75,15 @@ def collect_python() -> None:
     finally:
         if me in _line:
             _line.remove(me)
+
+
+def _after_fork() -> None:
+    global _collecting
+    me = threading.get_ident()  # the only thread there is now
+    _line.clear()
+    if _collecting != me:
+        _collecting = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

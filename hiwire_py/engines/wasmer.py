@@ -9,6 +9,8 @@ What was found about it and shapes this file:
   memory's buffer there. Everything else may be dropped anywhere. So no buffer object is kept: memory is
   reached by its address.
 * A memory never moves: on 64-bit machines it reserves all it may ever use.
+* Its compiler has threads of its own, which a child of ``os.fork`` has not, and it would wait for them for
+  ever. There is no way to do without them.
 * Compiled code is freed with its store only. One store a thread serves all, and modules are compiled once.
 * It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
   So host functions are not begun near the stack's end: stack.py.
@@ -24,10 +26,10 @@ from typing import Any
 import wasmer
 from wasmer_compiler_cranelift import Compiler
 
-from ..errors import UnsupportedModuleError
+from ..errors import EngineUnavailableError, UnsupportedModuleError
 from ..real_threads import local
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
-from . import stack
+from . import forks, stack
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from .limits import GuestLimits
 
@@ -104,6 +106,8 @@ class WasmerEngine(Engine):
     cached_modules = None  # wasmer keeps the code anyway
 
     _threads = local()
+    _compiled_in: int | None = None
+    """The generation of processes in which modules were compiled first: the compiler's threads are there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,6 +124,14 @@ class WasmerEngine(Engine):
         return WasmerStore(self._store)
 
     def compile(self, wasm: bytes) -> Any:
+        if WasmerEngine._compiled_in is None:
+            WasmerEngine._compiled_in = forks.generation()
+        elif WasmerEngine._compiled_in != forks.generation():
+            raise EngineUnavailableError(
+                "the engine 'wasmer' cannot compile in a child of os.fork: its compiler's threads stayed in the"
+                " parent. Make guests of the same modules before the fork, in the thread that forks; or start"
+                ' processes by "spawn" or "forkserver" of multiprocessing; or use engine="wasmtime"'
+            )
         try:
             return wasmer.Module(self._store, wasm)
         except RuntimeError as e:
