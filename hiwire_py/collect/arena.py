@@ -5,10 +5,10 @@ from __future__ import annotations
 import abc
 import sys
 from collections.abc import Callable, Iterator
-from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..real_threads import get_ident
 from ..guest import Guest, GuestMemory
 from ..space.calls import ForEach
 from .layouts import Layout

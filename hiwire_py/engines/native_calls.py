@@ -65,9 +65,9 @@ def bind(entry, instance, address, late, new):
 # `general` sees to gates that are not open: closed (None), or held while cycles are looked for (0).
 _QUICK = """\
 def bind(space, gate, entry, address, general, finish, NULL):
-    objects, flight, nesting = space.objects, space.flight, space.nesting
+    objects, flight, nesting, inside = space.objects, space.flight, space.nesting, space.here.inside
     def call({params}):
-        if not gate.owner or nesting[0] {classes}:
+        if not gate.owner or nesting[0] or inside[0] {classes}:
             return general({args})
         try:
             r = entry({given})

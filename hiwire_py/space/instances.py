@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from ..real_threads import get_ident
 from ..engines import Prepared, RawExtern
 from ..errors import ClosedError, WrongThreadError
 from ..lowering.module import FUNCTION, TABLE

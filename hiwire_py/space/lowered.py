@@ -21,9 +21,9 @@ import random
 import weakref
 from collections.abc import Callable, Iterable
 from importlib import resources
-from threading import get_ident
 from typing import Any, NamedTuple
 
+from ..real_threads import get_ident
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
 from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
@@ -76,13 +76,14 @@ class _Owned:
             orphans.pins.extend(self.pins)
             orphans.globals.extend(self.globals)
             space.request_leave()
-            if not space.depth and space.paused is None and get_ident() == space.thread:
-                space.leave()
+            if space.paused is None and get_ident() == space.thread:
+                space.leave_if_idle()
 
 
 class _Orphans(NamedTuple):
-    """What instances that are gone held on to."""
+    """What instances that are gone held on to, and tables of closed ones that are to be emptied."""
 
+    drops: list[int]
     tables: list[int]
     pins: list[int]
     globals: list[RawExtern]
@@ -99,7 +100,7 @@ class LoweredSpace(Space):
         self._capacity = 0  # indexes the companion has records for
         self._changes = 0  # how often the records were moved, or the reaped ids taken
         self._made = 1  # indexes that have been given an id; 0 stands for null
-        self.orphans = _Orphans([], [], [])
+        self.orphans = _Orphans([], [], [], [])
         companion = resources.files("hiwire_py").joinpath("wasm/hiwire-companion.wasm").read_bytes()
         prepared = engine.prepare(companion)
         self.waiting: list[int] = []  # zombies that frames hold, or that were just taken
@@ -181,6 +182,7 @@ class LoweredSpace(Space):
         try:
             if self.pending:
                 self.pending = False
+                self.here.settle()
                 self._bury()
                 if self.closing:
                     self._drop_everything()
@@ -398,11 +400,14 @@ class LoweredSpace(Space):
         # instance.
         owned: _Owned | None = instance.owned
         if owned is not None:
-            for handle in owned.tables:
-                self._raw["drop"](handle)
-            self._clear_globals(owned.globals)
-            if not self.depth:
-                self.leave()
+            if self.here.elsewhere():
+                self.orphans.drops.extend(owned.tables)
+                self.orphans.globals.extend(owned.globals)
+            else:
+                for handle in owned.tables:
+                    self._raw["drop"](handle)
+                self._clear_globals(owned.globals)
+            self.leave_if_idle()
 
     def _clear_globals(self, globals_: list[RawExtern]) -> None:
         for global_ in globals_:
@@ -412,9 +417,13 @@ class LoweredSpace(Space):
                 self._raw["unpin"](id_)
 
     def _bury(self) -> None:
-        tables, pins, globals_ = self.orphans
+        drops, tables, pins, globals_ = self.orphans
         while True:
-            if tables:
+            if drops:  # before they are freed
+                handle = drops[-1]
+                del drops[-1]
+                self._raw["drop"](handle)
+            elif tables:
                 handle = tables[-1]
                 del tables[-1]
                 self._raw["free"](handle)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import operator
 import weakref
 from collections import deque
-from threading import get_ident
 from typing import Any
 
+from ..real_threads import get_ident
 from ..engines import NO_LIMITS, Engine, GuestLimits
 from ..values import NULL
 from .externrefs import ExternrefSpace
@@ -63,6 +63,10 @@ class TokenSpace(ExternrefSpace):
         if self.closing:
             self._drop_everything()
             return
+        if self.pending:
+            self.pending = False
+            self.flight.clear()
+            self.here.settle()
         self._collecting = True
         try:
             self.store.collect()
@@ -112,4 +116,4 @@ class TokenSpace(ExternrefSpace):
 
     @property
     def busy(self) -> bool:
-        return self.depth > 0 or self._collecting
+        return self._collecting or super().busy
