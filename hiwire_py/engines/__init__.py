@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
+from . import stack
 from .base import NO_LIMITS, Engine, Prepared, RawExtern, RefStore, Store
 from .limits import GuestLimits
 
@@ -102,8 +103,11 @@ def get_engine(name: str | None = None) -> Engine:
             here.
 
     Raises:
-        EngineUnavailableError: it is unknown or cannot be imported; the message says why and what would help.
+        EngineUnavailableError: it is unknown or cannot be imported, or the thread's stack is too small for any;
+            the message says why and what would help.
+        RecursionError: too little of the stack is left.
     """
+    stack.require(None)
     source = ""
     if name is None:
         name = os.environ.get("HIWIRE_ENGINE") or None

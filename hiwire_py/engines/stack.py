@@ -7,7 +7,7 @@ to nothing; without a C compiler the same is found through ctypes, in about a mi
 from __future__ import annotations
 
 import ctypes
-import functools
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -22,8 +22,10 @@ __all__ = ["COMPILED", "StackEnd", "guarded", "guest_share", "left", "require", 
 # As in stack_end.h.
 _HOST, _GUEST, _MOST = 1 << 20, 512 << 10, 64 << 20
 
-# What making a guest takes on each engine, with its compiler and all; measured, and doubled.
-_TO_MAKE = {"wasmer": 0, "wasmtime": 0, "native": 0}
+# Bytes that finding an engine takes, with all that Python imports for it, and that making a guest takes, with
+# the engine's compiler: half as much again as was measured.
+_TO_FIND = 40 << 10
+_TO_MAKE = {"wasmer": 96 << 10, "wasmtime": 96 << 10, "native": 48 << 10}
 
 
 class StackEnd(RuntimeError):
@@ -38,24 +40,24 @@ def guest_share() -> int:
     return min(size() // 4, _GUEST)
 
 
-def require(engine: str) -> None:
-    """See to it that there is stack for making a guest.
+def require(engine: str | None) -> None:
+    """See to it that there is stack for making a guest, or for finding an engine.
 
     Raises:
-        EngineUnavailableError: this thread's whole stack is too small for the engine.
+        EngineUnavailableError: this thread's whole stack is too small.
         RecursionError: too little of it is left.
     """
-    needed = _TO_MAKE.get(engine.partition("-")[0], 0)
+    needed = _TO_FIND if engine is None else _TO_MAKE[engine.partition("-")[0]]
     if left() >= needed:
         return
-    if size() < 2 * needed:
+    what = "finding an engine" if engine is None else f"making a guest on the engine {engine!r}"
+    if size() <= needed + _OUTERMOST:
         raise EngineUnavailableError(
-            f"the engine {engine!r} cannot be used in a thread with a stack of {size() >> 10} KiB: making a"
-            f" guest takes {needed >> 10} KiB; set threading.stack_size before the thread is started"
+            f"{what} takes {needed >> 10} KiB of stack beside what Python takes, and this thread has a stack of"
+            f" {size() >> 10} KiB: set threading.stack_size before the thread is started"
         )
     raise RecursionError(
-        f"making a guest on the engine {engine!r} takes {needed >> 10} KiB of the thread's stack, and"
-        f" {max(0, left()) >> 10} KiB are left (infinite recursion?)"
+        f"{what} takes {needed >> 10} KiB of stack, and {max(0, left()) >> 10} KiB are left (infinite recursion?)"
     )
 
 
@@ -72,36 +74,34 @@ class _State(local):
 
     bounds: _Bounds | None = None
 
+    def __init__(self) -> None:
+        self.context = (ctypes.c_uint64 * 1024)()
+
 
 _state = _State()
+_OUTERMOST = 32 << 10  # what Python has taken where a thread's own code begins, and some calls later
 _POINTER_AT = {"x86_64": 160, "aarch64": 432}  # of the stack pointer in a ``ucontext_t`` of glibc
 
 
-@functools.cache
-def _libc() -> Any:
-    """A library that keeps Python's lock, and a buffer for its answers."""
-    return ctypes.PyDLL(None)
+_libc: Any = ctypes.PyDLL(None) if os.name == "posix" else None  # PyDLL: its calls are short
+_getcontext = getattr(_libc, "getcontext", None) if sys.platform.startswith("linux") else None
+_pointer_at = _POINTER_AT.get(platform.machine())
 
 
 def _here() -> int:
     """The stack pointer, or 0 where it cannot be known."""
-    at = _POINTER_AT.get(platform.machine())
-    if at is None or not sys.platform.startswith("linux"):
+    if _getcontext is None or _pointer_at is None:
         return 0
-    try:
-        getcontext = _libc().getcontext
-    except AttributeError:
-        return 0
-    context = (ctypes.c_uint64 * 1024)()
-    getcontext(context)
-    return context[at // 8]
+    context = _state.context
+    _getcontext(context)
+    return context[_pointer_at // 8]
 
 
 def _find_bounds() -> _Bounds:
     attributes = (ctypes.c_uint64 * 64)()
     low, size = ctypes.c_void_p(), ctypes.c_size_t()
     try:
-        libc = _libc()
+        libc = _libc
         libc.pthread_self.restype = ctypes.c_void_p
         good = not libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes)
         if good:
