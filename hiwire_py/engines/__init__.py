@@ -125,6 +125,8 @@ def get_engine(name: str | None = None) -> Engine:
         raise EngineUnavailableError(f"unknown engine {name!r}{source}; the engines are: {known}")
     try:
         return _LOADERS[name]()
+    except EngineUnavailableError:
+        raise
     except ImportError as e:
         reason = next((i.reason for i in engines() if i.name == name), str(e))
         raise EngineUnavailableError(f"the engine {name!r}{source} is not available: {reason}") from e

@@ -17,7 +17,7 @@ from ..compiled_types import load_types
 from ..errors import EngineUnavailableError
 from ..real_threads import local
 
-__all__ = ["COMPILED", "StackEnd", "guarded", "guest_share", "left", "require", "short", "size"]
+__all__ = ["COMPILED", "StackEnd", "guarded", "guest_share", "left", "require", "short", "size", "whole"]
 
 # As in stack_end.h.
 _HOST, _GUEST, _MOST = 1 << 20, 512 << 10, 64 << 20
@@ -67,6 +67,7 @@ def require(engine: str | None) -> None:
 class _Bounds(NamedTuple):
     low: int
     size: int
+    whole: int
 
 
 class _State(local):
@@ -113,9 +114,10 @@ def _find_bounds() -> _Bounds:
     if not good or not here or not lowest < here <= lowest + length:
         length = 64 << 10
         lowest = max(0, here - length)
+    whole = length
     if length > _MOST:
         lowest, length = lowest + length - _MOST, _MOST
-    return _Bounds(lowest, length)
+    return _Bounds(lowest, length, whole)
 
 
 def _bounds() -> _Bounds:
@@ -127,6 +129,10 @@ def _bounds() -> _Bounds:
 
 def _size() -> int:
     return _bounds().size
+
+
+def _whole() -> int:
+    return _bounds().whole
 
 
 def _left() -> int:
@@ -155,7 +161,7 @@ def _load() -> dict[str, Any] | None:
         found = load_types(lib.hw_guard_into)
     except ImportError:
         return None
-    return found if "size" in found else None  # else it was made from older source, and is made again just now
+    return found if "whole" in found else None  # else it was made from older source, and is made again just now
 
 
 _compiled = _load()
@@ -164,6 +170,9 @@ COMPILED = _compiled is not None
 
 size: Callable[[], int] = _size if _compiled is None else _compiled["size"]
 """The size of this thread's stack in bytes, or 64 MiB of a larger one."""
+
+whole: Callable[[], int] = _whole if _compiled is None else _compiled["whole"]
+"""The same without that bound: what the system would give."""
 
 left: Callable[[], int] = _left if _compiled is None else _compiled["left"]
 """How many bytes of it are left."""

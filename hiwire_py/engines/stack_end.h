@@ -26,8 +26,9 @@
 #define HW_STACK_MOST ((size_t)64 << 20)
 
 typedef struct {
-    uintptr_t low; /* the lowest address */
-    size_t size;   /* up to the highest */
+    uintptr_t low; /* the lowest address that is used */
+    size_t size;   /* from there up to the highest */
+    size_t whole;  /* what the system would give */
 } hw_stack;
 
 #if defined(_WIN32)
@@ -38,7 +39,7 @@ static inline hw_stack hw_find_stack(void)
 {
     char local;
     uintptr_t here = (uintptr_t)&local;
-    hw_stack stack = {0, 0};
+    hw_stack stack = {0, 0, 0};
 #if defined(_WIN32)
     uintptr_t high = 0;
     GetCurrentThreadStackLimits(&stack.low, &high);
@@ -59,6 +60,7 @@ static inline hw_stack hw_find_stack(void)
         stack.size = (size_t)64 << 10;
         stack.low = here - stack.size;
     }
+    stack.whole = stack.size;
     if (stack.size > HW_STACK_MOST) {
         stack.low += stack.size - HW_STACK_MOST;
         stack.size = HW_STACK_MOST;

@@ -71,6 +71,12 @@ static PyObject *hw_py_size(PyObject *module, PyObject *unused)
     return PyLong_FromSize_t(hw_own_stack().size);
 }
 
+static PyObject *hw_py_whole(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyLong_FromSize_t(hw_own_stack().whole);
+}
+
 static PyObject *hw_py_left(PyObject *module, PyObject *unused)
 {
     char here;
@@ -87,6 +93,7 @@ static PyObject *hw_py_short(PyObject *module, PyObject *unused)
 
 static PyMethodDef hw_functions[] = {
     {"size", hw_py_size, METH_NOARGS, NULL},
+    {"whole", hw_py_whole, METH_NOARGS, NULL},
     {"left", hw_py_left, METH_NOARGS, NULL},
     {"short", hw_py_short, METH_NOARGS, NULL},
 };

@@ -54,6 +54,9 @@ _TRAPS = re.compile(
 _KINDS = {"undefined element": "out of bounds table access"}
 
 
+_MOST_STACK = 1 << 30  # bytes; more is what "unlimited" is
+
+
 class WasmerStore(Store):
     """The thread's store, as one space sees it."""
 
@@ -117,6 +120,13 @@ class WasmerEngine(Engine):
     def for_this_thread(cls) -> WasmerEngine:
         engine: WasmerEngine | None = getattr(cls._threads, "engine", None)
         if engine is None:
+            if stack.whole() > _MOST_STACK:
+                raise EngineUnavailableError(
+                    "the engine 'wasmer' has no limit for a guest's stack but that of the thread, which has"
+                    f" {stack.whole() >> 30} GiB here: an endless recursion would take all memory. Set a limit"
+                    " before Python is started (ulimit -s 8192), make the guest in another thread, or use"
+                    ' engine="wasmtime"'
+                )
             engine = cls._threads.engine = cls()
         return engine
 
