@@ -67,10 +67,7 @@ def extensions() -> list[Extension]:
         print(f"hiwire_py: no extensions are built: {e}", file=sys.stderr)
         return []
     made: list[Extension] = []
-    builders = [wasmtime, types]
-    if sys.version_info < (3, 11):
-        builders.append(stack)  # for wasmer, which newer Pythons do not have
-    for builder in builders:
+    for builder in (wasmtime, types, stack):
         extension = builder.distutils_extension(tmpdir=str(HERE / "build" / "cffi"), verbose=False)
         extension.optional = True
         made.append(extension)

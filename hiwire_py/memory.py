@@ -227,6 +227,7 @@ class GuestGlobal(Unique):
             self._refuse(code)
         if code != EXTERNREF:
             return space.store.global_get(extern.raw)
+        space.here.check(f"the global {extern.name!r} cannot be read")
         nesting = space.nesting
         outer = nesting[0]
         nesting[0] = abs(outer) + 1  # a finalizer may come in between

@@ -5,13 +5,13 @@ from __future__ import annotations
 import abc
 import sys
 from collections.abc import Callable, Iterator
-from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..exports import unknown
 from ..guest import Guest
 from ..memory import GuestMemory
+from ..real_threads import get_ident
 from ..space.calls import ForEach
 from .layouts import Layout
 

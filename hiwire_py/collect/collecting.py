@@ -11,6 +11,7 @@ import weakref
 from typing import Any
 
 from ..guest import Guest
+from ..real_threads import get_ident, local
 from . import turns
 from .accounts import Accounts
 from .heap import Heap
@@ -24,7 +25,7 @@ _AGAIN = 0.02  # seconds
 _heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
 
 
-class _State(threading.local):
+class _State(local):
     """Of each thread. A heap belongs to one thread, and one thread at a time runs Python's collector: so no
     lock is needed, and none can be waited for in a finalizer."""
 
@@ -116,7 +117,7 @@ def watch(heap: Heap) -> None:
 
 
 def _mine() -> list[Heap]:
-    me = threading.get_ident()
+    me = get_ident()
     return [heap for heap in list(_heaps) if heap.space.thread == me]
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from threading import get_ident
 from typing import Any, Protocol
 
+from ..real_threads import get_ident
 from ..space import Space
 from .layouts import Layout
 from .ways import Window

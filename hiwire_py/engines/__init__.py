@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
+from . import stack
 from .base import NO_LIMITS, Engine, Prepared, RawExtern, RefStore, Store
 from .limits import GuestLimits
 
@@ -102,9 +103,12 @@ def get_engine(name: str | None = None) -> Engine:
             here.
 
     Raises:
-        EngineUnavailableError: it is unknown or cannot be imported; the message says why and what would help.
+        EngineUnavailableError: it is unknown or cannot be imported, or the thread's stack is too small for any;
+            the message says why and what would help.
+        RecursionError: too little of the stack is left.
         TypeError: ``name`` is no str.
     """
+    stack.require(None)
     source = ""
     if name is not None and not isinstance(name, str):
         raise TypeError(f"engine must be None or one of {', '.join(ENGINE_NAMES)}, not {type(name).__name__}")
@@ -124,6 +128,8 @@ def get_engine(name: str | None = None) -> Engine:
         raise EngineUnavailableError(f"unknown engine {name!r}{source}; the engines are: {known}")
     try:
         return _LOADERS[name]()
+    except EngineUnavailableError:
+        raise
     except ImportError as e:
         reason = next((i.reason for i in engines() if i.name == name), str(e))
         raise EngineUnavailableError(f"the engine {name!r}{source} is not available: {reason}") from e

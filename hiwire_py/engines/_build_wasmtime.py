@@ -15,7 +15,7 @@ import cffi
 
 __all__ = ["FUNCTIONS", "SOURCES", "builder"]
 
-SOURCES = ("wasmtime_refs.c", "wasmtime_calls.c")
+SOURCES = ("stack_end.h", "wasmtime_refs.c", "wasmtime_calls.c")
 
 _HERE = Path(__file__).parent
 # By path, as the package itself cannot be imported when it is being built.

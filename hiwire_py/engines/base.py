@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from ..errors import EngineUnavailableError
 from ..lowering import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ..values import FuncType
+from . import stack
 from .limits import GuestLimits
 
 __all__ = ["NO_LIMITS", "Engine", "Imports", "Prepared", "RawExtern", "RefStore", "Store"]
@@ -176,9 +177,12 @@ class Engine(abc.ABC):
         """Parse, validate, lower where needed, and compile; the same bytes are compiled once.
 
         Raises:
+            EngineUnavailableError: the thread's stack is too small for this engine.
+            RecursionError: too little of it is left.
             UnsupportedModuleError: the module is malformed, invalid, or uses features that are not handled
                 here.
         """
+        stack.require(self.name)
         key = hashlib.blake2b(wasm, digest_size=32).digest()
         prepared = self._prepared.get(key)
         if prepared is None:

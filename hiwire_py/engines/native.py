@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import _cffi_backend
 
 from ..lowering.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
+from ..real_threads import local
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from .limits import GuestLimits
@@ -202,7 +202,7 @@ class NativeEngine(Engine):
     externref = False
     cached_modules = None  # loaded libraries stay anyway
 
-    _threads = threading.local()
+    _threads = local()
 
     @classmethod
     def for_this_thread(cls) -> NativeEngine:

@@ -43,10 +43,13 @@ INSTALLED = Path(__file__).parent.parent / "native"
 
 _SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
 # What decides, besides the module, what is in a library. Another version of it makes other names.
-_FORMAT = ("native_runtime.h", "native_source.py", "native_plain.py")
+_FORMAT = ("native_runtime.h", "stack_end.h", "native_source.py", "native_plain.py")
 
 _loaded: dict[str, Any] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # No fork comes while another thread loads a library: the child would find half of it, and the lock taken.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def library_name(original: bytes, lowered: bytes) -> str:

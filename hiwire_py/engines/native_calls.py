@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from ..errors import WrongThreadError
 from ..lowering.module import FUNCTION, Module
+from ..real_threads import local
 from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, type_name
 from .native_source import crosses, host_name
 
@@ -30,7 +30,7 @@ _KINDS = {
 _TRAPPED, _PENDING, _REFUSED = 1 << 40, 1 << 41, 1 << 42
 _LETTERS = {I32: "i", I64: "j", F32: "f", F64: "d"}
 
-_raised = threading.local()
+_raised = local()
 
 
 class NativeTrap(Exception):
@@ -65,9 +65,9 @@ def bind(entry, instance, address, late, new):
 # `general` sees to gates that are not open: closed (None), or held while cycles are looked for (0).
 _QUICK = """\
 def bind(space, gate, entry, address, general, finish, NULL):
-    objects, flight, nesting = space.objects, space.flight, space.nesting
+    objects, flight, nesting, inside = space.objects, space.flight, space.nesting, space.here.inside
     def call({params}):
-        if not gate.owner or nesting[0] {classes}:
+        if not gate.owner or nesting[0] or inside[0] {classes}:
             return general({args})
         try:
             r = entry({given})

@@ -25,6 +25,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "stack_end.h"
+
 /* ---- threads and traps */
 
 /* native.py has names for these. */
@@ -74,40 +76,18 @@ typedef struct {
 static _Thread_local hw_thread hw_own_thread;
 
 /* Left for host functions, and for guest functions with large frames, which look before they use them. */
-enum { HW_MOST_RESERVED = 2 << 20 };
+#define HW_MOST_RESERVED ((size_t)2 << 20)
 
-static void hw_find_stack(hw_thread *thread) {
+static void hw_meet_thread(hw_thread *thread) {
+    hw_stack stack = hw_find_stack();
     thread->self = pthread_self();
-    uintptr_t here = (uintptr_t)__builtin_frame_address(0), low = 0;
-    size_t size = 0;
-#if defined(__APPLE__)
-    size = pthread_get_stacksize_np(pthread_self());
-    low = (uintptr_t)pthread_get_stackaddr_np(pthread_self()) - size;
-#else
-    pthread_attr_t attributes;
-    void *address;
-    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
-        if (pthread_attr_getstack(&attributes, &address, &size) == 0) {
-            low = (uintptr_t)address;
-        }
-        pthread_attr_destroy(&attributes);
-    }
-#endif
-    if (here <= low || here - low > size) { /* a stack of another kind, a coroutine's: take what is always there */
-        low = here - (64 << 10);
-        size = 64 << 10;
-    }
-    if (size > 64 << 20) { /* "unlimited" is not */
-        low += size - (64 << 20);
-        size = 64 << 20;
-    }
-    thread->stack_limit = low + (size / 4 < HW_MOST_RESERVED ? size / 4 : HW_MOST_RESERVED);
+    thread->stack_limit = stack.low + hw_stack_share(stack, HW_MOST_RESERVED);
 }
 
 static hw_thread *hw_this_thread(void) {
     hw_thread *thread = &hw_own_thread;
     if (__builtin_expect(!thread->stack_limit, 0)) {
-        hw_find_stack(thread);
+        hw_meet_thread(thread);
     }
     return thread;
 }

@@ -1,16 +1,8 @@
-/* Guard(function): calls the function if its thread has stack left for it, and raises RuntimeError if not.
-   For the engine wasmer, see wasmer.py. */
+/* What Python asks about the stack of the running thread, see stack.py, and Guard(function), which calls the function
+   if there is stack left for a host function, and raises RuntimeError if not. Comes after stack_end.h in the same
+   translation unit. */
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include <pthread.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <structmember.h>
-
-/* What Python may need for a host function: a thousand calls in each other of a kilobyte each. */
-#define HW_NEEDED ((size_t)1 << 20)
 
 typedef struct {
     PyObject_HEAD
@@ -18,28 +10,21 @@ typedef struct {
     vectorcallfunc vectorcall;
 } hw_guard;
 
-/* Below this address of its stack a thread begins no host function; 0: not looked up yet. */
-static __thread uintptr_t end;
+/* What this thread may use; `size` is 0 until it has been looked up. */
+static __thread hw_stack own;
 
-static uintptr_t hw_find_end(void)
+static hw_stack hw_own_stack(void)
 {
-    pthread_attr_t attributes;
-    void *base = NULL;
-    size_t size = 0;
-    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
-        pthread_attr_getstack(&attributes, &base, &size);
-        pthread_attr_destroy(&attributes);
-    }
-    return (uintptr_t)base + (size / 4 < HW_NEEDED ? size / 4 : HW_NEEDED) + 1;
+    if (own.size == 0)
+        own = hw_find_stack();
+    return own;
 }
 
 static PyObject *hw_guard_call(PyObject *self, PyObject *const *args, size_t count, PyObject *names)
 {
     char here;
-    if (end == 0)
-        end = hw_find_end();
-    if ((uintptr_t)&here < end) {
-        PyErr_SetString(PyExc_RuntimeError, "call stack exhausted"); /* as the engine says it */
+    if ((uintptr_t)&here < hw_stack_host_end(hw_own_stack())) {
+        PyErr_SetString(PyExc_RuntimeError, "call stack exhausted"); /* as the engine wasmer says it */
         return NULL;
     }
     return PyObject_Vectorcall(((hw_guard *)self)->function, args, count, names);
@@ -80,13 +65,51 @@ static PyType_Slot hw_guard_slots[] = {{Py_tp_new, hw_guard_new},
 static PyType_Spec hw_guard_spec = {"hiwire_py.engines.Guard", sizeof(hw_guard), 0,
                                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL, hw_guard_slots};
 
-/* Put the type into a dict, by the dict's address. 0: there is no memory. */
+static PyObject *hw_py_size(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyLong_FromSize_t(hw_own_stack().size);
+}
+
+static PyObject *hw_py_whole(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyLong_FromSize_t(hw_own_stack().whole);
+}
+
+static PyObject *hw_py_left(PyObject *module, PyObject *unused)
+{
+    char here;
+    (void)module, (void)unused;
+    return PyLong_FromSsize_t((Py_ssize_t)((uintptr_t)&here - hw_own_stack().low));
+}
+
+static PyObject *hw_py_short(PyObject *module, PyObject *unused)
+{
+    char here;
+    (void)module, (void)unused;
+    return PyBool_FromLong((uintptr_t)&here < hw_stack_guest_end(hw_own_stack()));
+}
+
+static PyMethodDef hw_functions[] = {
+    {"size", hw_py_size, METH_NOARGS, NULL},
+    {"whole", hw_py_whole, METH_NOARGS, NULL},
+    {"left", hw_py_left, METH_NOARGS, NULL},
+    {"short", hw_py_short, METH_NOARGS, NULL},
+};
+
+/* Put the type and the functions into a dict, by the dict's address. 0: there is no memory. */
 static int hw_guard_into(intptr_t address)
 {
     PyGILState_STATE state = PyGILState_Ensure(); /* cffi has let go of the lock */
-    PyObject *type = PyType_FromSpec(&hw_guard_spec);
-    int good = type != NULL && PyDict_SetItemString((PyObject *)address, "Guard", type) == 0;
+    PyObject *into = (PyObject *)address, *type = PyType_FromSpec(&hw_guard_spec);
+    int good = type != NULL && PyDict_SetItemString(into, "Guard", type) == 0;
     Py_XDECREF(type);
+    for (size_t i = 0; i < sizeof hw_functions / sizeof hw_functions[0] && good; i++) {
+        PyObject *function = PyCFunction_New(&hw_functions[i], NULL);
+        good = function != NULL && PyDict_SetItemString(into, hw_functions[i].ml_name, function) == 0;
+        Py_XDECREF(function);
+    }
     if (!good)
         PyErr_Clear();
     PyGILState_Release(state);

@@ -9,25 +9,27 @@ What was found about it and shapes this file:
   memory's buffer there. Everything else may be dropped anywhere. So no buffer object is kept: memory is
   reached by its address.
 * A memory never moves: on 64-bit machines it reserves all it may ever use.
+* Its compiler has threads of its own, which a child of ``os.fork`` has not, and it would wait for them for
+  ever. There is no way to do without them.
 * Compiled code is freed with its store only. One store a thread serves all, and modules are compiled once.
 * It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
-  So host functions are not begun near the stack's end: stack_guard.c, compiled at install.
+  So host functions are not begun near the stack's end: stack.py.
 """
 
 from __future__ import annotations
 
 import ctypes
 import re
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import wasmer
 from wasmer_compiler_cranelift import Compiler
 
-from ..compiled_types import load_types
-from ..errors import UnsupportedModuleError
+from ..errors import EngineUnavailableError, UnsupportedModuleError
+from ..real_threads import local
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
+from . import forks, stack
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from .limits import GuestLimits
 from .validation import validate
@@ -53,6 +55,9 @@ _TRAPS = re.compile(
 _KINDS = {"undefined element": "out of bounds table access"}
 
 
+_MOST_STACK = 1 << 30  # bytes; more is what "unlimited" is
+
+
 class WasmerStore(Store):
     """The thread's store, as one space sees it."""
 
@@ -68,9 +73,7 @@ class WasmerStore(Store):
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         params, results = ([_TYPES[code] for code in side] for side in functype)
-        if _guard is not None:
-            function = _guard(function)
-        return wasmer.Function(self._store, function, wasmer.FunctionType(params, results))
+        return wasmer.Function(self._store, stack.guarded(function), wasmer.FunctionType(params, results))
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         return wasmer.Global(self._store, _CONSTANTS[code](value), mutable=mutable)
@@ -100,26 +103,15 @@ class WasmerStore(Store):
         global_.value = value
 
 
-def _load_guard() -> Callable[[Callable[..., Any]], Callable[..., Any]] | None:
-    try:
-        from ._stack import lib  # type: ignore[import-not-found]  # made at install, perhaps
-
-        guard: Callable[[Callable[..., Any]], Callable[..., Any]] = load_types(lib.hw_guard_into)["Guard"]
-    except ImportError:
-        return None
-    return guard
-
-
-_guard = _load_guard()
-
-
 class WasmerEngine(Engine):
     name = binding = "wasmer"
     externref = False
     checks_integers = True
     cached_modules = None  # wasmer keeps the code anyway
 
-    _threads = threading.local()
+    _threads = local()
+    _compiled_in: int | None = None
+    """The generation of processes in which modules were compiled first: the compiler's threads are there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,6 +121,13 @@ class WasmerEngine(Engine):
     def for_this_thread(cls) -> WasmerEngine:
         engine: WasmerEngine | None = getattr(cls._threads, "engine", None)
         if engine is None:
+            if stack.whole() > _MOST_STACK:
+                raise EngineUnavailableError(
+                    "the engine 'wasmer' has no limit for a guest's stack but that of the thread, which has"
+                    f" {stack.whole() >> 30} GiB here: an endless recursion would take all memory. Set a limit"
+                    " before Python is started (ulimit -s 8192), make the guest in another thread, or use"
+                    ' engine="wasmtime"'
+                )
             engine = cls._threads.engine = cls()
         return engine
 
@@ -136,6 +135,14 @@ class WasmerEngine(Engine):
         return WasmerStore(self._store)
 
     def compile(self, wasm: bytes) -> Any:
+        if WasmerEngine._compiled_in is None:
+            WasmerEngine._compiled_in = forks.generation()
+        elif WasmerEngine._compiled_in != forks.generation():
+            raise EngineUnavailableError(
+                "the engine 'wasmer' cannot compile in a child of os.fork: its compiler's threads stayed in the"
+                " parent. Make guests of the same modules before the fork, in the thread that forks; or start"
+                ' processes by "spawn" or "forkserver" of multiprocessing; or use engine="wasmtime"'
+            )
         try:
             return wasmer.Module(self._store, wasm)
         except RuntimeError as e:

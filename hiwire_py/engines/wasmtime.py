@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +11,9 @@ import wasmtime
 
 from ..errors import UnsupportedModuleError
 from ..lowering.holders import export_holders
+from ..real_threads import local
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from . import forks, stack
 from . import limits as clock
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from .limits import TICK, GuestLimits
@@ -87,6 +88,8 @@ class WasmtimeStore(Store):
         return _TYPES[I32 if self._lowered and code == EXTERNREF else code]()
 
     def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
+        if stack.short():
+            raise stack.StackEnd
         compiled = prepared.compiled
         externs = [imports[i.module, i.name] for i in compiled.imports]
         exports = wasmtime.Instance(self._store, compiled, externs).exports(self._store)
@@ -107,6 +110,8 @@ class WasmtimeStore(Store):
         store = self._store
 
         def call(*args: Any) -> Any:
+            if stack.short():
+                raise stack.StackEnd
             return function(store, *args)
 
         return call
@@ -166,24 +171,32 @@ class WasmtimeEngine(Engine):
     externref = True
     capabilities = frozenset(("memory_limit", "table_limit", "deadline", "fuel"))
 
-    _threads = threading.local()
+    _threads = local()
 
     def __init__(self, lowered: bool = False, deadline: bool = False, fuel: bool = False) -> None:
         from .wasmtime_capi import mode
 
         super().__init__()
         self.mode = mode()
-        config = wasmtime.Config()
-        # Both cost some speed, so only guests with such limits are compiled for them.
-        config.epoch_interruption = deadline
-        config.consume_fuel = fuel
-        self._engine = wasmtime.Engine(config)
+        self._compiled_for = deadline, fuel
+        self._generation = forks.generation()
+        self._engine = self._new_engine()
         self.externref_ids = self.mode.store is not WasmtimeStore
         if lowered:
             self.name = "wasmtime-lowered"
             self.externref = False
             # Its tables are in a memory that all its guests share.
             self.capabilities = frozenset(("deadline", "fuel"))
+
+    def _new_engine(self) -> wasmtime.Engine:
+        config = wasmtime.Config()
+        # Both cost some speed, so only guests with such limits are compiled for them.
+        config.epoch_interruption, config.consume_fuel = self._compiled_for
+        # Each store counts from where its outermost call begins. That there is so much is seen to there.
+        config.max_wasm_stack = stack.guest_share()
+        if forks.generation():
+            config.parallel_compilation = False  # the threads for it stayed in the parent
+        return wasmtime.Engine(config)
 
     @classmethod
     def for_this_thread(
@@ -205,20 +218,30 @@ class WasmtimeEngine(Engine):
     def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         return self.mode.store(self._engine, not self.externref, limits)
 
+    def _compiling(self) -> wasmtime.Engine:
+        """This one's engine, or if it was made before a fork, one like it that needs no other threads."""
+        return self._engine if forks.generation() == self._generation else self._new_engine()
+
     def compile(self, wasm: bytes) -> Any:
+        engine = self._compiling()
         try:
             # Where references are the engine's, the space must be able to see who holds them.
-            return wasmtime.Module(self._engine, export_holders(wasm) if self.externref else wasm)
+            module = wasmtime.Module(engine, export_holders(wasm) if self.externref else wasm)
+            if engine is self._engine:
+                return module
+            return wasmtime.Module.deserialize(self._engine, module.serialize())
         except wasmtime.WasmtimeError as e:
             raise UnsupportedModuleError(f"wasmtime does not take the module: {_one_line(e)}") from e
 
     def validate(self, wasm: bytes) -> None:
         try:
-            wasmtime.Module.validate(self._engine, wasm)
+            wasmtime.Module.validate(self._compiling(), wasm)
         except wasmtime.WasmtimeError as e:
             raise UnsupportedModuleError(f"wasmtime does not take the module: {_one_line(e)}") from e
 
     def trap_kind(self, error: BaseException) -> str | None:
+        if isinstance(error, stack.StackEnd):
+            return str(error)
         if not isinstance(error, wasmtime.Trap):
             return None
         code = error.trap_code

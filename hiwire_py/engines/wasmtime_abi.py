@@ -16,6 +16,7 @@ from ..values import EXTERNREF, FuncType
 from .base import NO_LIMITS, RawExtern
 from .limits import GuestLimits
 from .release import at_release
+from .stack import StackEnd, short
 from .wasmtime_capi import FIELDS, CapiStore, Strays, no_room, refuse, set_up, strays, unsupported
 from .wasmtime_decls import TYPES
 
@@ -92,8 +93,9 @@ _finalize: Any = ffi.callback("hw_finalizer", _release, onerror=_release_again)
 
 
 _CALL = """\
-def bind(store, call, context, function, new, values, traps, enter, leave, unroot, failed, size):
+def bind(store, call, context, function, new, values, traps, enter, leave, unroot, failed, size, short, end):
     def raw({params}):
+        if short(): raise end
         v, trap = new(values), new(traps)
         {fill}
         error = call(context, function, v, size, trap)
@@ -214,6 +216,8 @@ class AbiStore(CapiStore):
             self.api.wasmtime_externref_unroot,
             self.fail,
             size,
+            short,
+            StackEnd,
         )
         return bound
 

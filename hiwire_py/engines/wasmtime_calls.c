@@ -3,6 +3,10 @@
 
 static HW_THREAD int hw_raised;
 
+/* Below this address of its stack a thread begins no call; 0: not looked up yet. wasmtime counts what a guest uses from
+   where the outermost call of its store begins, and does not know how much there is. */
+static HW_THREAD uintptr_t hw_end;
+
 struct hw_func {
     hw_space *space;
     wasmtime_func_t func;
@@ -54,8 +58,21 @@ static int hw_fail(hw_space *space, wasm_trap_t *trap, wasmtime_error_t *error)
         abort(); /* not even 24 bytes: there is no way to say what went wrong */
     failure->trap = trap;
     failure->error = error;
+    failure->stack = 0;
     failure->next = space->failures;
     space->failures = failure;
+    return 1;
+}
+
+static int hw_stack_fails(hw_space *space)
+{
+    char here;
+    if (hw_end == 0)
+        hw_end = hw_stack_guest_end(hw_find_stack());
+    if ((uintptr_t)&here >= hw_end)
+        return 0;
+    hw_fail(space, NULL, NULL);
+    space->failures->stack = 1;
     return 1;
 }
 
@@ -65,6 +82,8 @@ static int hw_call(hw_func *f, wasmtime_val_raw_t *values)
     hw_space *space = f->space;
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error;
+    if (hw_stack_fails(space))
+        return 1;
     if (f->refs_in && !hw_refs_in(space, f->codes, f->params, values))
         return hw_fail(space, NULL, NULL);
     if (f->touches)

@@ -13,7 +13,6 @@ import ctypes
 import functools
 import importlib.metadata
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import wasmtime
 
 from ..errors import MemoryLimitError
+from ..real_threads import local
 from ..values import EXTERNREF, F32, F64, I32, I64, FuncType, type_name
 from .base import NO_LIMITS, Imports, Prepared, RawExtern, RefStore
 from .limits import GuestLimits
@@ -65,7 +65,7 @@ class Mode:
     store: type[WasmtimeStore]
 
 
-class Strays(threading.local):
+class Strays(local):
     """What was raised just outside of the code that would have caught it: an interrupt, or no memory."""
 
     def __init__(self) -> None:

@@ -15,6 +15,7 @@ from ..values import EXTERNREF, I32, I64, FuncType
 from .base import NO_LIMITS, RawExtern
 from .limits import GuestLimits
 from .release import at_release
+from .stack import StackEnd
 from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, strays, unsupported
 
 try:
@@ -33,6 +34,7 @@ lib: Any = _lib
 set_up(ffi, lib.hw_wasmtime)
 
 _FAILED = lib.HW_FAILED
+_STACK = 2  # what hw_failure_take says where the stack was too short
 _collect, _take = lib.hw_collect, lib.hw_take  # finding them in `lib` costs as much as calling them
 _WORDS = frozenset((I32, I64, EXTERNREF))
 _CALLS = (lib.hw_call_0, lib.hw_call_1, lib.hw_call_2, lib.hw_call_3, lib.hw_call_4)
@@ -229,8 +231,11 @@ class CompiledStore(CapiStore):
             lib.hw_failure_drop(self._space)
             self._raise()
         trap, error = ffi.new("intptr_t *"), ffi.new("intptr_t *")
-        if not lib.hw_failure_take(self._space, trap, error):
+        taken = lib.hw_failure_take(self._space, trap, error)
+        if not taken:
             raise AssertionError("a call of wasmtime failed for no reason")
+        if taken == _STACK:
+            raise StackEnd
         raise self.failure(trap[0], error[0])
 
     def root(self, id_: int, value: Any) -> None:

@@ -39,6 +39,7 @@ typedef struct hw_failure {
     struct hw_failure *next;
     wasm_trap_t *trap;
     wasmtime_error_t *error;
+    int stack; /* the call has not begun: the thread's stack is too short for it */
 } hw_failure;
 
 struct hw_space {
@@ -177,12 +178,15 @@ static hw_space *hw_space_new(intptr_t context)
     return space;
 }
 
-/* What the last call that failed left, for the caller to delete; both 0 if no externref could be made. */
+/* What the last call that failed left, for the caller to delete; both 0 if no externref could be made.
+   0: there is none; 2: the stack was too short. */
 static int hw_failure_take(hw_space *space, intptr_t *trap, intptr_t *error)
 {
     hw_failure *failure = space->failures;
+    int found;
     if (failure == NULL)
         return 0;
+    found = failure->stack ? 2 : 1;
     space->failures = failure->next;
     *trap = (intptr_t)failure->trap;
     *error = (intptr_t)failure->error;
@@ -195,7 +199,7 @@ static int hw_failure_take(hw_space *space, intptr_t *trap, intptr_t *error)
             hw_wasmtime.wasmtime_error_delete((wasmtime_error_t *)*error);
         *trap = *error = 0;
     }
-    return 1;
+    return found;
 }
 
 /* The same, when a host function raised and its exception says all. */

@@ -11,7 +11,6 @@ import abc
 import functools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from threading import get_ident
 from typing import Any, Union
 
 from ..checks import check_callable
@@ -32,6 +31,7 @@ from ..errors import (
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
 from ..values import EXTERNREF, V128, FuncType, check_value, type_name
 from .calls import bind_host
+from .here import here
 from .instances import Extern, Gate, Instance, Missing
 from .numbers import Numbers
 from .styles import Style
@@ -47,6 +47,9 @@ class Space(abc.ABC):
     style: Style
 
     def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
+        self.here = here()
+        self.here.check("a table or guest cannot be made")
+        self.here.spaces.add(self)
         self.engine = engine
         self.limits = limits
         self.store = engine.store(limits)
@@ -67,7 +70,7 @@ class Space(abc.ABC):
         self.calls = 0  # of those, how many were not the outermost
         self.unsettled = False  # a finalizer's call is on the way, see calls.py
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
-        self.thread = get_ident()
+        self.thread = self.here.ident
         self.pending = False  # something waits for the outermost call to return
         self.closing = False
         # By their ids, until their instances are gone. Weak references would not do: those to a guest that a
@@ -144,7 +147,7 @@ class Space(abc.ABC):
     def busy(self) -> bool:
         """Whether something is on the way that no other call may come into: a call, or the engine's own
         cleaning up."""
-        return self.depth > 0
+        return self.depth > 0 or self.here.elsewhere()
 
     def explain(
         self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
@@ -212,14 +215,21 @@ class Space(abc.ABC):
         for gate in list(self.gates.values()):
             gate.owner = None
         self.request_leave()
-        if not self.depth:
-            self.leave()
+        self.leave_if_idle()
 
     def collect(self) -> None:
         """Release what no guest holds any more, if no call is on its way."""
         if self.paused is not None:
             self.paused()
-        if not self.depth:
+        self.leave_if_idle()
+
+    def leave_if_idle(self) -> None:
+        """Release what can be released, or where a call is on the way, see to it that this is done after it."""
+        if self.depth:
+            return
+        if self.here.elsewhere():
+            self.here.put_off(self)
+        else:
             self.leave()
 
     def request_leave(self) -> None:
@@ -232,6 +242,7 @@ class Space(abc.ABC):
         self.flight.clear()
         self.objects.clear()
         self.gone.clear()
+        self.here.settle()
 
     def _clear_frames(self, error: BaseException) -> None:
         """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them
@@ -268,6 +279,8 @@ class Space(abc.ABC):
             raise ClosedError(f"{what} cannot be added: the table or guest it shares is closed")
         if self.paused is not None:
             self.paused()
+        if self.here.inside[0]:
+            self.here.check(f"{what} cannot be instantiated")
         instance = Instance(self, prepared, gate)
         # By its id, since a gate can lead to the space, which what waits for its own end must not hold.
         instance.keep.append(at_release(functools.partial(_forget_gate, self._ref, id(gate))))
@@ -376,7 +389,9 @@ class Space(abc.ABC):
                 " the guest; a function that another guest of the same space exports fits"
             )
         self.functions.append(function)
-        trampoline = bind_host(self._ref, self.style, len(self.functions) - 1, functype, name)
+        trampoline = bind_host(
+            self._ref, self.style, len(self.functions) - 1, functype, name, self.here.inside
+        )
         return self.store.host_function(trampoline, functype)
 
     @abc.abstractmethod

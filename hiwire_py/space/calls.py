@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from threading import get_ident
 from typing import Any
 
 from ..checks import arguments, takes
 from ..errors import ClosedError
+from ..real_threads import get_ident
 from ..values import CROSSING, EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
+from .here import DEEPEST, HOST_CODE, TOO_DEEP
 from .styles import Style, lines
 
 __all__ = ["ForEach", "HostResultError", "bind_each", "bind_export", "bind_host"]
@@ -22,16 +23,11 @@ __all__ = ["ForEach", "HostResultError", "bind_each", "bind_export", "bind_host"
 ForEach = Callable[[Iterable[int], Callable[[Exception], object]], int]
 """What `bind_each` makes: takes pointers, and what takes the exceptions; gives how many calls were made."""
 
-# Calls from Python into guests that may be nested. Each level takes stack that neither Python's recursion
-# limit nor the engine's accounts for, and a RecursionError within an engine's binding can end the process.
-_DEEPEST = 40
-_TOO_DEEP = f"{_DEEPEST} calls from Python into guests are nested already (infinite recursion?)"
-
 _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63) - 1)}
 
 # `call` serves calls from outside, `nested` those from host functions, which are rarer and have more to do at
 # the end. Neither may refer to itself: that would be a cycle, and keep the guest until Python's collector
-# comes by.
+# comes by. Where the thread is in a host function, of this space or another, `check` says whether it can go on.
 #
 # `nesting` is negative while the Python function behind a host function runs. A nested call that finds it
 # positive comes from a finalizer or signal handler, which may have interrupted a call or a host function
@@ -40,12 +36,14 @@ _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63)
 _EXPORT = """\
 def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
     hold, leave, explain = space.hold, space.leave, space.explain
+    check, inside = space.here.check, space.here.inside
     objects, flight, status, nesting = space.objects, space.flight, space.status, space.nesting
     def nested({params}):
         outer, unsettled = nesting[0], space.unsettled
         level = outer if outer > 0 else -outer
         if level >= {deepest}:
             raise RecursionError(f"{{shown}}: " + too_deep)
+        check(shown)
         while True:
             nesting[0] = level + 1
             space.calls += 1
@@ -73,6 +71,8 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
             gate.refuse()
         if nesting[0]:
             return nested({args})
+        if inside[0]:
+            check(shown)
         while True:
             nesting[0] = 1
             try:
@@ -117,15 +117,17 @@ def bind(space, gate, raw, shown, keep):
 """
 
 _HOST = """\
-def bind(space_ref, index, name, fix, NULL, gone):
+def bind(space_ref, index, name, fix, NULL, gone, inside):
     def host({params}):
         space = space_ref()
         if space is None:
             raise gone(name)
         nesting = space.nesting
         counted = nesting[0]  # 0 where the engine made the call that led here the short way
+        level = inside[0]
         {enter}
         try:
+            inside[0] = level + 1
             {convert}
             nesting[0] = -counted or -1
             result = space.functions[index]({args})
@@ -140,6 +142,7 @@ def bind(space_ref, index, name, fix, NULL, gone):
             raise
         finally:
             nesting[0] = counted
+            inside[0] = level
     return host
 """
 
@@ -204,7 +207,7 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
         args="".join(f"{a}, " for a in params),
         body=lines(body, 16),
         outer=lines([style.enter, *body], 16),
-        deepest=_DEEPEST,
+        deepest=DEEPEST,
         leave=style.leave,
         nested_leave=style.nested_leave,
     )
@@ -234,7 +237,7 @@ def bind_export(
     names: dict[str, Any] = {"functype": functype}
     exec(_export_code(functype, style or space.style, space.engine.checks_integers), names)
     function: Callable[..., Any] = names["bind"](
-        space, gate, raw, f"{name}()", keep, get_ident, check_value, NULL, _TOO_DEEP
+        space, gate, raw, f"{name}()", keep, get_ident, check_value, NULL, TOO_DEEP
     )
     quick = getattr(raw, "__quick__", None)
     if quick is not None:
@@ -316,16 +319,21 @@ def _host_code(functype: FuncType, style: Style) -> Any:
         convert=lines(convert, 12),
         result=lines(result, 12),
     )
-    return compile(source, "<hiwire_py host function>", "exec")
+    return compile(source, HOST_CODE, "exec")
 
 
 def bind_host(
-    space_ref: Callable[[], Any], style: Style, index: int, functype: FuncType, name: str
+    space_ref: Callable[[], Any],
+    style: Style,
+    index: int,
+    functype: FuncType,
+    name: str,
+    inside: list[int],
 ) -> Callable[..., Any]:
     """The function to give to the engine for ``space.functions[index]``.
 
     Engines hold what they are given where Python's cycle collector cannot see it, so this holds the space
-    weakly.
+    weakly. ``inside`` is that of its `Here`.
     """
     shown = f"{name}{functype}"
     names: dict[str, Any] = {
@@ -334,7 +342,7 @@ def bind_host(
         "given": f"host function {shown} was given",
     }
     exec(_host_code(functype, style), names)
-    function: Callable[..., Any] = names["bind"](space_ref, index, shown, check_value, NULL, _gone)
+    function: Callable[..., Any] = names["bind"](space_ref, index, shown, check_value, NULL, _gone, inside)
     return function
 
 

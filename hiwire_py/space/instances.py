@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from ..engines import Prepared, RawExtern
 from ..errors import ClosedError, WrongThreadError
 from ..lowering.module import FUNCTION, TABLE
+from ..real_threads import get_ident
 from ..values import F32, F64, I32, I64
 from .calls import ForEach, bind_each, bind_export
 

@@ -22,7 +22,6 @@ import random
 import weakref
 from collections.abc import Callable, Iterable
 from importlib import resources
-from threading import get_ident
 from typing import Any, NamedTuple
 
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
@@ -31,6 +30,7 @@ from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
 from ..lowering.frames import OPAQUE
 from ..lowering.rewrite import COMPANION_MODULE
+from ..real_threads import get_ident
 from ..values import I32, NULL, FuncType
 from .base import Space
 from .instances import Extern, Instance
@@ -65,13 +65,14 @@ class _Owned:
     """
 
     def __init__(self, space: LoweredSpace) -> None:
-        self.holdings = _Holdings([], [], [])
+        self.holdings = _Holdings([], [], [], [])
         self._token = at_release(functools.partial(_orphan, weakref.ref(space), self.holdings))
 
 
 class _Holdings(NamedTuple):
     """Of an instance, or of those that are gone."""
 
+    drops: list[int]  # tables that are only to be emptied: others may still use them
     tables: list[int]
     pins: list[int]  # ids held by immutable globals
     globals: list[RawExtern]  # mutable externref globals
@@ -83,8 +84,8 @@ def _orphan(space_ref: Callable[[], LoweredSpace | None], holdings: _Holdings) -
         for orphans, more in zip(space.orphans, holdings):
             orphans.extend(more)
         space.request_leave()
-        if not space.depth and space.paused is None and get_ident() == space.thread:
-            space.leave()
+        if space.paused is None and get_ident() == space.thread:
+            space.leave_if_idle()
 
 
 class LoweredSpace(Space):
@@ -98,7 +99,7 @@ class LoweredSpace(Space):
         self._capacity = 0  # indexes the companion has records for
         self._changes = 0  # how often the records were moved, or the reaped ids taken
         self._made = 1  # indexes that have been given an id; 0 stands for null
-        self.orphans = _Holdings([], [], [])
+        self.orphans = _Holdings([], [], [], [])
         companion = resources.files("hiwire_py").joinpath("wasm/hiwire-companion.wasm").read_bytes()
         prepared = engine.prepare(companion)
         self.waiting: list[int] = []  # zombies that frames hold, or that were just taken
@@ -180,6 +181,7 @@ class LoweredSpace(Space):
         try:
             if self.pending:
                 self.pending = False
+                self.here.settle()
                 self._bury()
                 if self.closing:
                     self._drop_everything()
@@ -403,11 +405,14 @@ class LoweredSpace(Space):
         # instance.
         owned: _Owned | None = instance.owned
         if owned is not None:
-            for handle in owned.holdings.tables:
-                self._raw["drop"](handle)
-            self._clear_globals(owned.holdings.globals)
-            if not self.depth:
-                self.leave()
+            if self.here.elsewhere():
+                self.orphans.drops.extend(owned.holdings.tables)
+                self.orphans.globals.extend(owned.holdings.globals)
+            else:
+                for handle in owned.holdings.tables:
+                    self._raw["drop"](handle)
+                self._clear_globals(owned.holdings.globals)
+            self.leave_if_idle()
 
     def _clear_globals(self, globals_: list[RawExtern]) -> None:
         for global_ in globals_:
@@ -417,9 +422,13 @@ class LoweredSpace(Space):
                 self._raw["unpin"](id_)
 
     def _bury(self) -> None:
-        tables, pins, globals_ = self.orphans
+        drops, tables, pins, globals_ = self.orphans
         while True:
-            if tables:
+            if drops:  # before they are freed
+                handle = drops[-1]
+                del drops[-1]
+                self._raw["drop"](handle)
+            elif tables:
                 handle = tables[-1]
                 del tables[-1]
                 self._raw["free"](handle)

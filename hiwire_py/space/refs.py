@@ -58,6 +58,7 @@ class RefSpace(ExternrefSpace):
         if self.pending:
             self.pending = False
             self.flight.clear()
+            self.here.settle()
         # The engine looks at every slot of every table when it collects. So that filling a table does not
         # take quadratic time, it collects the more rarely the more is held.
         self._skipped += 1

@@ -12,10 +12,10 @@ import array
 import operator
 import weakref
 from collections import deque
-from threading import get_ident
 from typing import Any
 
 from ..engines import NO_LIMITS, Engine, GuestLimits, RawExtern
+from ..real_threads import get_ident
 from ..values import NULL
 from .externrefs import ExternrefSpace
 from .styles import TOKENS
@@ -64,6 +64,10 @@ class TokenSpace(ExternrefSpace):
         if self.closing:
             self._drop_everything()
             return
+        if self.pending:
+            self.pending = False
+            self.flight.clear()
+            self.here.settle()
         self._collecting = True
         try:
             self.store.collect()
@@ -123,4 +127,4 @@ class TokenSpace(ExternrefSpace):
 
     @property
     def busy(self) -> bool:
-        return self.depth > 0 or self._collecting
+        return self._collecting or super().busy

@@ -1,0 +1,108 @@
+"""What all spaces of one thread have in common: how deep its calls are nested, and where they are on the way.
+
+Engines keep what they know of running guests in the thread's stack, innermost first. Greenlets share that
+stack: one that switches to another in a host function takes its part of it away, guests and all, until it is
+switched to again. Meanwhile no guest of this thread may be entered, and no engine may look at its stack: what
+would do so is refused, or waits.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from typing import TYPE_CHECKING
+
+from ..errors import WrongThreadError
+from ..real_threads import get_ident, local
+
+if TYPE_CHECKING:
+    from .base import Space
+
+__all__ = ["DEEPEST", "HOST_CODE", "TOO_DEEP", "Here", "here"]
+
+# Calls from Python into guests that may be nested in a thread. Each level takes stack and calls of Python's that
+# are not the user's, and a RecursionError within an engine's binding can end the process.
+DEEPEST = 40
+TOO_DEEP = f"{DEEPEST} calls from Python into guests are nested already (infinite recursion?)"
+
+HOST_CODE = "<hiwire_py host function>"
+"""What stands for the file name in the code around each host function."""
+
+
+class Here:
+    """A thread, as its spaces see it.
+
+    Attributes:
+        ident: the thread's number.
+        inside: how many host functions are on the way in it, in a list, where it is read and written quickest.
+        spaces: the thread's.
+    """
+
+    __slots__ = ("__weakref__", "_waiting", "ident", "inside", "spaces")
+
+    def __init__(self) -> None:
+        self.ident = get_ident()
+        self.inside = [0]
+        self.spaces: weakref.WeakSet[Space] = weakref.WeakSet()
+        self._waiting: list[weakref.ref[Space]] = []
+
+    def check(self, what: str) -> None:
+        """See to it that a guest can be entered now.
+
+        Raises:
+            RecursionError: too many calls are nested.
+            WrongThreadError: another greenlet of this thread is in a host function.
+        """
+        if self.inside[0] >= DEEPEST:
+            raise RecursionError(f"{what}: {TOO_DEEP}")
+        if self.elsewhere():
+            raise WrongThreadError(
+                f"{what}: another greenlet of this thread has left a host function before its end, and the guest"
+                " that called it is on the stack that they share; no guest of this thread can be entered until"
+                " it has returned. Switch greenlets outside of host functions, or use guests of other threads"
+            )
+
+    def elsewhere(self) -> bool:
+        """Whether the host functions on the way are another greenlet's, at least one of them."""
+        count = self.inside[0]
+        if not count or "greenlet" not in sys.modules:
+            return False
+        frame = sys._getframe(1)
+        while count and frame is not None:
+            if frame.f_code.co_filename == HOST_CODE:
+                count -= 1
+            frame = frame.f_back  # type: ignore[assignment]
+        return count > 0
+
+    def put_off(self, space: Space) -> None:
+        """Have a space leave when the calls that another greenlet is in have returned."""
+        space.request_leave()
+        self._waiting.append(weakref.ref(space))
+        for other in list(self.spaces):
+            if other.depth and not other.pending:
+                other.request_leave()  # which comes by `settle`
+
+    def settle(self) -> None:
+        """A call has returned: who was put off leaves."""
+        waiting = self._waiting
+        if waiting and not self.elsewhere():
+            while waiting:
+                space = waiting[-1]()
+                del waiting[-1]
+                if space is not None and not space.depth:
+                    space.leave()
+
+
+class _State(local):
+    here: Here | None = None
+
+
+_state = _State()
+
+
+def here() -> Here:
+    """The running thread."""
+    found = _state.here
+    if found is None:
+        found = _state.here = Here()
+    return found
