@@ -26,7 +26,9 @@ SUITES = tuple(
         "collect_finalizers",
         "collect_freeing",
         "collect_layouts",
+        "collect_lies",
         "collect_model",
+        "collect_table",
         "cycles",
     )
 )
@@ -56,7 +58,7 @@ def test_the_other_way_passes_the_same_tests() -> None:
         ],
         capture_output=True,
         text=True,
-        env={**os.environ, "HIWIRE_COLLECTOR": "python", "HIWIRE_MODEL_CASES": "300"},
+        env={**os.environ, "HIWIRE_COLLECTOR": "python", "HIWIRE_MODEL_CASES": "300", "HIWIRE_LIES_CASES": "3"},
         cwd=HERE.parent,
         check=False,
     )

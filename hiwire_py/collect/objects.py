@@ -22,9 +22,10 @@ _LOWEST = -(1 << 31)  # a guest's signed form of a pointer
 class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known when it runs
     """Base of wrappers: the Python object that owns a struct of a guest.
 
-    The struct is freed after its wrapper has died: never within a finalizer, and never while the guest runs,
-    but at the next use of a wrapper, the making of another, or `collect`. Handles in the struct do not keep
-    the wrapper alive forever: `collect` sees through them, by the layout.
+    The struct is freed after its wrapper has died: never while the guest runs, but at the next use of a
+    wrapper, the making of another, or in `collect`; and if a collection has taken out what its handles named,
+    before anyone comes into the table or one of its guests. Handles in the struct do not keep the wrapper
+    alive forever: `collect` sees through them, by the layout.
 
     A subclass may have a ``__del__`` that calls the guest with `pointer`, and may store itself somewhere;
     then the struct stays too. An object can be weakly referenced; it cannot be copied or pickled.
