@@ -1,7 +1,8 @@
 """Measures `collect`: python scripts/bench_collect.py [--engine NAME] [--objects N] [--handles N]
 
 Each object is a Python object that holds a wrapper, whose struct holds a handle of the object. The unit is
-plain gc.collect() on the same Python heap. Times are the thread's, of the processor. Calls of a guest without wrappers are timed before and after.
+plain gc.collect() on the same Python heap. Calls of a guest without wrappers are timed before and after. All
+times are the thread's, on the processor.
 
 With --handles, a table has so many handles that no struct describes, and 0, 1, 100 or as many wrappers beside
 them: what collect() takes, and what gc.collect() takes, which looks at tables of true externrefs more rarely.

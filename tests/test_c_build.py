@@ -169,10 +169,9 @@ def test_imported_table(tmp_path: Path) -> None:
 
 
 EXPORTS = {
-    "memory", "__heap_base", "_initialize", "_hiwire_slot_info", "_hiwire_state", "hiwire_capacity", "hiwire_decref",
-    "hiwire_get",
-    "hiwire_incref", "hiwire_intern", "hiwire_is_valid", "hiwire_new", "hiwire_next", "hiwire_num_refs",
-    "hiwire_num_retired", "hiwire_pop", "hiwire_refcount",
+    "memory", "__heap_base", "_initialize", "_hiwire_slot_info", "_hiwire_state", "hiwire_capacity",
+    "hiwire_decref", "hiwire_get", "hiwire_incref", "hiwire_intern", "hiwire_is_valid", "hiwire_new",
+    "hiwire_next", "hiwire_num_refs", "hiwire_num_retired", "hiwire_pop", "hiwire_refcount",
 }  # fmt: skip
 MAP = {"hiwire_deduplicate_get", "hiwire_deduplicate_set", "hiwire_deduplicate_delete"}
 

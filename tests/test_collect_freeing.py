@@ -22,8 +22,8 @@ from hiwire_py import (
 
 
 def test_freeing_meets_no_collected_object(host: Host) -> None:
-    """A free that passes on what the handles in its struct named is told that they are stale; what it does not
-    give back then stays counted, without an object."""
+    """A free that passes on what the handles in its struct named is told that they are stale; what it does
+    not give back then stays counted, without an object."""
     seen: list[Any] = []
     nosy = Guest(
         wat("""(module (import "env" "use" (func $use (param externref)))

@@ -1,12 +1,13 @@
-"""Guests that lie to the collector: whatever is in their memories, and in their table's, a collection ends, raises
-nothing but what freeing a struct raised, and keeps what can be reached from Python.
+"""Guests that lie to the collector: whatever is in their memories, and in their table's, a collection ends
+and raises nothing but what freeing a struct raised.
 
-HIWIRE_LIES_CASES says how many games are played on each engine, HIWIRE_LIES_SEED where their seeds start; a failure
-names its seed.
+HIWIRE_LIES_CASES says how many games are played on each engine, HIWIRE_LIES_SEED where their seeds start; a
+failure names its seed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import random
@@ -101,7 +102,9 @@ class Game:
         guest = r.choice(self.guests)
         kind = r.randrange(12)
         if kind <= 2:
-            made = Wrapper(guest, r.randrange(0, 400, 4), layout=r.choice(LAYOUTS), free=r.choice(("free", "more")))
+            made = Wrapper(
+                guest, r.randrange(0, 400, 4), layout=r.choice(LAYOUTS), free=r.choice(("free", "more"))
+            )
             made.kept = [self.any_wrapper()]
             self.wrappers.append(made)
         elif kind == 3 and self.wrappers:
@@ -138,10 +141,8 @@ class Game:
 
     def steps(self, count: int) -> None:
         for _ in range(count):
-            try:
+            with contextlib.suppress(HiwireError, ValueError, MemoryError):  # said to whoever did it
                 self.step()
-            except (HiwireError, ValueError, MemoryError):
-                pass  # said to whoever did it
 
     def meanwhile(self) -> None:
         """Someone goes on playing while structs are freed, or cycles are taken apart."""
@@ -222,11 +223,12 @@ def _struct_of_handles(table: Hiwire) -> GuestObject:
 @pytest.mark.filterwarnings("ignore:cycles through:RuntimeWarning")
 @pytest.mark.parametrize("lie", STATES)
 def test_tables_that_lie(engine: str, lie: str) -> None:
-    """A table may say anything of its slots: nothing outside of its memory is read, and at worst its own objects
-    are taken for collected."""
+    """A table may say anything of its slots: nothing outside of its memory is read, and at worst its own
+    objects are taken for collected."""
     table = Hiwire(wat(TABLE.format(state=LIAR)), engine=engine)
     at, words = STATES[lie]
-    memory = GuestMemory(table.exports["hiwire_get"].__keep__.owner.extern("memory"))  # type: ignore[attr-defined]
+    instance = table.exports["hiwire_get"].__keep__.owner  # type: ignore[attr-defined]
+    memory = GuestMemory(instance.extern("memory"))
     for address, data in words.items():
         memory.write(address, data)
     table.exports["hiwire_lie"](at)

@@ -3,6 +3,7 @@ collected objects are to everyone else."""
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 import weakref
@@ -57,8 +58,8 @@ def watching(host: Host) -> Iterator[_Watching]:
 
 @pytest.mark.parametrize("handle", [False, True], ids=["empty", "one"])
 def test_handles_that_no_struct_describes(host: Host, watching: _Watching, handle: bool) -> None:
-    """They cost a collection no call, and the dict of objects stays in the sight of Python's collector, so that
-    nothing is shown in its place."""
+    """They cost a collection no call, and the dict of objects stays in the sight of Python's collector, so
+    that nothing is shown in its place."""
     button = Button(host)
     if not handle:
         host.guest.memory.write(button.pointer, bytes(4))
@@ -126,8 +127,8 @@ def test_the_last_slots_of_a_table_that_retires_them(engine: str) -> None:
 
 
 def test_a_module_that_does_not_say_where_its_slots_are(engine: str) -> None:
-    """One that was built with an older version is refused with a warning that says what to do: wrappers work, and
-    cycles stay."""
+    """One that was built with an older version is refused with a warning that says what to do: wrappers
+    work, and cycles stay."""
     old = shipped("static_pages").replace(b"_hiwire_state", b"_hiwire_stata")
     host = Host(engine, Hiwire(old, engine=engine))
     with pytest.warns(RuntimeWarning, match=r"are not collected: .* build it again") as caught:
@@ -270,8 +271,8 @@ def test_someone_comes_in_while_python_takes_cycles_apart(host: Host) -> None:
         button = Button(host)
         handle = _handle(host, button)
         gc.collect()
-        late = _Late(lambda handle=handle: look(handle))
-        button.late = late  # type: ignore[attr-defined]
+        late = _Late(functools.partial(look, handle))
+        button.__dict__["late"] = late
         del button, late
         collect()
         collect()

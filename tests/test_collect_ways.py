@@ -58,7 +58,12 @@ def test_the_other_way_passes_the_same_tests() -> None:
         ],
         capture_output=True,
         text=True,
-        env={**os.environ, "HIWIRE_COLLECTOR": "python", "HIWIRE_MODEL_CASES": "300", "HIWIRE_LIES_CASES": "3"},
+        env={
+            **os.environ,
+            "HIWIRE_COLLECTOR": "python",
+            "HIWIRE_MODEL_CASES": "300",
+            "HIWIRE_LIES_CASES": "3",
+        },
         cwd=HERE.parent,
         check=False,
     )

@@ -89,6 +89,7 @@ def run(errors: list[BaseException] | None) -> int:
 def heap_of(guest: Guest) -> Heap:
     """The heap of a guest's table."""
     space, table = guest.instance.space, guest.table
+    heap: Heap | None
     if table is not None:
         heap = table.wrapped
     else:

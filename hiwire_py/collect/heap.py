@@ -21,8 +21,8 @@ __all__ = ["Counts", "Heap"]
 
 _NOBODY = 0  # no thread has this number
 _LEAST = 1000
-# Where slots must be read one by one, a collection that was not asked for reads this many, and 4 for each struct with
-# a wrapper, and the 16th part of all. What is not enough for a table is saved for the next collection.
+# Where slots must be read one by one, a collection that was not asked for reads this many, and 4 for each
+# struct with a wrapper, and the 16th part of all. What is not enough for a table is saved for the next.
 _SLOTS_A_COLLECTION, _SLOTS_A_STRUCT, _COLLECTIONS = 16_384, 4, 16
 
 
@@ -36,7 +36,7 @@ class Counts(Protocol):
     none: int
 
     def cost(self) -> int:
-        """How many slots must be read one by one for a collection; 0 where they can be read where they lie."""
+        """How many slots must be read one by one for a collection; 0 where they are read where they lie."""
 
     def accounted(self, found: Mapping[int, int]) -> tuple[dict[int, int], list[int]]:
         """For `parking`.
@@ -220,9 +220,10 @@ class Heap:
         self.restore()
         self._window = None
         space = self.space
-        if space.gone and not space.busy and not space.closing and get_ident() == space.thread:
-            if self.orphans or any(arena.waiting for arena in self.arenas):
-                self._shut(self.settle)
+        if not space.gone or space.busy or space.closing or get_ident() != space.thread:
+            return
+        if self.orphans or any(arena.waiting for arena in self.arenas):
+            self._shut(self.settle)
 
     def settle(self) -> None:
         """Someone comes in after a collection: structs of dead wrappers whose objects are gone are freed
