@@ -200,7 +200,7 @@ def test_last_calls(engine: str, late: bool) -> None:
     for _ in range(10):
         cycle()
         gc.collect()
-    closed = "the guest called env.make, but what stood behind it was closed"
+    closed = "the guest called env.make(i32) -> (externref), but what stood behind it was closed"
     made = True if weak_references_stay() else closed
     assert said == [7, b"\x07", made] * (20 if late else 10)
 
