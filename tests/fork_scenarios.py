@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from support import wat
 
-from hiwire_py import EngineUnavailableError, Guest, Hiwire
+from hiwire_py import DeadlineError, EngineUnavailableError, Guest, Hiwire
 
 engine = sys.argv[1]
 REFUSED, PATIENCE = 7, 60
@@ -93,6 +93,20 @@ if __name__ == "__main__":
     child("same", lambda: use(0))
     child("old", use_old)
     assert Guest(MODULES[0], {"e": {"h": within}}, engine=engine).exports.f(1) == 1
+    if engine == "wasmtime":
+        in_parent = os.getpid()
+        spin = wat("""(module (import "e" "h" (func $h (param i32) (result i32)))
+            (func (export "f") (drop (call $h (i32.const 0))) (loop $l (br $l))))""")
+
+        def fork(n: int) -> int:
+            return os.fork()
+
+        try:
+            Guest(spin, {"e": {"h": fork}}, engine=engine, deadline=0.2).exports.f()
+        except DeadlineError:
+            if os.getpid() != in_parent:
+                os._exit(0)
+        print("deadline:", os.waitstatus_to_exitcode(os.wait()[1]), sep="", flush=True)
     in_thread(from_a_thread)
     signal.alarm(PATIENCE)
     with multiprocessing.get_context("fork").Pool(2) as pool:
