@@ -38,6 +38,7 @@ TEST = [
     *CLI,
     *BUILD,  # guests in README and tests are compiled
     *PLOTS,  # pictures are drawn and looked into
+    "gevent>=24; platform_python_implementation == 'CPython'",  # greenlets that switch within host functions
     "hypothesis>=6.100",  # random operations against a plain dict
     "jsonschema>=4.18",  # the report of `hiwire compare` is as its schema says
     "pytest>=8",  # runs the tests

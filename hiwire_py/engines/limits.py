@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from time import monotonic
+
+from ..real_threads import allocate_lock, get_ident, sleep, start_new_thread
 
 from ..checks import shown
 
@@ -66,46 +67,60 @@ class Ticker:
         self._running: dict[
             int, Callable[[], None]
         ] = {}  # number of a call's store -> what to call at each tick
-        self._wake = threading.Event()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._owners: dict[int, int] = {}  # the same number -> the thread that makes the call
+        # Locks and a thread as the system has them: a greenlet would not run while a guest does.
+        self._lock = allocate_lock()
+        self._wake = allocate_lock()  # the thread takes it, again and again, and waits where nobody gave it back
+        self._wake.acquire()
+        self._awake = self._begun = False
 
     def start(self, key: int, tick: Callable[[], None]) -> None:
         """A call has begun: ``tick`` is called every `TICK` seconds, on another thread, until `stop`."""
+        self._owners[key] = get_ident()
         self._running[key] = tick
-        if not self._wake.is_set():
+        if not self._awake:
             self._begin()
 
     def stop(self, key: int) -> None:
         self._running.pop(key, None)
+        self._owners.pop(key, None)
 
     @property
     def alive(self) -> bool:
         """Whether the thread has been started."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._begun
+
+    def go_on(self, before: Ticker) -> None:
+        """After a fork: count for those calls of the other one that this thread is in."""
+        me = get_ident()
+        for key, tick in before._running.items():
+            if before._owners.get(key) == me:
+                self.start(key, tick)
 
     def _begin(self) -> None:
         with self._lock:
-            if not self.alive:
-                self._thread = threading.Thread(target=self._run, name="hiwire_py deadlines", daemon=True)
-                self._thread.start()
-            self._wake.set()
+            if not self._begun:
+                start_new_thread(self._run, ())
+                self._begun = True
+            if self._wake.locked():
+                self._wake.release()
+            self._awake = True
 
     def _run(self) -> None:
         while True:
-            self._wake.wait()
-            done, began = 0, time.monotonic()
+            self._wake.acquire()
+            done, began = 0, monotonic()
             while self._running:
-                time.sleep(TICK)
-                due = int((time.monotonic() - began) / TICK)
+                sleep(TICK)
+                due = int((monotonic() - began) / TICK)
                 ticks = list(self._running.values())
                 for _ in range(due - done):  # sleeping takes longer than it should where the machine is busy
                     for tick in ticks:
                         tick()
                 done = due
-            self._wake.clear()
+            self._awake = False
             if self._running:  # begun just before
-                self._wake.set()
+                self._begin()
 
 
 ticker = Ticker()
@@ -113,7 +128,8 @@ ticker = Ticker()
 
 def _after_fork() -> None:
     global ticker
-    ticker = Ticker()  # threads do not come along
+    before, ticker = ticker, Ticker()  # threads do not come along
+    ticker.go_on(before)
 
 
 if hasattr(os, "register_at_fork"):
