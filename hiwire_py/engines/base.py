@@ -49,10 +49,17 @@ class Store(abc.ABC):
         raise NotImplementedError
 
     @abc.abstractmethod
-    def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
+    def instantiate(
+        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+    ) -> Mapping[str, RawExtern]:
         """Instantiate, run the start function, and give the exports.
 
-        Whatever the engine needs of ``imports`` after that is the caller's to keep alive.
+        Args:
+            prepared: the module.
+            imports: what it imports. Whatever the engine needs of that is the caller's to keep alive.
+            keep: called, where the store does not keep instances itself, with what must stay as long as
+                functions of the instance can be called. That is before any code runs and any segment is
+                written: those may put functions into others' tables, and trap after that.
 
         Raises:
             the engine's own exceptions; `trap_kind` tells a trap from the rest.

@@ -12,6 +12,9 @@ What was found about it and shapes this file:
 * Its compiler has threads of its own, which a child of ``os.fork`` has not, and it would wait for them for
   ever. There is no way to do without them.
 * Compiled code is freed with its store only. One store a thread serves all, and modules are compiled once.
+* The references in a table keep no instance alive. One whose start fails is freed at once, with its functions
+  in the tables it imports. So modules that can put some there are made and started in two steps:
+  lowering/deferred.py.
 * It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
   So host functions are not begun near the stack's end: stack.py.
 """
@@ -21,12 +24,15 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import wasmer
 from wasmer_compiler_cranelift import Compiler
 
 from ..errors import EngineUnavailableError, UnsupportedModuleError
+from ..lowering.deferred import defer_start
+from ..lowering.escapes import takes_functions
+from ..lowering.module import Module
 from ..real_threads import local
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
 from . import forks, stack
@@ -58,18 +64,34 @@ _KINDS = {"undefined element": "out of bounds table access"}
 _MOST_STACK = 1 << 30  # bytes; more is what "unlimited" is
 
 
+class Compiled(NamedTuple):
+    """A module, and the export that does what it does at its start; None where that is done when it is
+    instantiated."""
+
+    module: Any
+    start: str | None
+
+
 class WasmerStore(Store):
     """The thread's store, as one space sees it."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
 
-    def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
+    def instantiate(
+        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+    ) -> Mapping[str, RawExtern]:
+        compiled: Compiled = prepared.compiled
         nested: dict[str, dict[str, RawExtern]] = {}
         for (module, field), extern in imports.items():
             nested.setdefault(module, {})[field] = extern
+        instance = wasmer.Instance(compiled.module, nested)
+        keep(instance)
         # Not by name: an export named __len__, say, would be hidden by the attribute of that object.
-        return dict(iter(wasmer.Instance(prepared.compiled, nested).exports))
+        exports: dict[str, RawExtern] = dict(iter(instance.exports))
+        if compiled.start is not None:
+            exports.pop(compiled.start)()
+        return exports
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         params, results = ([_TYPES[code] for code in side] for side in functype)
@@ -143,13 +165,20 @@ class WasmerEngine(Engine):
                 " parent. Make guests of the same modules before the fork, in the thread that forks; or start"
                 ' processes by "spawn" or "forkserver" of multiprocessing; or use engine="wasmtime"'
             )
+        declared, start = Module.parse(wasm), None
+        if any(takes_functions(i.type) for i in declared.imports) and self._is_valid(wasm):
+            wasm, start = defer_start(declared) or (wasm, None)
         try:
-            return wasmer.Module(self._store, wasm)
+            return Compiled(wasmer.Module(self._store, wasm), start)
         except RuntimeError as e:
             raise UnsupportedModuleError(f"wasmer does not take the module: {e}") from e
 
+    def _is_valid(self, wasm: bytes) -> bool:
+        valid: bool = wasmer.Module.validate(self._store, wasm)
+        return valid
+
     def validate(self, wasm: bytes) -> None:
-        if not wasmer.Module.validate(self._store, wasm):
+        if not self._is_valid(wasm):
             validate(wasm, self.name)  # says why; or takes it, and lowering makes of it what wasmer takes
 
     def trap_kind(self, error: BaseException) -> str | None:

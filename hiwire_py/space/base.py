@@ -33,6 +33,7 @@ from ..values import EXTERNREF, V128, FuncType, check_value, type_name
 from .calls import bind_host
 from .here import here
 from .instances import Extern, Gate, Instance, Missing
+from .lifetimes import link
 from .numbers import Numbers
 from .styles import Style
 
@@ -306,8 +307,8 @@ class Space(abc.ABC):
                 raw[wanted.module, wanted.name] = extern
             instance.imported_tables += wanted.kind == TABLE
         self._add_imports(instance, prepared, raw)
-        instance.keep.append(raw)
         self._check_sizes(prepared, what)
+        link(instance.lifetime, prepared.module, instance.links)
         module = prepared.module
         self.holders += any(t.element == EXTERNREF for t in module.tables) or any(
             g.type == EXTERNREF for g in module.globals
@@ -317,7 +318,9 @@ class Space(abc.ABC):
         try:
             if self.timed and self.depth == 1:
                 self.store.begin()
-            instance.raw = self.store.instantiate(prepared, raw)
+            instance.raw = self.store.instantiate(
+                prepared, raw, lambda made: instance.lifetime.hold((made, raw, instance.owned))
+            )
         except BaseException as error:
             self.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
             if self.engine.is_link_error(error):
@@ -332,6 +335,7 @@ class Space(abc.ABC):
                     self.store.end()
                 self.leave()
         self._own(instance, prepared)
+        instance.lifetime.hold(instance.owned)
         return instance
 
     def _check_sizes(self, prepared: Prepared, what: str) -> None:
@@ -354,8 +358,7 @@ class Space(abc.ABC):
         extern = getattr(value, "__keep__", value)
         if isinstance(extern, Extern) and extern.kind == wanted.kind and extern.space is self:
             _check_fit(wanted, extern)
-            instance.linked = True
-            instance.keep.append(extern.owner)
+            instance.links.append((wanted.type, extern.owner.lifetime))
             if (
                 wanted.kind == TABLE
                 and isinstance(extern.type, TableType)
