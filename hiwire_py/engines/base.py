@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ..errors import EngineUnavailableError
+from ..errors import EngineUnavailableError, HiwireError
 from ..lowering import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ..values import FuncType
 from . import stack
@@ -38,6 +38,14 @@ class Prepared:
 
 class Store(abc.ABC):
     """Where the instances of one space live. Used by one thread only."""
+
+    def panic(self, error: BaseException) -> HiwireError | None:
+        """What to raise in place of ``error`` if the engine itself failed; the space is closed then."""
+        return None
+
+    def on_panic(self, close: Callable[[], None]) -> None:
+        """``close`` is called when the engine itself fails, and must not be used any more."""
+        return None
 
     def begin(self) -> None:
         """A call from outside begins: its deadline and its fuel count from now on. Only called where limits

@@ -29,7 +29,7 @@ from ..errors import (
     UnsupportedModuleError,
 )
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
-from ..values import EXTERNREF, V128, FuncType, check_value, type_name
+from ..values import CROSSING, EXTERNREF, FuncType, check_value, type_name
 from .calls import bind_host
 from .here import here
 from .instances import Extern, Gate, Instance, Missing
@@ -81,6 +81,7 @@ class Space(abc.ABC):
         self.paused: Callable[[], None] | None = None
         self.holders = 0  # instances with externref tables or globals, handle tables among them
         self._ref = weakref.ref(self)
+        self.store.on_panic(functools.partial(_close, self._ref))
 
     @property
     def depth(self) -> int:
@@ -162,6 +163,9 @@ class Space(abc.ABC):
         """
         self._clear_frames(error)
         raised, self.raised = self.raised, None
+        failure = self.store.panic(error)
+        if failure is not None:
+            raise failure from error
         # Where calls are timed, a trap can also come out of our own calls of a guest's function on the way.
         if error is raised and not (self.timed and self.engine.trap_kind(error)):
             return None
@@ -386,11 +390,13 @@ class Space(abc.ABC):
         Raises:
             UnsupportedModuleError: its type is none that engines make a host function of.
         """
-        if V128 in functype.params + functype.results:
-            raise UnsupportedModuleError(
-                f"import {name}{functype} cannot be a Python function: v128 cannot cross between Python and"
-                " the guest; a function that another guest of the same space exports fits"
-            )
+        for code in functype.params + functype.results:
+            if code not in CROSSING:
+                raise UnsupportedModuleError(
+                    f"import {name}{functype} cannot be a Python function: {type_name(code)} cannot cross"
+                    " between Python and the guest; a function that another guest of the same space exports"
+                    " fits"
+                )
         self.functions.append(function)
         trampoline = bind_host(
             self._ref, self.style, len(self.functions) - 1, functype, name, self.here.inside
@@ -451,6 +457,12 @@ def _forget_gate(space_ref: Callable[[], Space | None], number: int) -> None:
     space = space_ref()
     if space is not None:
         space.gates.pop(number, None)
+
+
+def _close(space: Callable[[], Space | None]) -> None:
+    found = space()
+    if found is not None:
+        found.close()
 
 
 def _check_fit(wanted: Import, extern: Extern) -> None:
