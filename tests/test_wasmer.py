@@ -187,5 +187,25 @@ def test_no_room_for_a_memory() -> None:
     assert run.stdout.startswith("wasmer cannot make the guest: Insufficient resources")
 
 
+def test_tables_that_grow() -> None:
+    """A table grows up to ten million elements, whatever its maximum; more is refused to the guest. Tables
+    that are linked have the limits that their modules declare."""
+    text = """(module (table $a (export "a") 1 funcref) (table $b (export "b") 2 4294967295 funcref)
+      (table $c (export "c") 3 9 funcref) (func $f (result i32) (i32.const 5))
+      (elem (table $b) (i32.const 1) func $f)
+      (func (export "a_grow") (param i32) (result i32) (table.grow $a (ref.null func) (local.get 0)))
+      (func (export "b_grow") (param i32) (result i32) (table.grow $b (ref.null func) (local.get 0)))
+      (func (export "c_grow") (param i32) (result i32) (table.grow $c (ref.null func) (local.get 0)))
+      (func (export "b_call") (param i32) (result i32) (call_indirect $b (result i32) (local.get 0))))"""
+    grow = _guest(text).exports
+    assert [grow.a_grow(n) for n in (-1, 1 << 31, 1 << 24, 10_000_000, 2, 0)] == [-1, -1, -1, -1, 1, 3]
+    assert [grow.b_grow(n) for n in (-1, 1 << 24, 9_999_998, 1)] == [-1, -1, 2, -1] and grow.b_call(1) == 5
+    assert [grow.c_grow(n) for n in (7, 6, 1)] == [-1, 3, -1]
+    wanted = ("1 funcref", "1 4294967295 funcref", "3 10 funcref")
+    for name, limits in zip("abc", wanted):
+        imports = {"e": {"t": grow[name]}}
+        Guest(wat(f'(module (import "e" "t" (table {limits})))'), imports)
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]]()

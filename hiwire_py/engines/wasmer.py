@@ -15,6 +15,8 @@ What was found about it and shapes this file:
 * The references in a table keep no instance alive. One whose start fails is freed at once, with its functions
   in the tables it imports. So modules that can put some there are made and started in two steps:
   lowering/deferred.py.
+* When a guest lets a table grow, the process ends if there is no memory for it, and one instruction can ask
+  for 16 GiB. So tables have a maximum.
 * It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
   So host functions are not begun near the stack's end: stack.py.
 """
@@ -34,6 +36,7 @@ from ..errors import EngineUnavailableError, HiwireError, UnsupportedModuleError
 from ..lowering.deferred import defer_start
 from ..lowering.escapes import takes_functions
 from ..lowering.module import FUNCTION, Module
+from ..lowering.table_limits import limit_tables
 from ..real_threads import allocate_lock, local, start_new_thread
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
 from . import forks, stack
@@ -61,6 +64,7 @@ _TRAPS = re.compile(
 )
 _KINDS = {"undefined element": "out of bounds table access"}
 _LARGEST_FRAME = 4096
+_LARGEST_TABLE = 10_000_000  # elements; a module that asks for more at the start is refused by wasmer itself
 _NO_MEMORY = "Insufficient resources"
 _NO_BYTES = ctypes.c_char * 0  # so that it also fits a memory of size 0
 
@@ -302,6 +306,9 @@ class WasmerEngine(Engine):
             )
         declared, start = Module.parse(wasm), None
         _check_types(declared)
+        limited = limit_tables(declared, _LARGEST_TABLE)
+        if limited is not wasm:
+            wasm, declared = limited, Module.parse(limited)
         if any(takes_functions(i.type) for i in declared.imports) and self._is_valid(wasm):
             wasm, start = defer_start(declared) or (wasm, None)
         return Compiled(self._compile(wasm), start)
