@@ -288,7 +288,7 @@ class Space(abc.ABC):
             self.here.check(f"{what} cannot be instantiated")
         instance = Instance(self, prepared, gate)
         # By its id, since a gate can lead to the space, which what waits for its own end must not hold.
-        instance.keep.append(at_release(functools.partial(_forget_gate, self._ref, id(gate))))
+        instance.token = at_release(functools.partial(_forget_gate, self._ref, id(gate)))
         self.gates[id(gate)] = gate
         missing: list[str] = []
         advice: dict[str, None] = {}

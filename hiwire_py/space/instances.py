@@ -86,6 +86,7 @@ class Instance:
         self.module = prepared.module
         self.lowered = prepared.lowered is not None
         self.gate = gate
+        self.token: object = None  # says when Python uses it no more
         self.lifetime = Lifetime()
         self.links: list[tuple[Any, Lifetime]] = []  # types of what it imports from instances, and theirs
         self.raw: Mapping[str, RawExtern] = {}
