@@ -339,7 +339,8 @@ class Space(abc.ABC):
                     self.store.end()
                 self.leave()
         self._own(instance, prepared)
-        instance.lifetime.hold(instance.owned)
+        if instance.owned is not None:
+            instance.lifetime.hold(instance.owned)
         return instance
 
     def _check_sizes(self, prepared: Prepared, what: str) -> None:
