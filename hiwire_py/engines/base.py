@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ..errors import EngineUnavailableError
+from ..errors import EngineUnavailableError, HiwireError
 from ..lowering import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ..values import FuncType
 from . import stack
@@ -39,6 +39,14 @@ class Prepared:
 class Store(abc.ABC):
     """Where the instances of one space live. Used by one thread only."""
 
+    def panic(self, error: BaseException) -> HiwireError | None:
+        """What to raise in place of ``error`` if the engine itself failed; the space is closed then."""
+        return None
+
+    def on_panic(self, close: Callable[[], None]) -> None:
+        """``close`` is called when the engine itself fails, and must not be used any more."""
+        return None
+
     def begin(self) -> None:
         """A call from outside begins: its deadline and its fuel count from now on. Only called where limits
         are set."""
@@ -49,10 +57,17 @@ class Store(abc.ABC):
         raise NotImplementedError
 
     @abc.abstractmethod
-    def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
+    def instantiate(
+        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+    ) -> Mapping[str, RawExtern]:
         """Instantiate, run the start function, and give the exports.
 
-        Whatever the engine needs of ``imports`` after that is the caller's to keep alive.
+        Args:
+            prepared: the module.
+            imports: what it imports. Whatever the engine needs of that is the caller's to keep alive.
+            keep: called, where the store does not keep instances itself, with what must stay as long as
+                functions of the instance can be called. That is before any code runs and any segment is
+                written: those may put functions into others' tables, and trap after that.
 
         Raises:
             the engine's own exceptions; `trap_kind` tells a trap from the rest.

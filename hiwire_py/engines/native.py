@@ -3,8 +3,7 @@
 Its functions are C functions, so calls are the fastest there are; but a module must be compiled before it can
 run, once (`native_build`). Modules are lowered, as the C of a module has nowhere to keep Python objects.
 
-* A store's instances are used by one thread, and each is freed when nothing refers to it any more. One whose
-  functions other instances may hold in their tables lives as long as the store.
+* A store's instances are used by one thread, and each is freed when nothing refers to it any more.
 * Host functions have numbers, by which C asks Python to call them. One that raises is done, and its exception
   put aside, before the guest traps: no jump crosses a Python frame.
 """
@@ -103,9 +102,10 @@ class NativeStore(Store):
     def __init__(self) -> None:
         self._shared: SharedState | None = None
         self._watch = _nothing
-        self._lasting: list[Instance] = []
 
-    def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
+    def instantiate(
+        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+    ) -> Mapping[str, RawExtern]:
         compiled: Compiled = prepared.compiled
         lib = compiled.library.lib
         if self._shared is None:
@@ -117,8 +117,7 @@ class NativeStore(Store):
             function, with_ = self._fit(lib, index, wanted, extern)
             instance.keep.append(extern)
             lib.hw_import(instance.address, index, function, with_)
-        if _functions_escape(compiled.module):
-            self._lasting.append(instance)
+        keep(instance)
         why = lib.hw_instantiate(instance.address)
         if why:
             raise NativeTrap.of(why)
@@ -251,22 +250,6 @@ def _cell(global_: Native) -> Any:
     if global_.type not in _CELLS:
         raise TypeError("the global holds a function, which cannot cross between Python and the guest")
     return _ffi.cast(f"{_CELLS[global_.type]} *", global_.address)
-
-
-def _functions_escape(module: Module) -> bool:
-    """Whether other instances may come to hold functions of this one, in a table or elsewhere."""
-    passes = any(
-        FUNCREF in t.params + t.results for t in (i.type for i in module.imports) if isinstance(t, FuncType)
-    )
-    shares = any(isinstance(i.type, TableType) for i in module.imports)
-    shares = shares or any(isinstance(i.type, Global) and i.type.type == FUNCREF for i in module.imports)
-    for export in module.exports:
-        if export.kind == FUNCTION:
-            functype = module.function_type(export.index)
-            passes = passes or FUNCREF in functype.params + functype.results
-        elif export.kind == TABLE or (export.kind == GLOBAL and module.globals[export.index].type == FUNCREF):
-            shares = True
-    return passes or shares
 
 
 def _same_layout(lib: Any, extern: Native, wanted: Import) -> None:

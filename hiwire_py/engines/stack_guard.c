@@ -3,6 +3,7 @@
    translation unit. */
 
 #include <structmember.h>
+#include <unistd.h>
 
 typedef struct {
     PyObject_HEAD
@@ -20,6 +21,16 @@ static hw_stack hw_own_stack(void)
     return own;
 }
 
+/* When the interpreter exits, it ends daemon threads with pthread_exit as soon as they want to go on, which unwinds their
+   stacks; but the engine's frames may not be unwound: the process would be aborted. So the thread stops here, for the
+   moment that the process still has. (Pythons from 3.14 on stop all of them in this way.) */
+static void hw_stop_thread(void *unused)
+{
+    (void)unused;
+    for (;;)
+        pause();
+}
+
 static PyObject *hw_guard_call(PyObject *self, PyObject *const *args, size_t count, PyObject *names)
 {
     char here;
@@ -27,7 +38,11 @@ static PyObject *hw_guard_call(PyObject *self, PyObject *const *args, size_t cou
         PyErr_SetString(PyExc_RuntimeError, "call stack exhausted"); /* as the engine wasmer says it */
         return NULL;
     }
-    return PyObject_Vectorcall(((hw_guard *)self)->function, args, count, names);
+    PyObject *result;
+    pthread_cleanup_push(hw_stop_thread, NULL);
+    result = PyObject_Vectorcall(((hw_guard *)self)->function, args, count, names);
+    pthread_cleanup_pop(0);
+    return result;
 }
 
 static PyObject *hw_guard_new(PyTypeObject *type, PyObject *args, PyObject *named)

@@ -12,6 +12,11 @@ What was found about it and shapes this file:
 * Its compiler has threads of its own, which a child of ``os.fork`` has not, and it would wait for them for
   ever. There is no way to do without them.
 * Compiled code is freed with its store only. One store a thread serves all, and modules are compiled once.
+* The references in a table keep no instance alive. One whose start fails is freed at once, with its functions
+  in the tables it imports. So modules that can put some there are made and started in two steps:
+  lowering/deferred.py.
+* When a guest lets a table grow, the process ends if there is no memory for it, and one instruction can ask
+  for 16 GiB. So tables have a maximum.
 * It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
   So host functions are not begun near the stack's end: stack.py.
 """
@@ -19,15 +24,20 @@ What was found about it and shapes this file:
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import wasmer
 from wasmer_compiler_cranelift import Compiler
 
-from ..errors import EngineUnavailableError, UnsupportedModuleError
-from ..real_threads import local
+from ..errors import EngineUnavailableError, HiwireError, UnsupportedModuleError
+from ..lowering.deferred import defer_start
+from ..lowering.escapes import takes_functions
+from ..lowering.module import FUNCTION, Module
+from ..lowering.table_limits import limit_tables
+from ..real_threads import allocate_lock, local, start_new_thread
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
 from . import forks, stack
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
@@ -53,9 +63,44 @@ _TRAPS = re.compile(
     r"|indirect call type mismatch|call stack exhausted|misaligned heap|unaligned atomic)"
 )
 _KINDS = {"undefined element": "out of bounds table access"}
+_LARGEST_FRAME = 4096
+_LARGEST_TABLE = 10_000_000  # elements; a module that asks for more at the start is refused by wasmer itself
+_NO_MEMORY = "Insufficient resources"
+_NO_BYTES = ctypes.c_char * 0  # so that it also fits a memory of size 0
 
 
 _MOST_STACK = 1 << 30  # bytes; more is what "unlimited" is
+
+
+class Compiled(NamedTuple):
+    """A module, and the export that does what it does at its start; None where that is done when it is
+    instantiated."""
+
+    module: Any
+    start: str | None
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Whether Rust code has failed. Each library of the binding has a class of its own for that, which is no
+    Exception, and cannot be imported."""
+    return type(error).__name__ == "PanicException" and type(error).__module__ == "pyo3_runtime"
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _contained(method: _Method) -> _Method:
+    """No panic comes out of the store's method."""
+
+    @functools.wraps(method)
+    def contained(self: WasmerStore, *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        except BaseException as error:
+            self._contain(error)
+            raise
+
+    return contained  # type: ignore[return-value]
 
 
 class WasmerStore(Store):
@@ -63,32 +108,78 @@ class WasmerStore(Store):
 
     def __init__(self, store: Any) -> None:
         self._store = store
+        self._close: Callable[[], None] = _nothing
 
-    def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
+    def on_panic(self, close: Callable[[], None]) -> None:
+        self._close = close
+
+    def panic(self, error: BaseException) -> HiwireError | None:
+        if not _is_panic(error):
+            return None
+        self._close()
+        return HiwireError(
+            f"the engine wasmer failed ({error}), so the guest, and what shares its space, is closed;"
+            ' another engine may do better: engine="wasmtime"'
+        )
+
+    def _contain(self, error: BaseException) -> None:
+        """Raise what stands for ``error`` if that is a panic."""
+        failure = self.panic(error)
+        if failure is not None:
+            raise failure from error
+
+    @_contained
+    def instantiate(
+        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+    ) -> Mapping[str, RawExtern]:
+        compiled: Compiled = prepared.compiled
         nested: dict[str, dict[str, RawExtern]] = {}
         for (module, field), extern in imports.items():
             nested.setdefault(module, {})[field] = extern
+        try:
+            instance = wasmer.Instance(compiled.module, nested)
+        except RuntimeError as e:
+            if str(e).startswith(_NO_MEMORY):
+                raise MemoryError(f"wasmer cannot make the guest: {e}") from e
+            raise
+        keep(instance)
         # Not by name: an export named __len__, say, would be hidden by the attribute of that object.
-        return dict(iter(wasmer.Instance(prepared.compiled, nested).exports))
+        exports: dict[str, RawExtern] = dict(iter(instance.exports))
+        if compiled.start is not None:
+            exports.pop(compiled.start)()
+        return exports
 
+    @_contained
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         params, results = ([_TYPES[code] for code in side] for side in functype)
         return wasmer.Function(self._store, stack.guarded(function), wasmer.FunctionType(params, results))
 
+    @_contained
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         return wasmer.Global(self._store, _CONSTANTS[code](value), mutable=mutable)
 
     def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
+        if FUNCREF in functype.params + functype.results:
+            return _no_funcrefs
         call: Callable[..., Any] = function
         return call
 
     def memory_size(self, memory: RawExtern) -> int:
-        size: int = memory.data_size
+        try:
+            size: int = memory.data_size
+        except BaseException as error:
+            self._contain(error)
+            raise
         return size
 
     def memory_address(self, memory: RawExtern) -> int:
-        return ctypes.addressof(ctypes.c_char.from_buffer(memory.buffer))
+        try:
+            return ctypes.addressof(_NO_BYTES.from_buffer(memory.buffer))
+        except BaseException as error:
+            self._contain(error)
+            raise
 
+    @_contained
     def memory_grow(self, memory: RawExtern, pages: int) -> bool:
         try:
             memory.grow(pages)
@@ -97,10 +188,79 @@ class WasmerStore(Store):
         return True
 
     def global_get(self, global_: RawExtern) -> Any:
-        return global_.value
+        try:
+            return global_.value
+        except BaseException as error:
+            self._contain(error)
+            raise
 
     def global_set(self, global_: RawExtern, value: Any) -> None:
-        global_.value = value
+        try:
+            global_.value = value
+        except BaseException as error:
+            self._contain(error)
+            raise
+
+
+def _check_types(module: Module) -> None:
+    """Raise UnsupportedModuleError if the module has a function type at which the compiler panics.
+
+    It makes code that converts arguments and results, for each type, and another for each import. That fails
+    if its frame is larger than a page. What was found by trying is a little more than is let through here.
+    """
+    wanted = [("import", str(i), i.type) for i in module.imports if isinstance(i.type, FuncType)]
+    exports = module.exported(FUNCTION).items()
+    shown = [("export", name, module.function_type(index)) for name, index in exports]
+    inner = [("type", str(index), functype) for index, functype in enumerate(module.types)]
+    for kind, name, functype in wanted + shown + inner:
+        params, results = functype
+        # A vector is aligned, too, so it can take the place of three.
+        size = 8 * (len(params) + len(results) + 2 * (params + results).count(V128))
+        if kind == "import":
+            size += 16 * max(len(params), len(results))
+        if size > _LARGEST_FRAME:
+            raise UnsupportedModuleError(
+                f"{kind} {name}, of {len(params)} parameters and {len(results)} results, is too much for"
+                ' wasmer\'s compiler: take another engine, as engine="wasmtime"'
+            )
+
+
+def _new_store() -> Any:
+    return wasmer.Store(wasmer.engine.Universal(Compiler))
+
+
+def _compile_elsewhere(wasm: bytes) -> bytes:
+    """The compiled module in serialized form, made in a thread of its own: the second panic of the compiler
+    in a thread ends the process, since the first is caught by another library than the one that counts it."""
+    made: list[Any] = []
+    done = allocate_lock()
+    done.acquire()
+
+    def run() -> None:
+        try:
+            made.append(wasmer.Module(_new_store(), wasm).serialize())
+        except BaseException as error:
+            made.append(error)
+        finally:
+            done.release()
+
+    start_new_thread(run, ())
+    with done:
+        pass
+    if isinstance(made[0], BaseException):
+        raise made[0]
+    code: bytes = made[0]
+    return code
+
+
+def _nothing() -> None:
+    """The space is not there yet."""
+
+
+def _no_funcrefs(*args: Any) -> Any:
+    raise TypeError(
+        "the function has values of type funcref, which cannot cross between Python and the guest"
+    )
 
 
 class WasmerEngine(Engine):
@@ -115,7 +275,8 @@ class WasmerEngine(Engine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._store = wasmer.Store(wasmer.engine.Universal(Compiler))
+        self._store = _new_store()
+        self._compiler_failed = False
 
     @classmethod
     def for_this_thread(cls) -> WasmerEngine:
@@ -143,13 +304,34 @@ class WasmerEngine(Engine):
                 " parent. Make guests of the same modules before the fork, in the thread that forks; or start"
                 ' processes by "spawn" or "forkserver" of multiprocessing; or use engine="wasmtime"'
             )
+        declared, start = Module.parse(wasm), None
+        _check_types(declared)
+        limited = limit_tables(declared, _LARGEST_TABLE)
+        if limited is not wasm:
+            wasm, declared = limited, Module.parse(limited)
+        if any(takes_functions(i.type) for i in declared.imports) and self._is_valid(wasm):
+            wasm, start = defer_start(declared) or (wasm, None)
+        return Compiled(self._compile(wasm), start)
+
+    def _compile(self, wasm: bytes) -> Any:
         try:
+            if self._compiler_failed:
+                return wasmer.Module.deserialize(self._store, _compile_elsewhere(wasm))
             return wasmer.Module(self._store, wasm)
-        except RuntimeError as e:
-            raise UnsupportedModuleError(f"wasmer does not take the module: {e}") from e
+        except BaseException as e:
+            panic = _is_panic(e)
+            if not panic and type(e) is not RuntimeError:
+                raise
+            self._compiler_failed = self._compiler_failed or panic
+            how = 'fails at the module, which another engine may take (engine="wasmtime")'
+            raise UnsupportedModuleError(f"wasmer {how if panic else 'does not take the module'}: {e}") from e
+
+    def _is_valid(self, wasm: bytes) -> bool:
+        valid: bool = wasmer.Module.validate(self._store, wasm)
+        return valid
 
     def validate(self, wasm: bytes) -> None:
-        if not wasmer.Module.validate(self._store, wasm):
+        if not self._is_valid(wasm):
             validate(wasm, self.name)  # says why; or takes it, and lowering makes of it what wasmer takes
 
     def trap_kind(self, error: BaseException) -> str | None:

@@ -87,7 +87,9 @@ class WasmtimeStore(Store):
     def _type(self, code: int) -> wasmtime.ValType:
         return _TYPES[I32 if self._lowered and code == EXTERNREF else code]()
 
-    def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
+    def instantiate(
+        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+    ) -> Mapping[str, RawExtern]:
         if stack.short():
             raise stack.StackEnd
         compiled = prepared.compiled

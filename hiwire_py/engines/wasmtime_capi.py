@@ -215,9 +215,11 @@ class CapiStore(WasmtimeStore, RefStore):
 
     # ---- instances
 
-    def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
+    def instantiate(
+        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+    ) -> Mapping[str, RawExtern]:
         try:
-            return super().instantiate(prepared, imports)
+            return super().instantiate(prepared, imports, keep)
         except (wasmtime.Trap, wasmtime.WasmtimeError):
             if not self._host_raised():
                 raise

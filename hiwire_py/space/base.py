@@ -29,10 +29,11 @@ from ..errors import (
     UnsupportedModuleError,
 )
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
-from ..values import EXTERNREF, V128, FuncType, check_value, type_name
+from ..values import CROSSING, EXTERNREF, FuncType, check_value, type_name
 from .calls import bind_host
 from .here import here
 from .instances import Extern, Gate, Instance, Missing
+from .lifetimes import link
 from .numbers import Numbers
 from .styles import Style
 
@@ -80,6 +81,7 @@ class Space(abc.ABC):
         self.paused: Callable[[], None] | None = None
         self.holders = 0  # instances with externref tables or globals, handle tables among them
         self._ref = weakref.ref(self)
+        self.store.on_panic(functools.partial(_close, self._ref))
 
     @property
     def depth(self) -> int:
@@ -161,6 +163,9 @@ class Space(abc.ABC):
         """
         self._clear_frames(error)
         raised, self.raised = self.raised, None
+        failure = self.store.panic(error)
+        if failure is not None:
+            raise failure from error
         # Where calls are timed, a trap can also come out of our own calls of a guest's function on the way.
         if error is raised and not (self.timed and self.engine.trap_kind(error)):
             return None
@@ -283,7 +288,7 @@ class Space(abc.ABC):
             self.here.check(f"{what} cannot be instantiated")
         instance = Instance(self, prepared, gate)
         # By its id, since a gate can lead to the space, which what waits for its own end must not hold.
-        instance.keep.append(at_release(functools.partial(_forget_gate, self._ref, id(gate))))
+        instance.token = at_release(functools.partial(_forget_gate, self._ref, id(gate)))
         self.gates[id(gate)] = gate
         missing: list[str] = []
         advice: dict[str, None] = {}
@@ -306,8 +311,8 @@ class Space(abc.ABC):
                 raw[wanted.module, wanted.name] = extern
             instance.imported_tables += wanted.kind == TABLE
         self._add_imports(instance, prepared, raw)
-        instance.keep.append(raw)
         self._check_sizes(prepared, what)
+        link(instance.lifetime, prepared.module, instance.links)
         module = prepared.module
         self.holders += any(t.element == EXTERNREF for t in module.tables) or any(
             g.type == EXTERNREF for g in module.globals
@@ -317,7 +322,9 @@ class Space(abc.ABC):
         try:
             if self.timed and self.depth == 1:
                 self.store.begin()
-            instance.raw = self.store.instantiate(prepared, raw)
+            instance.raw = self.store.instantiate(
+                prepared, raw, lambda made: instance.lifetime.hold((made, raw, instance.owned))
+            )
         except BaseException as error:
             self.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
             if self.engine.is_link_error(error):
@@ -332,6 +339,8 @@ class Space(abc.ABC):
                     self.store.end()
                 self.leave()
         self._own(instance, prepared)
+        if instance.owned is not None:
+            instance.lifetime.hold(instance.owned)
         return instance
 
     def _check_sizes(self, prepared: Prepared, what: str) -> None:
@@ -354,8 +363,7 @@ class Space(abc.ABC):
         extern = getattr(value, "__keep__", value)
         if isinstance(extern, Extern) and extern.kind == wanted.kind and extern.space is self:
             _check_fit(wanted, extern)
-            instance.linked = True
-            instance.keep.append(extern.owner)
+            instance.links.append((wanted.type, extern.owner.lifetime))
             if (
                 wanted.kind == TABLE
                 and isinstance(extern.type, TableType)
@@ -383,11 +391,13 @@ class Space(abc.ABC):
         Raises:
             UnsupportedModuleError: its type is none that engines make a host function of.
         """
-        if V128 in functype.params + functype.results:
-            raise UnsupportedModuleError(
-                f"import {name}{functype} cannot be a Python function: v128 cannot cross between Python and"
-                " the guest; a function that another guest of the same space exports fits"
-            )
+        for code in functype.params + functype.results:
+            if code not in CROSSING:
+                raise UnsupportedModuleError(
+                    f"import {name}{functype} cannot be a Python function: {type_name(code)} cannot cross"
+                    " between Python and the guest; a function that another guest of the same space exports"
+                    " fits"
+                )
         self.functions.append(function)
         trampoline = bind_host(
             self._ref, self.style, len(self.functions) - 1, functype, name, self.here.inside
@@ -448,6 +458,12 @@ def _forget_gate(space_ref: Callable[[], Space | None], number: int) -> None:
     space = space_ref()
     if space is not None:
         space.gates.pop(number, None)
+
+
+def _close(space: Callable[[], Space | None]) -> None:
+    found = space()
+    if found is not None:
+        found.close()
 
 
 def _check_fit(wanted: Import, extern: Extern) -> None:

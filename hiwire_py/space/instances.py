@@ -11,6 +11,7 @@ from ..lowering.module import FUNCTION, TABLE
 from ..real_threads import get_ident
 from ..values import F32, F64, I32, I64
 from .calls import ForEach, bind_each, bind_export
+from .lifetimes import Lifetime
 
 if TYPE_CHECKING:
     from .base import Space
@@ -78,19 +79,20 @@ class Extern:
 
 
 class Instance:
-    """A module's instance in a space, and all that must stay alive with it."""
+    """A module's instance in a space, as Python uses it; what must stay with it is in its lifetime."""
 
     def __init__(self, space: Space, prepared: Prepared, gate: Gate) -> None:
         self.space = space
         self.module = prepared.module
         self.lowered = prepared.lowered is not None
         self.gate = gate
-        self.keep: list[object] = []  # the externs imported and, through them, the instances they come from
+        self.token: object = None  # says when Python uses it no more
+        self.lifetime = Lifetime()
+        self.links: list[tuple[Any, Lifetime]] = []  # types of what it imports from instances, and theirs
         self.raw: Mapping[str, RawExtern] = {}
         self.tables: dict[int, RawExtern] = {}  # lowered externref tables: index -> handle
         self.owned: Any = None  # what the space releases when the instance goes
         self.imported_tables = 0
-        self.linked = False  # whether it imports from other instances
         self.index: dict[str, tuple[int, int]] = {e.name: (e.kind, e.index) for e in self.module.exports}
 
     def extern(self, name: str) -> Extern:

@@ -106,7 +106,8 @@ class LoweredSpace(Space):
         self.unheld: list[int] = []  # what nothing held when last it was looked at
         self.floor = 0  # entries of `flight` that are arguments of the calls on the way, or older
         self.limit = self.patience  # entries at which to sweep
-        self._companion = self.store.instantiate(prepared, {})
+        self._lasting: list[object] = []
+        self._companion = self.store.instantiate(prepared, {}, self._lasting.append)
         self._raw = {
             e.name: self.store.caller(self._companion[e.name], prepared.module.function_type(e.index))
             for e in prepared.module.exports
@@ -119,7 +120,7 @@ class LoweredSpace(Space):
         self.store.watch(self._base + state * 4)
 
     def style_of(self, instance: Instance) -> Style:
-        style = LOWERED if instance.lowered or instance.linked else PLAIN
+        style = LOWERED if instance.lowered or instance.links else PLAIN
         return style.limited if self.timed else style
 
     # ---- ids
@@ -393,7 +394,7 @@ class LoweredSpace(Space):
                 if table is not None:
                     instance.tables[table] = handle
             raw[COMPANION_MODULE, wanted.name] = self.store.constant(I32, handle)
-        instance.keep.append(self._companion)
+        instance.lifetime.hold(self._lasting)
 
     def _own(self, instance: Instance, prepared: Prepared) -> None:
         if prepared.lowered is not None and prepared.lowered.globals:
