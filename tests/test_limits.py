@@ -260,21 +260,50 @@ def test_exceptions_have_their_bases(error: type[Exception], builtin: str) -> No
     assert issubclass(error, getattr(builtins, builtin))
 
 
+class Clock:
+    """Stands for an engine."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+
+    def increment_epoch(self) -> None:
+        self.ticks += 1
+
+    def wait_for(self, ticks: int) -> None:
+        end = time.monotonic() + 30
+        while self.ticks < ticks and time.monotonic() < end:
+            time.sleep(0.01)
+
+
 def test_ticker_starts_late_and_rests() -> None:
     """No thread before the first deadline, and no ticks while no such call runs."""
-    ticks: list[float] = []
-    ticker = Ticker()
+    ticker, clock = Ticker(), Clock()
     assert not ticker.alive
     began = time.monotonic()
-    ticker.start(1, lambda: ticks.append(time.monotonic()))
-    while len(ticks) < 6 and time.monotonic() < began + 30:
-        time.sleep(0.01)
+    ticker.start(1, clock)
+    clock.wait_for(6)
     ticker.stop(1)
-    assert ticker.alive and 6 <= len(ticks) <= (time.monotonic() - began) / TICK + 1
+    assert ticker.alive and 6 <= clock.ticks <= (time.monotonic() - began) / TICK + 1
     time.sleep(0.05)
-    count = len(ticks)
+    count = clock.ticks
     time.sleep(0.1)
-    assert len(ticks) == count
+    assert clock.ticks == count
+
+
+def test_stores_of_one_engine_share_its_ticks() -> None:
+    """An engine advances once a tick, however many of its stores run calls: else each of their deadlines would
+    come early."""
+    ticker, shared, own = Ticker(), Clock(), Clock()
+    for key in range(8):
+        ticker.start(key, shared)
+    ticker.start(8, own)
+    own.wait_for(20)
+    for key in range(7):
+        ticker.stop(key)
+    own.wait_for(own.ticks + 5)  # one call that still runs is enough
+    for key in (7, 8):
+        ticker.stop(key)
+    assert 0 <= shared.ticks - own.ticks <= own.ticks / 2
 
 
 _FORK = """

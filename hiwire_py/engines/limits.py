@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 from ..checks import shown
 
-__all__ = ["TICK", "GuestLimits", "Ticker", "ticker"]
+__all__ = ["TICK", "Clocked", "GuestLimits", "Ticker", "ticker"]
 
 TICK = 0.01
 """Seconds: how exact deadlines are."""
@@ -58,21 +58,29 @@ class GuestLimits:
         return [f.name for f in fields(self) if getattr(self, f.name) is not None]
 
 
+class Clocked(Protocol):
+    """An engine whose epoch is the clock of all its stores."""
+
+    def increment_epoch(self) -> None:
+        """Advance it by one. May be called on any thread."""
+
+
 class Ticker:
     """Counts time for engines while they run calls that have a deadline, on a daemon thread that starts when
     needed."""
 
     def __init__(self) -> None:
-        self._running: dict[
-            int, Callable[[], None]
-        ] = {}  # number of a call's store -> what to call at each tick
+        # Number of a call's store -> its engine. Stores that share an engine share its epoch, so that advances
+        # once a tick, however many of them run calls.
+        self._running: dict[int, Clocked] = {}
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def start(self, key: int, tick: Callable[[], None]) -> None:
-        """A call has begun: ``tick`` is called every `TICK` seconds, on another thread, until `stop`."""
-        self._running[key] = tick
+    def start(self, key: int, engine: Clocked) -> None:
+        """A call of the store ``key`` has begun: its engine's epoch advances every `TICK` seconds, on another
+        thread, until `stop`."""
+        self._running[key] = engine
         if not self._wake.is_set():
             self._begin()
 
@@ -98,10 +106,10 @@ class Ticker:
             while self._running:
                 time.sleep(TICK)
                 due = int((time.monotonic() - began) / TICK)
-                ticks = list(self._running.values())
+                engines = {id(engine): engine for engine in list(self._running.values())}
                 for _ in range(due - done):  # sleeping takes longer than it should where the machine is busy
-                    for tick in ticks:
-                        tick()
+                    for engine in engines.values():
+                        engine.increment_epoch()
                 done = due
             self._wake.clear()
             if self._running:  # begun just before

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import wasmtime
+from wasmtime._extern import wrap_extern
 
 from ..errors import UnsupportedModuleError
 from ..lowering.holders import export_holders
@@ -20,6 +21,8 @@ from .limits import TICK, GuestLimits
 from .release import at_release
 
 __all__ = ["WasmtimeEngine"]
+
+_bindings: Any = wasmtime._bindings
 
 _TYPES = {
     I32: wasmtime.ValType.i32,
@@ -53,6 +56,15 @@ _TRAPS = {
 }
 
 
+class Compiled(NamedTuple):
+    """A module with the names of what it imports and exports, in its order: the package makes objects of all
+    types where it is asked for them."""
+
+    module: wasmtime.Module
+    imports: list[tuple[str, str]]
+    exports: list[str]
+
+
 class WasmtimeStore(Store):
     """A store of its own for each space: wasmtime frees instances with their store."""
 
@@ -75,7 +87,7 @@ class WasmtimeStore(Store):
             self._store.set_fuel(self._limits.fuel)
         if self._ticks:
             self._store.set_epoch_deadline(self._ticks)
-            clock.ticker.start(id(self), self._store.engine.increment_epoch)
+            clock.ticker.start(id(self), self._store.engine)
 
     def end(self) -> None:
         if self._limits.fuel is not None:
@@ -90,10 +102,24 @@ class WasmtimeStore(Store):
     def instantiate(self, prepared: Prepared, imports: Imports) -> Mapping[str, RawExtern]:
         if stack.short():
             raise stack.StackEnd
-        compiled = prepared.compiled
-        externs = [imports[i.module, i.name] for i in compiled.imports]
-        exports = wasmtime.Instance(self._store, compiled, externs).exports(self._store)
-        return {e.name: exports[e.name] for e in compiled.exports}
+        compiled: Compiled = prepared.compiled
+        externs = [imports[wanted] for wanted in compiled.imports]
+        instance = wasmtime.Instance(self._store, compiled.module, externs)
+        return {name: self._export(instance, name) for name in compiled.exports}
+
+    def _export(self, instance: wasmtime.Instance, name: str) -> RawExtern:
+        """By its name, which wasmtime looks up in a table; the package's ``exports`` asks for the first, the
+        second and so on, for each of which wasmtime goes through those before it."""
+        encoded, item = name.encode(), _bindings.wasmtime_extern_t()
+        if not _bindings.wasmtime_instance_export_get(
+            self._store._context(),
+            ctypes.byref(instance._instance),
+            ctypes.create_string_buffer(encoded),
+            len(encoded),
+            ctypes.byref(item),
+        ):
+            raise AssertionError(f"an instance lacks the export {name!r} of its module")
+        return wrap_extern(item)
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         params, results = ([self._type(code) for code in side] for side in functype)
@@ -227,11 +253,11 @@ class WasmtimeEngine(Engine):
         try:
             # Where references are the engine's, the space must be able to see who holds them.
             module = wasmtime.Module(engine, export_holders(wasm) if self.externref else wasm)
-            if engine is self._engine:
-                return module
-            return wasmtime.Module.deserialize(self._engine, module.serialize())
+            if engine is not self._engine:
+                module = wasmtime.Module.deserialize(self._engine, module.serialize())
         except wasmtime.WasmtimeError as e:
             raise UnsupportedModuleError(f"wasmtime does not take the module: {_one_line(e)}") from e
+        return Compiled(module, [(i.module, i.name or "") for i in module.imports], [e.name for e in module.exports])
 
     def validate(self, wasm: bytes) -> None:
         try:
