@@ -25,7 +25,7 @@ from hiwire_py import (
     TableLimitError,
     engines,
 )
-from hiwire_py.engines.limits import TICK, Ticker
+from hiwire_py.engines.limits import MEMORY_DEFAULT, TABLE_DEFAULT, TICK, Ticker
 from hiwire_py.engines.wasmtime_capi import MODES
 
 PAGE = 65536
@@ -156,6 +156,47 @@ def test_all_limits_at_once(way: str) -> None:
     with pytest.raises(FuelError):
         limited.exports.spin()
     assert limited.exports.grow(9) == -1 and limited.exports.grow_t(9) == -1
+
+
+BULK = wat(
+    """(module (memory (export "memory") 1) (table $refs (export "refs") 1 externref) (table $funcs 1 funcref)
+    (func (export "memory_grow") (param i32) (result i32) (memory.grow (local.get 0)))
+    (func (export "refs_grow") (param i32) (result i32) (table.grow $refs (ref.null extern) (local.get 0)))
+    (func (export "funcs_grow") (param i32) (result i32) (table.grow $funcs (ref.null func) (local.get 0))))"""
+)
+
+
+@pytest.mark.parametrize("limit", [{"deadline": 60.0}, {"fuel": 1 << 40}])
+@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
+def test_no_instruction_is_endless(way: str, engine: str, limit: dict[str, float]) -> None:
+    """A deadline or fuel brings limits of memory and tables, as a guest is not stopped within an instruction
+    that grows, fills or copies one; they can be set to others."""
+    for limited in (
+        Guest(BULK, engine=engine, **limit),  # type: ignore[arg-type]
+        Guest(BULK, hiwire=Hiwire(engine=engine, **limit)),  # type: ignore[arg-type]
+    ):
+        call = limited.exports
+        assert call.memory_grow(MEMORY_DEFAULT // PAGE) == -1 and call.memory_grow(10) == 1
+        assert call.refs_grow(1 << 31) == call.funcs_grow(1 << 31) == -1
+        assert call.funcs_grow(TABLE_DEFAULT) == -1 and call.funcs_grow(10) == call.refs_grow(10) == 1
+        with pytest.raises(MemoryLimitError, match=f"is {MEMORY_DEFAULT}, as for all with a deadline or fuel"):
+            limited.memory.grow(MEMORY_DEFAULT // PAGE)
+        with pytest.raises(TableLimitError, match="give table_limit to have another"):
+            call.refs.grow(TABLE_DEFAULT, NULL)
+    with pytest.raises(MemoryLimitError, match="give memory_limit"):
+        Guest(wat("(module (memory 4097))"), engine=engine, **limit)  # type: ignore[arg-type]
+    with pytest.raises(TableLimitError, match="give table_limit"):
+        Guest(wat("(module (table 4194305 funcref))"), engine=engine, **limit)  # type: ignore[arg-type]
+
+
+def test_limits_that_a_deadline_brings_can_be_others(way: str) -> None:
+    """Those that are given count, also where they are more."""
+    roomy = guest(deadline=60, memory_limit=8192 * PAGE, table_limit=TABLE_DEFAULT + 2)
+    assert roomy.exports.grow(8191) == 1 and roomy.exports.grow(1) == -1
+    assert roomy.exports.grow_t(TABLE_DEFAULT) == 2 and roomy.exports.grow_t(1) == -1
+    shared = Guest(BULK, hiwire=Hiwire(engine="wasmtime", deadline=60, memory_limit=8192 * PAGE))
+    assert shared.exports.memory_grow(8191) == 1 and shared.exports.memory_grow(1) == -1
+    assert guest().exports.grow(8191) == 1
 
 
 def test_start_functions_are_limited(way: str) -> None:

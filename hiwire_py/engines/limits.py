@@ -5,17 +5,25 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 from ..checks import shown
 
-__all__ = ["TICK", "Clocked", "GuestLimits", "Ticker", "ticker"]
+__all__ = ["MEMORY_DEFAULT", "TABLE_DEFAULT", "TICK", "Clocked", "GuestLimits", "Ticker", "ticker"]
 
 TICK = 0.01
 """Seconds: how exact deadlines are."""
 
 _LONGEST = 1 << 40  # seconds; in ticks it must fit what engines take
+
+# A guest is stopped between instructions, and one instruction can fill, copy or grow a whole memory or table.
+# These sizes keep the longest one well below a second (it took 0.8 s for a memory that was never touched, 0.4
+# for a table of externrefs, on a machine with three times as much to do as it has processors).
+MEMORY_DEFAULT = 256 << 20
+"""Bytes of each memory where there is a deadline or fuel, and no ``memory_limit``."""
+TABLE_DEFAULT = 1 << 22
+"""Elements of each table where there is a deadline or fuel, and no ``table_limit``."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +35,20 @@ class GuestLimits:
         table_limit: elements of each table.
         deadline: seconds of each call from outside, host functions included.
         fuel: what each call from outside may burn: about one for each instruction.
+        memory_default: what ``memory_limit`` is where it is not given, but a deadline or fuel is.
+        names: the limits that were given. Defaults are no promise: an engine may have them in another form.
     """
 
     memory_limit: int | None = None
     table_limit: int | None = None
     deadline: float | None = None
     fuel: int | None = None
+    memory_default: int = MEMORY_DEFAULT
+    names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        given = (f.name for f in fields(self)[:4] if getattr(self, f.name) is not None)
+        object.__setattr__(self, "names", tuple(given))
         for name in ("memory_limit", "table_limit", "fuel"):
             value = getattr(self, name)
             if value is None:
@@ -51,11 +65,17 @@ class GuestLimits:
                 raise ValueError(
                     f"deadline must be more than 0 seconds, and finite, at most 2**40 of them: {given}"
                 )
+        if self.deadline is not None or self.fuel is not None:
+            defaults = {"memory_limit": self.memory_default, "table_limit": TABLE_DEFAULT}
+            for name in defaults.keys() - self.names:
+                object.__setattr__(self, name, defaults[name])
 
-    @property
-    def names(self) -> list[str]:
-        """The limits that are set."""
-        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
+    def describe(self, name: str) -> str:
+        """A limit and its value, for messages; of a default also where it comes from."""
+        said = f"{name} is {getattr(self, name)}"
+        if name in self.names:
+            return said
+        return f"{said}, as for all with a deadline or fuel; give {name} to have another"
 
 
 class Clocked(Protocol):

@@ -369,10 +369,9 @@ class CapiStore(WasmtimeStore, RefStore):
 
 def no_room(limits: GuestLimits) -> BaseException:
     """What an externref that could not be made leads to."""
-    limit = limits.memory_limit
-    if limit is not None:
+    if limits.memory_limit is not None:
         return MemoryLimitError(
-            f"no room for another externref: they take memory too, and memory_limit is {limit}"
+            f"no room for another externref: they take memory too, and {limits.describe('memory_limit')}"
         )
     return MemoryError("wasmtime has no room for another externref")
 

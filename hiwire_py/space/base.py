@@ -341,13 +341,13 @@ class Space(abc.ABC):
             size = memory.minimum * _PAGE
             if memory_limit is not None and size > memory_limit:
                 raise MemoryLimitError(
-                    f"{what} asks for a memory of {size} bytes, and memory_limit is {memory_limit}"
+                    f"{what} asks for a memory of {size} bytes, and {self.limits.describe('memory_limit')}"
                 )
         for table in prepared.module.tables:
             size = table.limits.minimum
             if table_limit is not None and size > table_limit:
                 raise TableLimitError(
-                    f"{what} asks for a table of {size} elements, and table_limit is {table_limit}"
+                    f"{what} asks for a table of {size} elements, and {self.limits.describe('table_limit')}"
                 )
 
     def _import(self, instance: Instance, wanted: Import, value: Any) -> RawExtern | None:
