@@ -50,8 +50,8 @@ class Guest(Closing):
             table: so with a deadline ``memory_limit`` is 256 MiB and ``table_limit`` 4,194,304 unless they
             are given, which keeps each below a second.
         fuel: what each call from outside may burn, about one for each instruction; then FuelError. Unlike a
-            deadline it does not depend on the machine. It brings the same limits of memory and tables. Guests that link with each other share all limits:
-            those of the first.
+            deadline it does not depend on the machine. It brings the same limits of memory and tables. Guests
+            that link with each other share all limits: those of the first.
 
     Raises:
         EngineUnavailableError: the engine is unknown or not installed, or has no such limits.

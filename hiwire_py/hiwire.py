@@ -118,7 +118,7 @@ class Hiwire(Closing):
                 raise Missing
             return functions[wanted.name]
 
-        prepared = self._space.engine.prepare(data)
+        prepared = self._space.engine.prepare(data, lasting=True)
         exported = prepared.module.exported(FUNCTION)
         grows = any(wanted.name == "hiwire_realloc" for wanted in prepared.module.imports)
         required = {**_REQUIRED, **heap.required} if grows else _REQUIRED
@@ -135,6 +135,7 @@ class Hiwire(Closing):
         invalid.bind(self._space, instance)
         if grows:
             heap.bind(self._space, instance)
+        self._space.last(instance)
         if "_initialize" in exported:
             instance.function("_initialize")()
         calls = self.exports

@@ -162,7 +162,8 @@ BULK = wat(
     """(module (memory (export "memory") 1) (table $refs (export "refs") 1 externref) (table $funcs 1 funcref)
     (func (export "memory_grow") (param i32) (result i32) (memory.grow (local.get 0)))
     (func (export "refs_grow") (param i32) (result i32) (table.grow $refs (ref.null extern) (local.get 0)))
-    (func (export "funcs_grow") (param i32) (result i32) (table.grow $funcs (ref.null func) (local.get 0))))"""
+    (func (export "funcs_grow") (param i32) (result i32)
+      (table.grow $funcs (ref.null func) (local.get 0))))"""
 )
 
 
@@ -179,7 +180,9 @@ def test_no_instruction_is_endless(way: str, engine: str, limit: dict[str, float
         assert call.memory_grow(MEMORY_DEFAULT // PAGE) == -1 and call.memory_grow(10) == 1
         assert call.refs_grow(1 << 31) == call.funcs_grow(1 << 31) == -1
         assert call.funcs_grow(TABLE_DEFAULT) == -1 and call.funcs_grow(10) == call.refs_grow(10) == 1
-        with pytest.raises(MemoryLimitError, match=f"is {MEMORY_DEFAULT}, as for all with a deadline or fuel"):
+        with pytest.raises(
+            MemoryLimitError, match=f"is {MEMORY_DEFAULT}, as for all with a deadline or fuel"
+        ):
             limited.memory.grow(MEMORY_DEFAULT // PAGE)
         with pytest.raises(TableLimitError, match="give table_limit to have another"):
             call.refs.grow(TABLE_DEFAULT, NULL)
@@ -332,8 +335,8 @@ def test_ticker_starts_late_and_rests() -> None:
 
 
 def test_stores_of_one_engine_share_its_ticks() -> None:
-    """An engine advances once a tick, however many of its stores run calls: else each of their deadlines would
-    come early."""
+    """An engine advances once a tick, however many of its stores run calls: else each of their deadlines
+    would come early."""
     ticker, shared, own = Ticker(), Clock(), Clock()
     for key in range(8):
         ticker.start(key, shared)

@@ -36,7 +36,7 @@ class GuestLimits:
         deadline: seconds of each call from outside, host functions included.
         fuel: what each call from outside may burn: about one for each instruction.
         memory_default: what ``memory_limit`` is where it is not given, but a deadline or fuel is.
-        names: the limits that were given. Defaults are no promise: an engine may have them in another form.
+        names: the limits that were given. Defaults promise nothing: an engine may have other means.
     """
 
     memory_limit: int | None = None
@@ -61,9 +61,9 @@ class GuestLimits:
             if isinstance(self.deadline, bool) or not isinstance(self.deadline, (int, float)):
                 raise TypeError(f"deadline must be a number of seconds, not {type(self.deadline).__name__}")
             if not 0 < self.deadline <= _LONGEST:
-                given = shown(self.deadline) if isinstance(self.deadline, int) else str(self.deadline)
+                seconds = shown(self.deadline) if isinstance(self.deadline, int) else str(self.deadline)
                 raise ValueError(
-                    f"deadline must be more than 0 seconds, and finite, at most 2**40 of them: {given}"
+                    f"deadline must be more than 0 seconds, and finite, at most 2**40 of them: {seconds}"
                 )
         if self.deadline is not None or self.fuel is not None:
             defaults = {"memory_limit": self.memory_default, "table_limit": TABLE_DEFAULT}
@@ -90,8 +90,8 @@ class Ticker:
     needed."""
 
     def __init__(self) -> None:
-        # Number of a call's store -> its engine. Stores that share an engine share its epoch, so that advances
-        # once a tick, however many of them run calls.
+        # Number of a call's store -> its engine. Stores that share an engine share its epoch, so that
+        # advances once a tick, however many of them run calls.
         self._running: dict[int, Clocked] = {}
         self._wake = threading.Event()
         self._lock = threading.Lock()

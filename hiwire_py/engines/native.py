@@ -18,7 +18,18 @@ from typing import Any, NamedTuple
 
 import _cffi_backend
 
-from ..lowering.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
+from ..lowering.module import (
+    FUNCTION,
+    GLOBAL,
+    MEMORY,
+    TABLE,
+    Global,
+    Import,
+    Limits,
+    Module,
+    TableType,
+    functions_escape,
+)
 from ..real_threads import local
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
@@ -117,7 +128,7 @@ class NativeStore(Store):
             function, with_ = self._fit(lib, index, wanted, extern)
             instance.keep.append(extern)
             lib.hw_import(instance.address, index, function, with_)
-        if _functions_escape(compiled.module):
+        if functions_escape(compiled.module):
             self._lasting.append(instance)
         why = lib.hw_instantiate(instance.address)
         if why:
@@ -217,7 +228,7 @@ class NativeEngine(Engine):
     def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         return NativeStore()
 
-    def _prepare(self, wasm: bytes) -> Prepared:
+    def _prepare(self, wasm: bytes, lasting: bool) -> Prepared:
         module, lowered = lower_for_native(wasm)
         code = wasm if lowered is None else lowered.wasm
         declared = Module.parse(code)
@@ -225,8 +236,8 @@ class NativeEngine(Engine):
         define_hosts(library, declared, _hosts)
         return Prepared(module, Compiled(library, declared), lowered)
 
-    def compile(self, wasm: bytes) -> Any:
-        return self._prepare(wasm).compiled
+    def compile(self, wasm: bytes, lasting: bool = False) -> Any:
+        return self._prepare(wasm, lasting).compiled
 
     def validate(self, wasm: bytes) -> None:
         validate(wasm, self.name)
@@ -251,22 +262,6 @@ def _cell(global_: Native) -> Any:
     if global_.type not in _CELLS:
         raise TypeError("the global holds a function, which cannot cross between Python and the guest")
     return _ffi.cast(f"{_CELLS[global_.type]} *", global_.address)
-
-
-def _functions_escape(module: Module) -> bool:
-    """Whether other instances may come to hold functions of this one, in a table or elsewhere."""
-    passes = any(
-        FUNCREF in t.params + t.results for t in (i.type for i in module.imports) if isinstance(t, FuncType)
-    )
-    shares = any(isinstance(i.type, TableType) for i in module.imports)
-    shares = shares or any(isinstance(i.type, Global) and i.type.type == FUNCREF for i in module.imports)
-    for export in module.exports:
-        if export.kind == FUNCTION:
-            functype = module.function_type(export.index)
-            passes = passes or FUNCREF in functype.params + functype.results
-        elif export.kind == TABLE or (export.kind == GLOBAL and module.globals[export.index].type == FUNCREF):
-            shares = True
-    return passes or shares
 
 
 def _same_layout(lib: Any, extern: Native, wanted: Import) -> None:

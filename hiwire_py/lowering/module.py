@@ -13,7 +13,17 @@ from ..errors import UnsupportedModuleError
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType, type_name
 from .binary import Reader
 
-__all__ = ["Element", "Export", "Global", "Import", "Limits", "Module", "Section", "TableType"]
+__all__ = [
+    "Element",
+    "Export",
+    "Global",
+    "Import",
+    "Limits",
+    "Module",
+    "Section",
+    "TableType",
+    "functions_escape",
+]
 
 FUNCTION, TABLE, MEMORY, GLOBAL = range(4)
 KINDS = ("function", "table", "memory", "global")
@@ -284,3 +294,22 @@ class Module:
                 raise UnsupportedModuleError(
                     f"export {export.name!r} names the unknown {KINDS[export.kind]} {export.index}"
                 )
+
+
+def functions_escape(module: Module) -> bool:
+    """Whether instances that the module's instance does not know may come to hold functions of it, in a table
+    or elsewhere: it can put them into something that it imports.
+
+    Who gets them out of what it exports, a table or a result, imports that from it, and keeps it alive.
+    """
+    for wanted in module.imports:
+        type_ = wanted.type
+        if isinstance(type_, FuncType):
+            if FUNCREF in type_.params:
+                return True
+        elif isinstance(type_, TableType):
+            if type_.element == FUNCREF:
+                return True
+        elif isinstance(type_, Global) and type_.type == FUNCREF and type_.mutable:
+            return True
+    return False
