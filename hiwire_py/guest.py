@@ -46,10 +46,12 @@ class Guest(Closing):
         table_limit: the same for the elements of each table, and TableLimitError.
         deadline: seconds that each call from outside may take, counting the host functions it calls; then it
             is stopped in the guest, within some hundredths of a second, and DeadlineError is raised. A host
-            function is not stopped.
+            function is not stopped. Nor is one instruction, and it can fill, copy or grow a whole memory or
+            table: so with a deadline ``memory_limit`` is 256 MiB and ``table_limit`` 4,194,304 unless they
+            are given, which keeps each below a second.
         fuel: what each call from outside may burn, about one for each instruction; then FuelError. Unlike a
-            deadline it does not depend on the machine. Guests that link with each other share all limits:
-            those of the first.
+            deadline it does not depend on the machine. It brings the same limits of memory and tables. Guests
+            that link with each other share all limits: those of the first.
 
     Raises:
         EngineUnavailableError: the engine is unknown or not installed, or has no such limits.

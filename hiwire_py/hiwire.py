@@ -10,6 +10,7 @@ from .checks import check_integer, shown
 from .closing import Closing
 from .deduplicate import Identity, deduplicate_functions
 from .engines import GuestLimits
+from .engines.limits import MEMORY_DEFAULT
 from .errors import (
     ForgedRefError,
     TableFullError,
@@ -78,7 +79,9 @@ class Hiwire(Closing):
                 ``"ignore"``; it may raise.
         memory_limit: of ``extern_realloc``, in bytes of the table's memory: 4 bytes a handle, and a page of
             65,536 bytes for the rest. The default has room for all 2**25 - 1 handles there can be.
-        deadline, fuel: for each call of the table and of the guests that share it; see `Guest`.
+        deadline, fuel: for each call of the table and of the guests that share it; see `Guest`. They limit
+            each memory of these to 256 MiB, or to ``memory_limit`` if that is more, and each of their tables
+            to 4,194,304 elements, so that many objects are the most that the handle table has room for.
 
     Raises:
         EngineUnavailableError: the engine is unknown or not installed.
@@ -104,7 +107,10 @@ class Hiwire(Closing):
         functions: dict[str, Callable[..., Any]] = deduplicate_functions(identity)
         functions["hiwire_invalid_ref"] = invalid
         functions["hiwire_realloc"] = heap.realloc
-        self._space = new_space(engine, GuestLimits(deadline=deadline, fuel=fuel))
+        self._space = new_space(
+            engine,
+            GuestLimits(deadline=deadline, fuel=fuel, memory_default=max(memory_limit, MEMORY_DEFAULT)),
+        )
         self._gate = Gate("table")
 
         def find(wanted: Import) -> Any:
@@ -112,7 +118,7 @@ class Hiwire(Closing):
                 raise Missing
             return functions[wanted.name]
 
-        prepared = self._space.engine.prepare(data)
+        prepared = self._space.engine.prepare(data, lasting=True)
         exported = prepared.module.exported(FUNCTION)
         grows = any(wanted.name == "hiwire_realloc" for wanted in prepared.module.imports)
         required = {**_REQUIRED, **heap.required} if grows else _REQUIRED
@@ -129,6 +135,7 @@ class Hiwire(Closing):
         invalid.bind(self._space, instance)
         if grows:
             heap.bind(self._space, instance)
+        self._space.last(instance)
         if "_initialize" in exported:
             instance.function("_initialize")()
         calls = self.exports

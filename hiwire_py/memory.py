@@ -91,10 +91,12 @@ class GuestMemory(Unique):
                 f"a memory only grows: the number of pages must be 0 or more, not {shown(pages)}"
             )
         before = self.size
-        limit = self.__keep__.space.limits.memory_limit
+        limits = self.__keep__.space.limits
+        limit = limits.memory_limit
         if limit is not None and before + pages * _PAGE > limit:
             raise MemoryLimitError(
-                f"the memory of {before} bytes cannot grow by {shown(pages)} pages: memory_limit is {limit}"
+                f"the memory of {before} bytes cannot grow by {shown(pages)} pages:"
+                f" {limits.describe('memory_limit')}"
             )
         # Engines are not asked for more than there can be: they take 32 or 64 bits of the number.
         fits = before // _PAGE + pages <= _MOST_PAGES
@@ -192,10 +194,12 @@ class GuestTable(Unique):
                 f"a table only grows: the number of elements must be 0 or more, not {shown(count)}"
             )
         size = len(self)
-        limit = self.__keep__.space.limits.table_limit
+        limits = self.__keep__.space.limits
+        limit = limits.table_limit
         if limit is not None and size + count > limit:
             raise TableLimitError(
-                f"the table of {size} elements cannot grow by {shown(count)}: table_limit is {limit}"
+                f"the table of {size} elements cannot grow by {shown(count)}:"
+                f" {limits.describe('table_limit')}"
             )
         # Engines are not asked for more than there can be: they take 32 bits of the number.
         before: int = self._call("grow", value, count) if size + count <= _MOST_ELEMENTS else -1

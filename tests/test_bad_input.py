@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 from support import Thing, guest_file, wat
@@ -340,12 +341,13 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
             put(1, id_)
         instance.space.fault()
         with pytest.raises(ForgedRefError, match="no such object"):
-            instance.space.functions.append(seen.append)
-            from hiwire_py.space.calls import bind_host
+            from hiwire_py.space.calls import Given, bind_host
             from hiwire_py.space.styles import LOWERED
             from hiwire_py.values import EXTERNREF, FuncType
 
-            bind_host(instance.space._ref, LOWERED, -1, FuncType(bytes((EXTERNREF,)), b""), "env.see")(id_)
+            given = Given(instance.space, seen.append)
+            functype = FuncType(bytes((EXTERNREF,)), b"")
+            bind_host(weakref.ref(given), LOWERED, functype, "env.see", [0])(id_)
     assert guest.exports.take(0) == "real" and guest.exports.take(1) is NULL and seen == []
 
 

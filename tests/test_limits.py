@@ -25,7 +25,7 @@ from hiwire_py import (
     TableLimitError,
     engines,
 )
-from hiwire_py.engines.limits import TICK, Ticker
+from hiwire_py.engines.limits import MEMORY_DEFAULT, TABLE_DEFAULT, TICK, Ticker
 from hiwire_py.engines.wasmtime_capi import MODES
 
 PAGE = 65536
@@ -158,6 +158,50 @@ def test_all_limits_at_once(way: str) -> None:
     assert limited.exports.grow(9) == -1 and limited.exports.grow_t(9) == -1
 
 
+BULK = wat(
+    """(module (memory (export "memory") 1) (table $refs (export "refs") 1 externref) (table $funcs 1 funcref)
+    (func (export "memory_grow") (param i32) (result i32) (memory.grow (local.get 0)))
+    (func (export "refs_grow") (param i32) (result i32) (table.grow $refs (ref.null extern) (local.get 0)))
+    (func (export "funcs_grow") (param i32) (result i32)
+      (table.grow $funcs (ref.null func) (local.get 0))))"""
+)
+
+
+@pytest.mark.parametrize("limit", [{"deadline": 60.0}, {"fuel": 1 << 40}])
+@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
+def test_no_instruction_is_endless(way: str, engine: str, limit: dict[str, float]) -> None:
+    """A deadline or fuel brings limits of memory and tables, as a guest is not stopped within an instruction
+    that grows, fills or copies one; they can be set to others."""
+    for limited in (
+        Guest(BULK, engine=engine, **limit),  # type: ignore[arg-type]
+        Guest(BULK, hiwire=Hiwire(engine=engine, **limit)),  # type: ignore[arg-type]
+    ):
+        call = limited.exports
+        assert call.memory_grow(MEMORY_DEFAULT // PAGE) == -1 and call.memory_grow(10) == 1
+        assert call.refs_grow(1 << 31) == call.funcs_grow(1 << 31) == -1
+        assert call.funcs_grow(TABLE_DEFAULT) == -1 and call.funcs_grow(10) == call.refs_grow(10) == 1
+        with pytest.raises(
+            MemoryLimitError, match=f"is {MEMORY_DEFAULT}, as for all with a deadline or fuel"
+        ):
+            limited.memory.grow(MEMORY_DEFAULT // PAGE)
+        with pytest.raises(TableLimitError, match="give table_limit to have another"):
+            call.refs.grow(TABLE_DEFAULT, NULL)
+    with pytest.raises(MemoryLimitError, match="give memory_limit"):
+        Guest(wat("(module (memory 4097))"), engine=engine, **limit)  # type: ignore[arg-type]
+    with pytest.raises(TableLimitError, match="give table_limit"):
+        Guest(wat("(module (table 4194305 funcref))"), engine=engine, **limit)  # type: ignore[arg-type]
+
+
+def test_limits_that_a_deadline_brings_can_be_others(way: str) -> None:
+    """Those that are given count, also where they are more."""
+    roomy = guest(deadline=60, memory_limit=8192 * PAGE, table_limit=TABLE_DEFAULT + 2)
+    assert roomy.exports.grow(8191) == 1 and roomy.exports.grow(1) == -1
+    assert roomy.exports.grow_t(TABLE_DEFAULT) == 2 and roomy.exports.grow_t(1) == -1
+    shared = Guest(BULK, hiwire=Hiwire(engine="wasmtime", deadline=60, memory_limit=8192 * PAGE))
+    assert shared.exports.memory_grow(8191) == 1 and shared.exports.memory_grow(1) == -1
+    assert guest().exports.grow(8191) == 1
+
+
 def test_start_functions_are_limited(way: str) -> None:
     """Also what runs when the guest is made."""
     spin = wat("(module (func $s (loop $l (br $l))) (start $s))")
@@ -260,21 +304,50 @@ def test_exceptions_have_their_bases(error: type[Exception], builtin: str) -> No
     assert issubclass(error, getattr(builtins, builtin))
 
 
+class Clock:
+    """Stands for an engine."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+
+    def increment_epoch(self) -> None:
+        self.ticks += 1
+
+    def wait_for(self, ticks: int) -> None:
+        end = time.monotonic() + 30
+        while self.ticks < ticks and time.monotonic() < end:
+            time.sleep(0.01)
+
+
 def test_ticker_starts_late_and_rests() -> None:
     """No thread before the first deadline, and no ticks while no such call runs."""
-    ticks: list[float] = []
-    ticker = Ticker()
+    ticker, clock = Ticker(), Clock()
     assert not ticker.alive
     began = time.monotonic()
-    ticker.start(1, lambda: ticks.append(time.monotonic()))
-    while len(ticks) < 6 and time.monotonic() < began + 30:
-        time.sleep(0.01)
+    ticker.start(1, clock)
+    clock.wait_for(6)
     ticker.stop(1)
-    assert ticker.alive and 6 <= len(ticks) <= (time.monotonic() - began) / TICK + 1
+    assert ticker.alive and 6 <= clock.ticks <= (time.monotonic() - began) / TICK + 1
     time.sleep(0.05)
-    count = len(ticks)
+    count = clock.ticks
     time.sleep(0.1)
-    assert len(ticks) == count
+    assert clock.ticks == count
+
+
+def test_stores_of_one_engine_share_its_ticks() -> None:
+    """An engine advances once a tick, however many of its stores run calls: else each of their deadlines
+    would come early."""
+    ticker, shared, own = Ticker(), Clock(), Clock()
+    for key in range(8):
+        ticker.start(key, shared)
+    ticker.start(8, own)
+    own.wait_for(20)
+    for key in range(7):
+        ticker.stop(key)
+    own.wait_for(own.ticks + 5)  # one call that still runs is enough
+    for key in (7, 8):
+        ticker.stop(key)
+    assert 0 <= shared.ticks - own.ticks <= own.ticks / 2
 
 
 _FORK = """

@@ -40,11 +40,16 @@ int hw_failure_drop(hw_space *space);
 int hw_value_new(hw_space *space, int64_t id, intptr_t value);
 int64_t hw_value_id(hw_space *space, intptr_t value);
 void hw_touched(hw_space *space);
+void hw_space_enter(hw_space *space, intptr_t context);
+void hw_space_mark(hw_space *space, int on);
+void hw_space_forget(hw_space *space, int marked);
+int hw_table_fill(hw_space *space, intptr_t table, const int64_t *ids, size_t count);
 int hw_table_ids(hw_space *space, intptr_t table, int64_t *ids, size_t count);
 
 #define HW_FAILED ...
 hw_func *hw_func_new(hw_space *space, intptr_t func, const uint8_t *codes, size_t params, size_t results,
     int touches);
+void hw_func_move(hw_func *f, intptr_t func);
 void hw_func_drop(hw_func *f);
 int hw_call(hw_func *f, wasmtime_val_raw_t *values);
 int64_t hw_call_0(hw_func *f);

@@ -6,7 +6,7 @@ import abc
 import array
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -37,7 +37,13 @@ class Prepared:
 
 
 class Store(abc.ABC):
-    """Where the instances of one space live. Used by one thread only."""
+    """Where the instances of one space live. Used by one thread only.
+
+    Attributes:
+        made: how many instances it holds that are freed with the store only. 0 where each is freed by itself.
+    """
+
+    made = 0
 
     def panic(self, error: BaseException) -> HiwireError | None:
         """What to raise in place of ``error`` if the engine itself failed; the space is closed then."""
@@ -72,6 +78,25 @@ class Store(abc.ABC):
         Raises:
             the engine's own exceptions; `trap_kind` tells a trap from the rest.
         """
+
+    def lasting(
+        self,
+        prepared: Prepared,
+        raw: Mapping[str, RawExtern],
+        imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
+    ) -> Any:
+        """An instance that was just made, with what it takes to move it. Only for engines that move.
+
+        Args:
+            prepared: its module, as lasting.
+            raw: its exports.
+            imports: gives what it imports, for the exports of the instances that are moved before it.
+        """
+        raise NotImplementedError
+
+    def move(self, lasting: Sequence[Any]) -> Any:
+        """Move these instances to another store: see `wasmtime_moving.Move`."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
@@ -175,6 +200,8 @@ class Engine(abc.ABC):
         checks_integers: whether its calls refuse integer arguments that are no int or do not fit.
         capabilities: the limits it has, by the names of `GuestLimits`.
         cached_modules: how many compiled modules are kept for modules of the same bytes; None: all.
+        moves: whether its stores free nothing before they are freed themselves, and so can be left for
+            others: see `wasmtime_moving`.
     """
 
     name: str
@@ -184,12 +211,18 @@ class Engine(abc.ABC):
     checks_integers = False
     capabilities: frozenset[str] = frozenset()
     cached_modules: int | None = 64
+    moves = False
 
     def __init__(self) -> None:
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
 
-    def prepare(self, wasm: bytes) -> Prepared:
+    def prepare(self, wasm: bytes, lasting: bool = False) -> Prepared:
         """Parse, validate, lower where needed, and compile; the same bytes are compiled once.
+
+        Args:
+            wasm: the module.
+            lasting: other instances in the store come and go, while this one stays; the engine may have to
+                move it.
 
         Raises:
             EngineUnavailableError: the thread's stack is too small for this engine.
@@ -198,24 +231,25 @@ class Engine(abc.ABC):
                 here.
         """
         stack.require(self.name)
-        key = hashlib.blake2b(wasm, digest_size=32).digest()
+        lasting = lasting and self.moves
+        key = hashlib.blake2b(wasm, digest_size=32).digest() + bytes((lasting,))
         prepared = self._prepared.get(key)
         if prepared is None:
-            prepared = self._prepared[key] = self._prepare(wasm)
+            prepared = self._prepared[key] = self._prepare(wasm, lasting)
             if self.cached_modules is not None and len(self._prepared) > self.cached_modules:
                 self._prepared.popitem(last=False)
         else:
             self._prepared.move_to_end(key)
         return prepared
 
-    def _prepare(self, wasm: bytes) -> Prepared:
+    def _prepare(self, wasm: bytes, lasting: bool) -> Prepared:
         module = Module.parse(wasm)
         refuse_lowered(module)
         if self.externref or not module_needs_lowering(module):
-            return Prepared(module, self.compile(wasm), None)
+            return Prepared(module, self.compile(wasm, lasting), None)
         self.validate(wasm)
         lowered = lower_module(module)
-        return Prepared(module, self.compile(lowered.wasm), lowered)
+        return Prepared(module, self.compile(lowered.wasm, lasting), lowered)
 
     def limited(self, limits: GuestLimits) -> Engine:
         """The engine to use where ``limits`` are set: itself, or one that compiles differently.
@@ -236,8 +270,8 @@ class Engine(abc.ABC):
         """A store for a new space. ``limits`` are some that `limited` was asked for."""
 
     @abc.abstractmethod
-    def compile(self, wasm: bytes) -> Any:
-        """The compiled module.
+    def compile(self, wasm: bytes, lasting: bool = False) -> Any:
+        """The compiled module; for ``lasting`` see `prepare`.
 
         Raises:
             UnsupportedModuleError: the module is not valid for this engine; the message is the engine's.

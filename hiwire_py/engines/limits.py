@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from time import monotonic
-
-from ..real_threads import allocate_lock, get_ident, sleep, start_new_thread
+from typing import Protocol
 
 from ..checks import shown
+from ..real_threads import allocate_lock, get_ident, sleep, start_new_thread
 
-__all__ = ["TICK", "GuestLimits", "Ticker", "ticker"]
+__all__ = ["MEMORY_DEFAULT", "TABLE_DEFAULT", "TICK", "Clocked", "GuestLimits", "Ticker", "ticker"]
 
 TICK = 0.01
 """Seconds: how exact deadlines are."""
 
 _LONGEST = 1 << 40  # seconds; in ticks it must fit what engines take
+
+# A guest is stopped between instructions, and one instruction can fill, copy or grow a whole memory or table.
+# These sizes keep the longest one well below a second (it took 0.8 s for a memory that was never touched, 0.4
+# for a table of externrefs, on a machine with three times as much to do as it has processors).
+MEMORY_DEFAULT = 256 << 20
+"""Bytes of each memory where there is a deadline or fuel, and no ``memory_limit``."""
+TABLE_DEFAULT = 1 << 22
+"""Elements of each table where there is a deadline or fuel, and no ``table_limit``."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +35,20 @@ class GuestLimits:
         table_limit: elements of each table.
         deadline: seconds of each call from outside, host functions included.
         fuel: what each call from outside may burn: about one for each instruction.
+        memory_default: what ``memory_limit`` is where it is not given, but a deadline or fuel is.
+        names: the limits that were given. Defaults promise nothing: an engine may have other means.
     """
 
     memory_limit: int | None = None
     table_limit: int | None = None
     deadline: float | None = None
     fuel: int | None = None
+    memory_default: int = MEMORY_DEFAULT
+    names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        given = (f.name for f in fields(self)[:4] if getattr(self, f.name) is not None)
+        object.__setattr__(self, "names", tuple(given))
         for name in ("memory_limit", "table_limit", "fuel"):
             value = getattr(self, name)
             if value is None:
@@ -48,15 +61,28 @@ class GuestLimits:
             if isinstance(self.deadline, bool) or not isinstance(self.deadline, (int, float)):
                 raise TypeError(f"deadline must be a number of seconds, not {type(self.deadline).__name__}")
             if not 0 < self.deadline <= _LONGEST:
-                given = shown(self.deadline) if isinstance(self.deadline, int) else str(self.deadline)
+                seconds = shown(self.deadline) if isinstance(self.deadline, int) else str(self.deadline)
                 raise ValueError(
-                    f"deadline must be more than 0 seconds, and finite, at most 2**40 of them: {given}"
+                    f"deadline must be more than 0 seconds, and finite, at most 2**40 of them: {seconds}"
                 )
+        if self.deadline is not None or self.fuel is not None:
+            defaults = {"memory_limit": self.memory_default, "table_limit": TABLE_DEFAULT}
+            for name in defaults.keys() - self.names:
+                object.__setattr__(self, name, defaults[name])
 
-    @property
-    def names(self) -> list[str]:
-        """The limits that are set."""
-        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
+    def describe(self, name: str) -> str:
+        """A limit and its value, for messages; of a default also where it comes from."""
+        said = f"{name} is {getattr(self, name)}"
+        if name in self.names:
+            return said
+        return f"{said}, as for all with a deadline or fuel; give {name} to have another"
+
+
+class Clocked(Protocol):
+    """An engine whose epoch is the clock of all its stores."""
+
+    def increment_epoch(self) -> None:
+        """Advance it by one. May be called on any thread."""
 
 
 class Ticker:
@@ -64,20 +90,23 @@ class Ticker:
     needed."""
 
     def __init__(self) -> None:
-        self._running: dict[
-            int, Callable[[], None]
-        ] = {}  # number of a call's store -> what to call at each tick
+        # Number of a call's store -> its engine. Stores that share an engine share its epoch, so that
+        # advances once a tick, however many of them run calls.
+        self._running: dict[int, Clocked] = {}
         self._owners: dict[int, int] = {}  # the same number -> the thread that makes the call
         # Locks and a thread as the system has them: a greenlet would not run while a guest does.
         self._lock = allocate_lock()
-        self._wake = allocate_lock()  # the thread takes it, again and again, and waits where nobody gave it back
+        self._wake = (
+            allocate_lock()
+        )  # the thread takes it, again and again, and waits where nobody gave it back
         self._wake.acquire()
         self._awake = self._begun = False
 
-    def start(self, key: int, tick: Callable[[], None]) -> None:
-        """A call has begun: ``tick`` is called every `TICK` seconds, on another thread, until `stop`."""
+    def start(self, key: int, engine: Clocked) -> None:
+        """A call of the store ``key`` has begun: its engine's epoch advances every `TICK` seconds, on another
+        thread, until `stop`."""
         self._owners[key] = get_ident()
-        self._running[key] = tick
+        self._running[key] = engine
         if not self._awake:
             self._begin()
 
@@ -93,9 +122,9 @@ class Ticker:
     def go_on(self, before: Ticker) -> None:
         """After a fork: count for those calls of the other one that this thread is in."""
         me = get_ident()
-        for key, tick in before._running.items():
+        for key, engine in before._running.items():
             if before._owners.get(key) == me:
-                self.start(key, tick)
+                self.start(key, engine)
 
     def _begin(self) -> None:
         with self._lock:
@@ -113,10 +142,10 @@ class Ticker:
             while self._running:
                 sleep(TICK)
                 due = int((monotonic() - began) / TICK)
-                ticks = list(self._running.values())
+                engines = {id(engine): engine for engine in list(self._running.values())}
                 for _ in range(due - done):  # sleeping takes longer than it should where the machine is busy
-                    for tick in ticks:
-                        tick()
+                    for engine in engines.values():
+                        engine.increment_epoch()
                 done = due
             self._awake = False
             if self._running:  # begun just before

@@ -216,7 +216,7 @@ class NativeEngine(Engine):
     def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         return NativeStore()
 
-    def _prepare(self, wasm: bytes) -> Prepared:
+    def _prepare(self, wasm: bytes, lasting: bool) -> Prepared:
         module, lowered = lower_for_native(wasm)
         code = wasm if lowered is None else lowered.wasm
         declared = Module.parse(code)
@@ -224,8 +224,8 @@ class NativeEngine(Engine):
         define_hosts(library, declared, _hosts)
         return Prepared(module, Compiled(library, declared), lowered)
 
-    def compile(self, wasm: bytes) -> Any:
-        return self._prepare(wasm).compiled
+    def compile(self, wasm: bytes, lasting: bool = False) -> Any:
+        return self._prepare(wasm, lasting).compiled
 
     def validate(self, wasm: bytes) -> None:
         validate(wasm, self.name)

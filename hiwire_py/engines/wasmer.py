@@ -295,7 +295,7 @@ class WasmerEngine(Engine):
     def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         return WasmerStore(self._store)
 
-    def compile(self, wasm: bytes) -> Any:
+    def compile(self, wasm: bytes, lasting: bool = False) -> Any:
         if WasmerEngine._compiled_in is None:
             WasmerEngine._compiled_in = forks.generation()
         elif WasmerEngine._compiled_in != forks.generation():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import wasmtime
+from wasmtime._extern import wrap_extern
 
 from ..errors import UnsupportedModuleError
 from ..lowering.holders import export_holders
@@ -16,10 +18,14 @@ from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from . import forks, stack
 from . import limits as clock
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
+from .cells import set_cells
 from .limits import TICK, GuestLimits
 from .release import at_release
+from .wasmtime_moving import Lasting, Move, State, state_of
 
 __all__ = ["WasmtimeEngine"]
+
+_bindings: Any = wasmtime._bindings
 
 _TYPES = {
     I32: wasmtime.ValType.i32,
@@ -30,6 +36,7 @@ _TYPES = {
     EXTERNREF: wasmtime.ValType.externref,
 }
 _NEVER = 1 << 62  # ticks, or fuel
+_UNLIMITED = 1 << 40  # instances and so on: the package's default is 10,000
 _CONSTANTS = {
     I32: wasmtime.Val.i32,
     I64: wasmtime.Val.i64,
@@ -53,29 +60,127 @@ _TRAPS = {
 }
 
 
+class Compiled(NamedTuple):
+    """A module with the names of what it imports and exports, in its order: the package makes objects of all
+    types where it is asked for them."""
+
+    module: wasmtime.Module
+    imports: list[tuple[str, str]]
+    exports: list[str]
+    state: State | None  # of one that may have to be moved
+
+
 class WasmtimeStore(Store):
-    """A store of its own for each space: wasmtime frees instances with their store."""
+    """A store of its own for each space: wasmtime frees instances with their store.
+
+    It can become another one inside: see `wasmtime_moving`.
+    """
+
+    null: Any = None
+    """The null externref, as it is in this store's Python."""
+
+    _inner: tuple[str, ...] = ("_store", "_release", "made")
+    """What belongs to the store of wasmtime that is inside now."""
 
     def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
-        self._store = wasmtime.Store(engine)
-        # Left to itself the package closes it before the finalizers of objects in the same cycle have run.
-        self._release = at_release(self._store.close)
+        self._engine = engine
         self._limits = limits
         self._ticks = 0 if limits.deadline is None else math.ceil(limits.deadline / TICK) + 1
-        if limits.memory_limit is not None or limits.table_limit is not None:
-            memory, table = (-1 if x is None else x for x in (limits.memory_limit, limits.table_limit))
-            self._store.set_limits(memory_size=memory, table_elements=table)
+        self._lowered = lowered
+        # What `caller` made: its attribute ``function`` says of what.
+        self._callers: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+        self._open()
+
+    def _open(self) -> None:
+        """A new store of wasmtime becomes the one inside."""
+        store, limits = wasmtime.Store(self._engine), self._limits
+        # Left to itself the package closes it before the finalizers of objects in the same cycle have run.
+        self._release, self._store, self.made = at_release(store.close), store, 0
+        memory, table = (-1 if x is None else x for x in (limits.memory_limit, limits.table_limit))
+        store.set_limits(memory, table, _UNLIMITED, _UNLIMITED, _UNLIMITED)
         if limits.names:
             self.end()
-        self._lowered = lowered
-        self.collect = (lambda: None) if lowered else self._store.gc  # type: ignore[method-assign]
+
+    def collect(self) -> None:
+        if not self._lowered:
+            self._store.gc()
+
+    # ---- moving
+
+    def lasting(
+        self,
+        prepared: Prepared,
+        raw: Mapping[str, RawExtern],
+        imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
+    ) -> Lasting:
+        return Lasting.of(self, prepared, raw, imports)
+
+    def move(self, lasting: Sequence[Lasting]) -> Move:
+        return Move(self, lasting)
+
+    def leave(self) -> dict[str, Any]:
+        """Make a new store of wasmtime the one inside; what `back` or `arrive` are to be given."""
+        before = {name: getattr(self, name) for name in self._inner}
+        try:
+            self._open()
+        except BaseException:
+            self.back(before)
+            raise
+        return before
+
+    def back(self, before: dict[str, Any]) -> None:
+        """As if `leave` had not been called."""
+        for name, value in before.items():
+            setattr(self, name, value)
+
+    def arrive(self, before: dict[str, Any]) -> None:
+        """Free the store that was left. May be repeated."""
+        before.clear()
+
+    def retarget(self, moved: Mapping[int, RawExtern]) -> None:
+        """Make callables of exports, which have been overwritten, call what these are now. May be repeated.
+
+        Args:
+            moved: the exports by `id`.
+        """
+        for bound in list(self._callers):
+            if id(bound.function) in moved:  # type: ignore[attr-defined]
+                self._retarget(bound)
+
+    def _retarget(self, bound: Callable[..., Any]) -> None:
+        set_cells(bound, store=self._store)
+
+    def table_references(self, table: RawExtern) -> Sequence[Any]:
+        """What is in the slots of an externref table, as the space knows it."""
+        get = WasmtimeStore.table_operations(self, table)["get"]
+        return list(map(get, range(table.size(self._store))))
+
+    def fill_table(self, table: RawExtern, references: Sequence[Any]) -> None:
+        """Make a new table hold these."""
+        missing = len(references) - table.size(self._store)
+        if missing > 0:
+            table.grow(self._store, missing, wasmtime.Val.externref(None))
+        for index, reference in enumerate(references):
+            if reference is not None:
+                table.set(self._store, index, reference)
+
+    def copy_reference(self, source: RawExtern, at: int, target: RawExtern, to: int) -> None:
+        """From a slot of a table to one of another."""
+        target.set(self._store, to, source.get(self._store, at))
+
+    def put_reference(self, global_: RawExtern, reference: Any, found: tuple[RawExtern, int] | None) -> None:
+        """Set a global to one that is also in the slot ``found`` of a table, if it is in any."""
+        if reference is not None:
+            global_.set_value(self._store, wasmtime.Val.externref(reference))
+
+    # ---- calls
 
     def begin(self) -> None:
         if self._limits.fuel is not None:
             self._store.set_fuel(self._limits.fuel)
         if self._ticks:
             self._store.set_epoch_deadline(self._ticks)
-            clock.ticker.start(id(self), self._store.engine.increment_epoch)
+            clock.ticker.start(id(self), self._store.engine)
 
     def end(self) -> None:
         if self._limits.fuel is not None:
@@ -92,10 +197,25 @@ class WasmtimeStore(Store):
     ) -> Mapping[str, RawExtern]:
         if stack.short():
             raise stack.StackEnd
-        compiled = prepared.compiled
-        externs = [imports[i.module, i.name] for i in compiled.imports]
-        exports = wasmtime.Instance(self._store, compiled, externs).exports(self._store)
-        return {e.name: exports[e.name] for e in compiled.exports}
+        compiled: Compiled = prepared.compiled
+        externs = [imports[wanted] for wanted in compiled.imports]
+        self.made += 1
+        instance = wasmtime.Instance(self._store, compiled.module, externs)
+        return {name: self._export(instance, name) for name in compiled.exports}
+
+    def _export(self, instance: wasmtime.Instance, name: str) -> RawExtern:
+        """By its name, which wasmtime looks up in a table; the package's ``exports`` asks for the first, the
+        second and so on, for each of which wasmtime goes through those before it."""
+        encoded, item = name.encode(), _bindings.wasmtime_extern_t()
+        if not _bindings.wasmtime_instance_export_get(
+            self._store._context(),
+            ctypes.byref(instance._instance),
+            ctypes.create_string_buffer(encoded),
+            len(encoded),
+            ctypes.byref(item),
+        ):
+            raise AssertionError(f"an instance lacks the export {name!r} of its module")
+        return wrap_extern(item)
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         params, results = ([self._type(code) for code in side] for side in functype)
@@ -116,7 +236,12 @@ class WasmtimeStore(Store):
                 raise stack.StackEnd
             return function(store, *args)
 
-        return call
+        return self._made(call, function)
+
+    def _made(self, bound: Callable[..., Any], function: RawExtern) -> Callable[..., Any]:
+        bound.function = function  # type: ignore[attr-defined]
+        self._callers.add(bound)
+        return bound
 
     def memory_size(self, memory: RawExtern) -> int:
         size: int = memory.data_len(self._store)
@@ -171,6 +296,7 @@ class WasmtimeEngine(Engine):
 
     name = binding = "wasmtime"
     externref = True
+    moves = True
     capabilities = frozenset(("memory_limit", "table_limit", "deadline", "fuel"))
 
     _threads = local()
@@ -224,16 +350,22 @@ class WasmtimeEngine(Engine):
         """This one's engine, or if it was made before a fork, one like it that needs no other threads."""
         return self._engine if forks.generation() == self._generation else self._new_engine()
 
-    def compile(self, wasm: bytes) -> Any:
+    def compile(self, wasm: bytes, lasting: bool = False) -> Any:
         engine = self._compiling()
         try:
             # Where references are the engine's, the space must be able to see who holds them.
-            module = wasmtime.Module(engine, export_holders(wasm) if self.externref else wasm)
-            if engine is self._engine:
-                return module
-            return wasmtime.Module.deserialize(self._engine, module.serialize())
+            seen = export_holders(wasm, lasting) if lasting or self.externref else wasm
+            module = wasmtime.Module(engine, seen)
+            if engine is not self._engine:
+                module = wasmtime.Module.deserialize(self._engine, module.serialize())
         except wasmtime.WasmtimeError as e:
             raise UnsupportedModuleError(f"wasmtime does not take the module: {_one_line(e)}") from e
+        return Compiled(
+            module,
+            [(i.module, i.name or "") for i in module.imports],
+            [e.name for e in module.exports],
+            state_of(wasm) if lasting else None,
+        )
 
     def validate(self, wasm: bytes) -> None:
         try:

@@ -14,6 +14,7 @@ import wasmtime
 
 from ..values import EXTERNREF, FuncType
 from .base import NO_LIMITS, RawExtern
+from .cells import set_cells
 from .limits import GuestLimits
 from .release import at_release
 from .stack import StackEnd, short
@@ -158,16 +159,43 @@ class AbiStore(CapiStore):
     ffi = ffi
     api = _api
 
+    _inner = (*CapiStore._inner, "_number_of_store", "_make_ref", "_hosts", "_forget")
+
     def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
-        super().__init__(engine, lowered, limits)
-        self._number_of_store = next(_numbers)
         self._held: set[int] = set()
+        self._left: set[int] = set()  # what the store that is being left holds
         self._waiting: deque[int] = deque()
         self.status = [0] * 5
+        super().__init__(engine, lowered, limits)
+
+    def _open(self) -> None:
+        super()._open()
+        self._number_of_store = next(_numbers)
         self._hosts: list[int] = []
         _stores[self._number_of_store] = self._waiting, self.status
         self._make_ref = self._ref_maker()
         self._forget = at_release(functools.partial(_forget, self._number_of_store, self._hosts))
+
+    def leave(self) -> dict[str, Any]:
+        self._left = set(self._held)
+        self._held.clear()
+        return super().leave()
+
+    def back(self, before: dict[str, Any]) -> None:
+        if self._number_of_store != before["_number_of_store"]:
+            _stores.pop(self._number_of_store, None)  # what it lets go of when it is freed is held elsewhere
+        super().back(before)
+        self._held.clear()
+        self._held.update(self._left)
+
+    def arrive(self, before: dict[str, Any]) -> None:
+        _stores.pop(before.get("_number_of_store", 0), None)
+        super().arrive(before)
+
+    def _retarget(self, bound: Callable[..., Any]) -> None:
+        enter, leave = self._entering()
+        function = ffi.new("wasmtime_func_t *", self._pointer(bound.function._func, "func")[0])  # type: ignore[attr-defined]
+        set_cells(bound, context=self._context, function=function, enter=enter, leave=leave)
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         codes = self._codes(functype)
@@ -219,7 +247,7 @@ class AbiStore(CapiStore):
             short,
             StackEnd,
         )
-        return bound
+        return self._made(bound, function)
 
     def _touching_call(self) -> Callable[..., Any]:
         call, held, status = self.api.wasmtime_func_call_unchecked, self._held, self.status

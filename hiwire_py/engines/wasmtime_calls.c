@@ -45,6 +45,9 @@ static hw_func *hw_func_new(hw_space *space, intptr_t func, const uint8_t *codes
     return f;
 }
 
+/* The same function in the store that the space has been moved to. */
+static void hw_func_move(hw_func *f, intptr_t func) { f->func = *(wasmtime_func_t *)func; }
+
 static void hw_func_drop(hw_func *f)
 {
     hw_space_unuse(f->space);

@@ -13,7 +13,7 @@ import ctypes
 import functools
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,13 +181,19 @@ class CapiStore(WasmtimeStore, RefStore):
     ffi: Any
     api: Any
 
+    null = 0
+    _inner = (*WasmtimeStore._inner, "_address", "_context")
+
     def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
+        self._raised: list[BaseException] = []  # by a host function; the call it unwinds to raises it again
         super().__init__(engine, lowered, limits)
+
+    def _open(self) -> None:
+        super()._open()
         context = ctypes.cast(self._store._context(), ctypes.c_void_p).value
         assert context is not None
         self._address = context
         self._context = self.ffi.cast(_CONTEXT, context)
-        self._raised: list[BaseException] = []  # by a host function; the call it unwinds to raises it again
 
     # ---- references
 
@@ -350,6 +356,52 @@ class CapiStore(WasmtimeStore, RefStore):
 
         return {"get": get, "set": set_, "size": lambda: api.wasmtime_table_size(context, raw), "grow": grow}
 
+    # ---- moving: references are ids
+
+    def table_references(self, table: RawExtern) -> Sequence[int]:
+        return self.table_ids(table)
+
+    def _grow_to(self, table: RawExtern, size: int) -> None:
+        missing = size - self.table_size(table)
+        if missing > 0 and self.table_operations(table)["grow"](0, missing) == -1:
+            raise MemoryError(f"wasmtime has no room for another table of {size} externrefs")
+
+    def fill_table(self, table: RawExtern, references: Sequence[int]) -> None:
+        self._grow_to(table, len(references))
+        set_ = self.table_operations(table)["set"]
+        for index, id_ in enumerate(references):
+            if id_:
+                set_(index, id_)
+
+    def copy_reference(self, source: RawExtern, at: int, target: RawExtern, to: int) -> None:
+        value, unroot = self._value()
+        try:
+            self.api.wasmtime_table_get(self._context, self._pointer(source._table, "table"), at, value)
+            error = self.api.wasmtime_table_set(
+                self._context, self._pointer(target._table, "table"), to, value
+            )
+        finally:
+            unroot()
+        if error:
+            raise self.failure(0, self._number(error))
+
+    def put_reference(self, global_: RawExtern, reference: int, found: tuple[RawExtern, int] | None) -> None:
+        value, unroot = self._value()
+        try:
+            if found is None:
+                self.root(reference, value)
+            else:
+                self.api.wasmtime_table_get(
+                    self._context, self._pointer(found[0]._table, "table"), found[1], value
+                )
+            error = self.api.wasmtime_global_set(
+                self._context, self._pointer(global_._global, "global"), value
+            )
+        finally:
+            unroot()
+        if error:
+            raise self.failure(0, self._number(error))
+
     def table_size(self, table: RawExtern) -> int:
         size: int = self.api.wasmtime_table_size(self._context, self._pointer(table._table, "table"))
         return size
@@ -371,10 +423,9 @@ class CapiStore(WasmtimeStore, RefStore):
 
 def no_room(limits: GuestLimits) -> BaseException:
     """What an externref that could not be made leads to."""
-    limit = limits.memory_limit
-    if limit is not None:
+    if limits.memory_limit is not None:
         return MemoryLimitError(
-            f"no room for another externref: they take memory too, and memory_limit is {limit}"
+            f"no room for another externref: they take memory too, and {limits.describe('memory_limit')}"
         )
     return MemoryError("wasmtime has no room for another externref")
 

@@ -6,17 +6,16 @@ import array
 import ctypes
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import wasmtime
 
 from ..values import EXTERNREF, I32, I64, FuncType
-from .base import NO_LIMITS, RawExtern
-from .limits import GuestLimits
+from .base import RawExtern
 from .release import at_release
 from .stack import StackEnd
-from .wasmtime_capi import FIELDS, CapiStore, refuse, set_up, strays, unsupported
+from .wasmtime_capi import FIELDS, CapiStore, no_room, refuse, set_up, strays, unsupported
 
 try:
     from ._wasmtime_compiled import ffi as _ffi  # type: ignore[import-not-found]  # made at install, perhaps
@@ -167,17 +166,48 @@ class CompiledStore(CapiStore):
     ffi = ffi
     api = lib.hw_wasmtime
 
-    def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
-        super().__init__(engine, lowered, limits)
+    _inner = (*CapiStore._inner, "_hosts", "_forget")
+    _space: Any = None
+
+    def _open(self) -> None:
+        super()._open()
+        self._hosts: list[int] = []
+        # The functions are called by this store only, so they go with it.
+        self._forget = at_release(functools.partial(_forget, self._hosts))
+        if self._space is not None:
+            lib.hw_space_enter(self._space, self._address)
+            return
         space = lib.hw_space_new(self._address)
         if not space:
             raise MemoryError("no memory for the state of a store")
         self._space = space
         self._drop = at_release(functools.partial(lib.hw_space_drop, space))
         self.status = lib.hw_space_status(self._space)
-        self._hosts: list[int] = []
-        # The functions are called by this store only, so they go with it.
-        self._forget = at_release(functools.partial(_forget, self._hosts))
+
+    def leave(self) -> dict[str, Any]:
+        lib.hw_space_mark(self._space, True)
+        return super().leave()
+
+    def back(self, before: dict[str, Any]) -> None:
+        lib.hw_space_forget(self._space, False)
+        lib.hw_space_mark(self._space, False)
+        super().back(before)
+        lib.hw_space_enter(self._space, self._address)
+
+    def arrive(self, before: dict[str, Any]) -> None:
+        lib.hw_space_forget(self._space, True)
+        super().arrive(before)
+
+    def _retarget(self, bound: Callable[..., Any]) -> None:
+        lib.hw_func_move(bound.target, ctypes.addressof(bound.function._func))  # type: ignore[attr-defined]
+
+    def fill_table(self, table: RawExtern, references: Sequence[int]) -> None:
+        self._grow_to(table, len(references))
+        ids = array.array("q", references)
+        if ids and lib.hw_table_fill(
+            self._space, ctypes.addressof(table._table), ffi.from_buffer("int64_t[]", ids), len(ids)
+        ):
+            raise no_room(self._limits)
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         codes = self._codes(functype)
@@ -223,7 +253,8 @@ class CompiledStore(CapiStore):
         values = ffi.typeof(f"wasmtime_val_raw_t[{max(1, len(params), len(results))}]")
         bound: Callable[..., Any] = names["bind"](call, raw, ffi.new, values, self.fail)
         bound.__release__ = at_release(functools.partial(lib.hw_func_drop, raw))  # type: ignore[attr-defined]
-        return bound
+        bound.target = raw  # type: ignore[attr-defined]
+        return self._made(bound, function)
 
     def fail(self) -> None:
         """Raise what the call that just failed failed with."""

@@ -22,7 +22,10 @@
 #define HW_REPLACE(at, old, new_) __sync_bool_compare_and_swap((at), (old), (new_))
 #endif
 
-enum { HW_I32 = 0x7f, HW_I64 = 0x7e, HW_EXTERNREF = 0x6f, HW_CHUNK = 64, HW_LOCAL = 8 };
+/* Of the id of a slot whose externref is in the store that is being left: see hw_space_mark. */
+#define HW_OLD ((int64_t)1 << 62)
+
+enum { HW_I32 = 0x7f, HW_I64 = 0x7e, HW_EXTERNREF = 0x6f, HW_CHUNK = 64, HW_LOCAL = 8, HW_EXTERNREF_KIND = 6 };
 
 typedef struct hw_slot {
     int64_t id;           /* 0: free */
@@ -232,16 +235,18 @@ static int64_t hw_take(hw_space *space)
 {
     hw_slot *slot;
     int64_t id;
-    if (space->taken == NULL)
-        space->taken = HW_SWAP(&space->released, NULL);
-    slot = space->taken;
-    if (slot == NULL)
-        return 0;
-    id = slot->id;
-    space->taken = slot->next;
-    slot->id = 0;
-    slot->next = space->free;
-    space->free = slot;
+    do {
+        if (space->taken == NULL)
+            space->taken = HW_SWAP(&space->released, NULL);
+        slot = space->taken;
+        if (slot == NULL)
+            return 0;
+        id = slot->id;
+        space->taken = slot->next;
+        slot->id = 0;
+        slot->next = space->free;
+        space->free = slot;
+    } while (id == 0); /* of an externref that another store has now */
     return space->taken != NULL || space->released != NULL ? -id : id;
 }
 
@@ -291,6 +296,48 @@ static void hw_touched(hw_space *space)
         space->wants_gc = 1;
         space->status[0] = 1;
     }
+}
+
+/* ---- moving to another store: externrefs are made there anew, and the ids must not seem to be released when those of
+   the store before go */
+
+static void hw_space_enter(hw_space *space, intptr_t context) { space->context = (wasmtime_context_t *)context; }
+
+/* Mark the ids that wasmtime holds now, or take the marks off. */
+static void hw_space_mark(hw_space *space, int on)
+{
+    for (hw_chunk *chunk = space->chunks; chunk != NULL; chunk = chunk->next)
+        for (int i = 0; i < HW_CHUNK; i++)
+            if (chunk->slots[i].id != 0)
+                chunk->slots[i].id = on ? chunk->slots[i].id | HW_OLD : chunk->slots[i].id & ~HW_OLD;
+}
+
+/* Forget the ids that are marked, or those that are not: their slots say nothing when they are released. */
+static void hw_space_forget(hw_space *space, int marked)
+{
+    for (hw_chunk *chunk = space->chunks; chunk != NULL; chunk = chunk->next)
+        for (int i = 0; i < HW_CHUNK; i++)
+            if (((chunk->slots[i].id & HW_OLD) != 0) == marked)
+                chunk->slots[i].id = 0;
+}
+
+/* Store externrefs for ids, 0 for none, in the slots of a table of nulls. 1: they could not all be made. */
+static int hw_table_fill(hw_space *space, intptr_t table, const int64_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] != 0) {
+            wasmtime_val_t value = {.kind = HW_EXTERNREF_KIND};
+            wasmtime_error_t *error;
+            if (!hw_ref_new(space, ids[i], &value.of.externref))
+                return 1;
+            error = hw_wasmtime.wasmtime_table_set(space->context, (const wasmtime_table_t *)table, i, &value);
+            hw_wasmtime.wasmtime_externref_unroot(&value.of.externref);
+            if (error != NULL) {
+                hw_wasmtime.wasmtime_error_delete(error);
+                return 1;
+            }
+        }
+    return 0;
 }
 
 /* The ids of a table's slots, from `first` on; 0 for null, negative for an externref that is not from here. 1: there

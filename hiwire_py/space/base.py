@@ -10,11 +10,11 @@ from __future__ import annotations
 import abc
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Union
 
 from ..checks import check_callable
-from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
+from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, Store
 from ..engines.release import at_release
 from ..errors import (
     ClosedError,
@@ -30,10 +30,11 @@ from ..errors import (
 )
 from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
 from ..values import CROSSING, EXTERNREF, FuncType, check_value, type_name
-from .calls import bind_host
+from .calls import Given, bind_host
 from .here import here
 from .instances import Extern, Gate, Instance, Missing
 from .lifetimes import link
+from .moving import Mover
 from .numbers import Numbers
 from .styles import Style
 
@@ -57,7 +58,7 @@ class Space(abc.ABC):
         self.timed = limits.deadline is not None or limits.fuel is not None
         if self.timed:
             self.style = self.style.limited
-        self.functions: list[Callable[..., Any]] = []  # host functions; the engine holds only their positions
+        self.functions: weakref.WeakSet[Given] = weakref.WeakSet()  # host functions, each an instance's
         self.objects: dict[Any, Any] = {}
         # The keys of objects that the collector of cycles took out although handles name them still, until
         # those are released: who looks one of them up finds out by the KeyError.
@@ -79,6 +80,8 @@ class Space(abc.ABC):
         self.gates: dict[int, Gate] = {}
         # As `Gate.held`, for those who come in by no gate. While it is there `objects` must not change.
         self.paused: Callable[[], None] | None = None
+        self.guests: weakref.WeakSet[Instance] = weakref.WeakSet()  # all but those that last
+        self.mover = Mover()
         self.holders = 0  # instances with externref tables or globals, handle tables among them
         self._ref = weakref.ref(self)
         self.store.on_panic(functools.partial(_close, self._ref))
@@ -243,7 +246,8 @@ class Space(abc.ABC):
         self.flight.append(0)  # null: there to be seen, and never released
 
     def _drop_everything(self) -> None:
-        self.functions.clear()
+        for given in list(self.functions):
+            given.function = _closed
         self.flight.clear()
         self.objects.clear()
         self.gone.clear()
@@ -286,7 +290,9 @@ class Space(abc.ABC):
             self.paused()
         if self.here.inside[0]:
             self.here.check(f"{what} cannot be instantiated")
+        self.mover.make_room(self, what)
         instance = Instance(self, prepared, gate)
+        self.guests.add(instance)
         # By its id, since a gate can lead to the space, which what waits for its own end must not hold.
         instance.token = at_release(functools.partial(_forget_gate, self._ref, id(gate)))
         self.gates[id(gate)] = gate
@@ -343,6 +349,42 @@ class Space(abc.ABC):
             instance.lifetime.hold(instance.owned)
         return instance
 
+    # ---- moving to another store: see moving.py
+
+    def last(self, instance: Instance) -> None:
+        """The instance, of a module prepared as lasting, outlives all that come after it."""
+        self.guests.discard(instance)
+        if self.engine.moves:
+            store, hosts, handles = self.store, instance.hosts, instance.handles
+            others = self._lasting_imports
+
+            def imports(made: Sequence[Mapping[str, RawExtern]]) -> dict[tuple[str, str], RawExtern]:
+                found = {key: store.host_function(*host) for key, host in hosts.items()}
+                return {**found, **others(store, handles, made)}
+
+            self.mover.lasting.append(store.lasting(instance.prepared, instance.raw, imports))
+            self.mover.complete = True
+
+    @staticmethod
+    def _lasting_imports(
+        store: Store, handles: Mapping[str, int], made: Sequence[Mapping[str, RawExtern]]
+    ) -> dict[tuple[str, str], RawExtern]:
+        """What lowering makes a module import, where it is made again."""
+        return {}
+
+    def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """An export's function was made."""
+        return function
+
+    def arrived(self) -> None:
+        """The lasting instances have been moved. May be called again where a signal interrupted it."""
+        return None
+
+    def settle(self) -> None:
+        """After `arrived`, when the table can be used again: release what only guests held that were left
+        behind."""
+        return None
+
     def _check_sizes(self, prepared: Prepared, what: str) -> None:
         """What the module asks for at the start is within the limits."""
         memory_limit, table_limit = self.limits.memory_limit, self.limits.table_limit
@@ -350,13 +392,13 @@ class Space(abc.ABC):
             size = memory.minimum * _PAGE
             if memory_limit is not None and size > memory_limit:
                 raise MemoryLimitError(
-                    f"{what} asks for a memory of {size} bytes, and memory_limit is {memory_limit}"
+                    f"{what} asks for a memory of {size} bytes, and {self.limits.describe('memory_limit')}"
                 )
         for table in prepared.module.tables:
             size = table.limits.minimum
             if table_limit is not None and size > table_limit:
                 raise TableLimitError(
-                    f"{what} asks for a table of {size} elements, and table_limit is {table_limit}"
+                    f"{what} asks for a table of {size} elements, and {self.limits.describe('table_limit')}"
                 )
 
     def _import(self, instance: Instance, wanted: Import, value: Any) -> RawExtern | None:
@@ -374,7 +416,19 @@ class Space(abc.ABC):
         if wanted.kind == FUNCTION:
             assert isinstance(wanted.type, FuncType)
             check_callable(value, f"import {wanted}{wanted.type}")
-            return self.host_function(value, wanted.type, str(wanted))
+            for code in wanted.type.params + wanted.type.results:
+                if code not in CROSSING:
+                    raise UnsupportedModuleError(
+                        f"import {wanted}{wanted.type} cannot be a Python function: {type_name(code)} cannot"
+                        " cross between Python and the guest; a function that another guest of the same space"
+                        " exports fits"
+                    )
+            given = Given(self, value)
+            self.functions.add(given)
+            instance.lifetime.hold(given)
+            trampoline = bind_host(weakref.ref(given), self.style, wanted.type, str(wanted), self.here.inside)
+            instance.hosts[wanted.module, wanted.name] = trampoline, wanted.type
+            return self.store.host_function(trampoline, wanted.type)
         if isinstance(wanted.type, Global) and not wanted.type.mutable:
             code = wanted.type.type
             # A function of a guest, say, is an object like others; that of a global might be meant otherwise.
@@ -384,25 +438,6 @@ class Space(abc.ABC):
                     return self._import_reference(instance, number)
                 return self.store.constant(code, number)
         raise _no_fit(wanted, value)
-
-    def host_function(self, function: Callable[..., Any], functype: FuncType, name: str) -> RawExtern:
-        """A Python callable as the engine imports it.
-
-        Raises:
-            UnsupportedModuleError: its type is none that engines make a host function of.
-        """
-        for code in functype.params + functype.results:
-            if code not in CROSSING:
-                raise UnsupportedModuleError(
-                    f"import {name}{functype} cannot be a Python function: {type_name(code)} cannot cross"
-                    " between Python and the guest; a function that another guest of the same space exports"
-                    " fits"
-                )
-        self.functions.append(function)
-        trampoline = bind_host(
-            self._ref, self.style, len(self.functions) - 1, functype, name, self.here.inside
-        )
-        return self.store.host_function(trampoline, functype)
 
     @abc.abstractmethod
     def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:
@@ -464,6 +499,10 @@ def _close(space: Callable[[], Space | None]) -> None:
     found = space()
     if found is not None:
         found.close()
+
+
+def _closed(*args: Any) -> Any:
+    raise ClosedError("the guest called a host function, but what stood behind it was closed")
 
 
 def _check_fit(wanted: Import, extern: Extern) -> None:

@@ -18,7 +18,7 @@ from ..values import CROSSING, EXTERNREF, F32, F64, I32, I64, NULL, FuncType, ch
 from .here import DEEPEST, HOST_CODE, TOO_DEEP
 from .styles import Style, lines
 
-__all__ = ["ForEach", "HostResultError", "bind_each", "bind_export", "bind_host"]
+__all__ = ["ForEach", "Given", "HostResultError", "bind_each", "bind_export", "bind_host"]
 
 ForEach = Callable[[Iterable[int], Callable[[Exception], object]], int]
 """What `bind_each` makes: takes pointers, and what takes the exceptions; gives how many calls were made."""
@@ -117,11 +117,12 @@ def bind(space, gate, raw, shown, keep):
 """
 
 _HOST = """\
-def bind(space_ref, index, name, fix, NULL, gone, inside):
+def bind(own_ref, name, fix, NULL, gone, inside):
     def host({params}):
-        space = space_ref()
-        if space is None:
+        own = own_ref()
+        if own is None:
             raise gone(name)
+        space = own.space
         nesting = space.nesting
         counted = nesting[0]  # 0 where the engine made the call that led here the short way
         level = inside[0]
@@ -130,10 +131,10 @@ def bind(space_ref, index, name, fix, NULL, gone, inside):
             inside[0] = level + 1
             {convert}
             nesting[0] = -counted or -1
-            result = space.functions[index]({args})
+            result = own.function({args})
             {result}
         except TypeError as error:
-            space.raised = wrong_arity(error, space.functions[index], {count}, name)
+            space.raised = wrong_arity(error, own.function, {count}, name)
             if space.raised is error:  # a local variable would be a cycle: exception, frame, exception
                 raise
             raise space.raised from error
@@ -322,18 +323,23 @@ def _host_code(functype: FuncType, style: Style) -> Any:
     return compile(source, HOST_CODE, "exec")
 
 
-def bind_host(
-    space_ref: Callable[[], Any],
-    style: Style,
-    index: int,
-    functype: FuncType,
-    name: str,
-    inside: list[int],
-) -> Callable[..., Any]:
-    """The function to give to the engine for ``space.functions[index]``.
+class Given:
+    """A host function that an instance was given. It lives as long as that."""
 
-    Engines hold what they are given where Python's cycle collector cannot see it, so this holds the space
-    weakly. ``inside`` is that of its `Here`.
+    __slots__ = ("__weakref__", "function", "space")
+
+    def __init__(self, space: Any, function: Callable[..., Any]) -> None:
+        self.space = space
+        self.function = function
+
+
+def bind_host(
+    given_ref: Callable[[], Given | None], style: Style, functype: FuncType, name: str, inside: list[int]
+) -> Callable[..., Any]:
+    """The function to give to the engine for a host function.
+
+    Engines hold what they are given where Python's cycle collector cannot see it, so this holds ``Given``
+    weakly. ``inside`` is that of its space's `Here`.
     """
     shown = f"{name}{functype}"
     names: dict[str, Any] = {
@@ -342,7 +348,7 @@ def bind_host(
         "given": f"host function {shown} was given",
     }
     exec(_host_code(functype, style), names)
-    function: Callable[..., Any] = names["bind"](space_ref, index, shown, check_value, NULL, _gone, inside)
+    function: Callable[..., Any] = names["bind"](given_ref, shown, check_value, NULL, _gone, inside)
     return function
 
 

@@ -75,5 +75,11 @@ class ExternrefSpace(Space):
     ) -> None:
         return None
 
+    def arrived(self) -> None:
+        # Tables and globals of instances that lasted have been moved; the rest is gone.
+        lasting = {id(extern) for one in self.mover.lasting for extern in one.raw.values()}
+        self._tables = [(owner, table) for owner, table in self._tables if id(table) in lasting]
+        self._globals = [global_ for global_ in self._globals if id(global_) in lasting]
+
     def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
         return self.store.table_operations(extern.raw)

@@ -9,7 +9,7 @@ from ..engines import Prepared, RawExtern
 from ..errors import ClosedError, WrongThreadError
 from ..lowering.module import FUNCTION, TABLE
 from ..real_threads import get_ident
-from ..values import F32, F64, I32, I64
+from ..values import F32, F64, I32, I64, FuncType
 from .calls import ForEach, bind_each, bind_export
 from .lifetimes import Lifetime
 
@@ -83,6 +83,7 @@ class Instance:
 
     def __init__(self, space: Space, prepared: Prepared, gate: Gate) -> None:
         self.space = space
+        self.prepared = prepared
         self.module = prepared.module
         self.lowered = prepared.lowered is not None
         self.gate = gate
@@ -91,6 +92,10 @@ class Instance:
         self.links: list[tuple[Any, Lifetime]] = []  # types of what it imports from instances, and theirs
         self.raw: Mapping[str, RawExtern] = {}
         self.tables: dict[int, RawExtern] = {}  # lowered externref tables: index -> handle
+        self.hosts: dict[
+            tuple[str, str], tuple[Callable[..., Any], FuncType]
+        ] = {}  # host functions by import
+        self.handles: dict[str, RawExtern] = {}  # those of `tables` and of segments, by the names of imports
         self.owned: Any = None  # what the space releases when the instance goes
         self.imported_tables = 0
         self.index: dict[str, tuple[int, int]] = {e.name: (e.kind, e.index) for e in self.module.exports}
@@ -111,7 +116,7 @@ class Instance:
         extern = self.extern(name)
         raw = self.space.store.caller(extern.raw, extern.type, touches)
         style = self.space.style_of(self)
-        return bind_export(self.space, self.gate, raw, extern.type, name, extern, style)
+        return self.space.bound(bind_export(self.space, self.gate, raw, extern.type, name, extern, style))
 
     def for_each(self, name: str) -> ForEach:
         """What calls the export ``name`` for many pointers: see `bind_each`.

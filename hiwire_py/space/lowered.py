@@ -20,11 +20,12 @@ import ctypes
 import functools
 import random
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
-from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
+from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, Store
+from ..engines.cells import set_cells
 from ..engines.release import at_release
 from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
@@ -101,7 +102,7 @@ class LoweredSpace(Space):
         self._made = 1  # indexes that have been given an id; 0 stands for null
         self.orphans = _Holdings([], [], [], [])
         companion = resources.files("hiwire_py").joinpath("wasm/hiwire-companion.wasm").read_bytes()
-        prepared = engine.prepare(companion)
+        prepared = engine.prepare(companion, lasting=True)
         self.waiting: list[int] = []  # zombies that frames hold, or that were just taken
         self.unheld: list[int] = []  # what nothing held when last it was looked at
         self.floor = 0  # entries of `flight` that are arguments of the calls on the way, or older
@@ -114,10 +115,13 @@ class LoweredSpace(Space):
             if e.kind == 0
         }
         self._base = self._address()
-        state = self._raw["state"]() // 4
+        self._state = state = self._raw["state"]() // 4
         self._reserve(_FIRST_RESERVE)
         self.status = self.words[state : state + _STATUS_WORDS]
         self.store.watch(self._base + state * 4)
+        self._bound: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+        if engine.moves:
+            self.mover.lasting.append(self.store.lasting(prepared, self._companion, lambda made: {}))
 
     def style_of(self, instance: Instance) -> Style:
         style = LOWERED if instance.lowered or instance.links else PLAIN
@@ -137,8 +141,7 @@ class LoweredSpace(Space):
                 raise MemoryError(
                     "the engine moved a memory when it grew; engines must reserve its address space"
                 )
-            size = self.store.memory_size(self._companion["memory"])
-            words = memoryview((ctypes.c_char * size).from_address(self._base)).cast("B").cast("i")
+            words = self._view()
             if changes == self._changes:  # else a finalizer was here meanwhile, and the records have moved
                 self.words, self.records = words, (address & _WORD) // 4
                 self._capacity = count
@@ -146,6 +149,11 @@ class LoweredSpace(Space):
 
     def _address(self) -> int:
         return self.store.memory_address(self._companion["memory"])
+
+    def _view(self) -> memoryview:
+        """The companion's memory as words."""
+        size = self.store.memory_size(self._companion["memory"])
+        return memoryview((ctypes.c_char * size).from_address(self._base)).cast("B").cast("i")
 
     def _more_ids(self) -> None:
         while True:
@@ -393,8 +401,39 @@ class LoweredSpace(Space):
                 self._holdings(instance).tables.append(handle)
                 if table is not None:
                     instance.tables[table] = handle
+            instance.handles[wanted.name] = handle
             raw[COMPANION_MODULE, wanted.name] = self.store.constant(I32, handle)
         instance.lifetime.hold(self._lasting)
+
+    @staticmethod
+    def _lasting_imports(
+        store: Store, handles: Mapping[str, int], made: Sequence[Mapping[str, RawExtern]]
+    ) -> dict[tuple[str, str], RawExtern]:
+        companion = made[0]
+        found = {(COMPANION_MODULE, helper): companion[helper] for helper in HELPERS}
+        for name, handle in handles.items():
+            found[COMPANION_MODULE, name] = store.constant(I32, handle)
+        return found
+
+    def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if self.engine.moves:
+            self._bound.add(function)
+        return function
+
+    def arrived(self) -> None:
+        # The records are where they were, in another memory.
+        self._base = self._address()
+        self.words = self._view()
+        self.status = self.words[self._state : self._state + _STATUS_WORDS]
+        self._changes += 1
+        for function in list(self._bound):
+            set_cells(function, status=self.status)
+        lasting = {id(extern) for one in self.mover.lasting for extern in one.raw.values()}
+        for instance in list(self.guests):  # closed, and perhaps still there
+            owned: _Owned | None = instance.owned
+            if owned is not None:
+                held = owned.holdings.globals
+                held[:] = [global_ for global_ in held if id(global_) in lasting]
 
     def _own(self, instance: Instance, prepared: Prepared) -> None:
         if prepared.lowered is not None and prepared.lowered.globals:

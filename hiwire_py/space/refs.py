@@ -120,5 +120,8 @@ class RefSpace(ExternrefSpace):
     def _table_keys(self, table: RawExtern) -> array.array[int]:
         return self.store.table_ids(table)
 
+    def settle(self) -> None:
+        self._forget_lost()
+
     def live(self) -> int:
         return len(self.objects)
