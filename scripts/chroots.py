@@ -20,10 +20,10 @@ __all__ = ["Chroot", "ChrootError", "ensure"]
 MIRROR = "http://deb.debian.org/debian"
 
 # Processes end with the first of them, and so do mounts.
-APART = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+APART = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 # Nobody reads manuals in there.
-UNREAD = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
+UNREAD = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
 
 ENTER = """
 root=$1; shift
