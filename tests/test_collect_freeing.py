@@ -42,7 +42,7 @@ def test_freeing_meets_no_collected_object(host: Host) -> None:
             nosy.memory.write(64, host.table.new(self).to_bytes(4, "little"))
 
     Nosy()
-    with pytest.raises(StaleRefError, match=r"host function env\.use was given an object that was collected"):
+    with pytest.raises(StaleRefError, match=r"env\.use.* was given an object that was collected"):
         collect()
     assert not seen and left(host) == (0, 1, 0)
     (handle,) = host.table

@@ -21,7 +21,7 @@ from support import wat
 
 from hiwire_py import Guest, GuestObject, GuestTrap, Hiwire, HiwireError, collect, layout
 from hiwire_py.collect import Layout
-from hiwire_py.guest import GuestMemory
+from hiwire_py.memory import GuestMemory
 
 CASES = int(os.environ.get("HIWIRE_LIES_CASES", "6"))
 SEED = int(os.environ.get("HIWIRE_LIES_SEED", "0"))
