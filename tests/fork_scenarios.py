@@ -113,4 +113,9 @@ if __name__ == "__main__":
         print("pool:" + "+".join(sorted(set(pool.map(work, range(1, 6))))))
     signal.alarm(0)
     if engine != "wasmer":
-        child("child", lambda: (use(5), child("grandchild", lambda: use(6))))
+
+        def parent() -> None:
+            use(5)
+            child("grandchild", lambda: use(6))
+
+        child("child", parent)

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 if sys.argv[2] == "before":
-    import gevent.monkey
+    import gevent.monkey  # type: ignore[import-untyped]
 
     gevent.monkey.patch_all()
 
@@ -19,11 +19,11 @@ from hiwire_py import DeadlineError, Guest, WrongThreadError
 from hiwire_py.engines import get_engine
 
 if sys.argv[2] == "after":
-    import gevent.monkey
+    import gevent.monkey  # type: ignore[import-untyped]
 
     gevent.monkey.patch_all()
-import gevent
-from gevent.threadpool import ThreadPool
+import gevent  # type: ignore[import-untyped]
+from gevent.threadpool import ThreadPool  # type: ignore[import-untyped]
 
 engine = sys.argv[1]
 MODULE = wat("""(module (import "e" "h" (func $h (param i32) (result i32)))

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import greenlet
+import greenlet  # type: ignore[import-untyped]
 from support import Thing, wat
 
 from hiwire_py import Guest, Hiwire, WrongThreadError
@@ -106,7 +106,7 @@ def ends() -> None:
     """A suspended call can be ended: by throw, by the garbage collector; the guest goes on, nothing leaks."""
     for how in ("throw", "drop", "collect", "trap"):
         main = greenlet.getcurrent()
-        one = guest(lambda thing, main=main: main.switch())
+        one = guest(lambda thing, main=main: main.switch())  # type: ignore[misc]
         thing = Thing()
         seen = weakref.ref(thing)
         inner = greenlet.greenlet(one.exports.trap if how == "trap" else one.exports.call)

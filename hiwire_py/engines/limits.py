@@ -96,9 +96,8 @@ class Ticker:
         self._owners: dict[int, int] = {}  # the same number -> the thread that makes the call
         # Locks and a thread as the system has them: a greenlet would not run while a guest does.
         self._lock = allocate_lock()
-        self._wake = (
-            allocate_lock()
-        )  # the thread takes it, again and again, and waits where nobody gave it back
+        # The thread takes it, again and again, and waits where nobody gave it back.
+        self._wake = allocate_lock()
         self._wake.acquire()
         self._awake = self._begun = False
 
