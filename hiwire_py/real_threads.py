@@ -1,6 +1,7 @@
 """Threads as the system has them, whatever `threading` says.
 
-gevent and its like put greenlets in the place of threads: their ``get_ident`` tells greenlets apart, and their
+gevent and its like put greenlets in the place of threads: their ``get_ident`` tells greenlets apart, and
+their
 ``local`` keeps something for each of them. But engines and guests belong to threads, whose stacks all of the
 greenlets in one share. So these come from a copy of the builtin modules that nobody has changed.
 """

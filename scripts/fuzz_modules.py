@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Broken modules, thousands of them, on every engine: nothing may crash, hang, or raise what is no HiwireError.
+"""Broken modules, thousands of them, on every engine: nothing may crash, hang, or raise what is no
+HiwireError.
 
     scripts/fuzz_modules.py                                  20,000 modules on each engine that is here
     scripts/fuzz_modules.py --engine wasmer --count 500 --first 7000
@@ -13,6 +14,7 @@ same. Modules that end in a fault are kept in --keep. The exit status is 1 if th
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import queue
@@ -35,7 +37,7 @@ from exercise import BEYOND, exercise, oracle  # noqa: E402
 from mutants import find_wasm_tools, mutant  # noqa: E402
 
 from hiwire_py import engines  # noqa: E402
-from hiwire_py.guest import GuestMemory  # noqa: E402
+from hiwire_py.memory import GuestMemory  # noqa: E402
 
 SECONDS = float(os.environ.get("HIWIRE_FUZZ_SECONDS", "5"))  # that loading and calling a module may take
 COMPILING = 120.0  # the same while a C compiler may be at work
@@ -61,7 +63,7 @@ def work(engine: str, wasm_tools: str | None) -> None:
         out.write(json.dumps({"begun": number}) + "\n")
         try:
             until = oracle(wasm, number)
-            log = exercise(wasm, number, engine, until, lambda: out.write(json.dumps({"ready": number}) + "\n"))
+            log = exercise(wasm, number, engine, until, functools.partial(print, '{"ready": 1}', file=out))
             fault = compare(log, until)
         except BaseException as e:
             where = e.__traceback__
@@ -77,10 +79,13 @@ def work(engine: str, wasm_tools: str | None) -> None:
 
 def quick_compiler() -> None:
     """Compile without optimising, and forget at the end what was compiled."""
-    from hiwire_py.engines import native_build
+    from hiwire_py.engines import native_build, native_tools
 
-    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="hiwire-fuzz-", dir=os.environ["HIWIRE_FUZZ_SCRATCH"])
-    native_build.FLAGS = tuple("-O0" if flag == "-O2" else flag for flag in native_build.FLAGS)
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(
+        prefix="hiwire-fuzz-", dir=os.environ["HIWIRE_FUZZ_SCRATCH"]
+    )
+    flags = tuple("-O0" if flag == "-O2" else flag for flag in native_tools.FLAGS)
+    setattr(native_build, "FLAGS", flags)  # noqa: B010, as mypy takes it for a constant
 
 
 def sabotage(how: str) -> None:
@@ -88,7 +93,7 @@ def sabotage(how: str) -> None:
     ways: dict[str, Callable[..., Any]] = {
         "die": lambda self, *args: os.kill(os.getpid(), signal.SIGSEGV),
         "hang": lambda self, *args: time.sleep(1000),
-        "raise": lambda self, *args: {}[args],
+        "raise": lambda self, *args: dict[Any, Any]()[args],
         "lie": lambda self, address, count: bytes(count),
     }
     if how:
@@ -119,7 +124,7 @@ class Worker:
     def __init__(self, engine: str, scratch: str) -> None:
         command = [sys.executable, "-X", "faulthandler", __file__, "--work", engine]
         env = {**os.environ, "HIWIRE_FUZZ_SCRATCH": scratch}
-        self.errors = tempfile.TemporaryFile("w+")
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, as it is closed with the process
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=env
         )
@@ -154,8 +159,14 @@ class Worker:
                 status = self.process.wait()
                 name = signal.Signals(-status).name if status < 0 else f"status {status}"
                 self.errors.seek(0)
-                said = [text for text in self.errors.read().splitlines() if "panicked" in text or "Fatal" in text]
-                return {"done": number, "fault": f"the process died in {phase}: {name} {said[-1:]}", "end": True}
+                said = [
+                    text for text in self.errors.read().splitlines() if "panicked" in text or "Fatal" in text
+                ]
+                return {
+                    "done": number,
+                    "fault": f"the process died in {phase}: {name} {said[-1:]}",
+                    "end": True,
+                }
             said_line = json.loads(line)
             if "done" in said_line:
                 found: dict[str, Any] = said_line
@@ -238,7 +249,9 @@ def fuzz(engine: str, first: int, count: int, jobs: int, keep: Path, wasm_tools:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--engine", action="append", help="one of those here; may be given again (all)")
     parser.add_argument("--count", type=int, default=20_000, help="modules for each engine (20,000)")
     parser.add_argument("--first", type=int, default=0, help="number of the first one (0)")

@@ -5,11 +5,12 @@ python gevent_scenarios.py ENGINE before|after
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
 if sys.argv[2] == "before":
-    import gevent.monkey  # type: ignore[import-untyped]
+    import gevent.monkey
 
     gevent.monkey.patch_all()
 
@@ -19,11 +20,11 @@ from hiwire_py import DeadlineError, Guest, WrongThreadError
 from hiwire_py.engines import get_engine
 
 if sys.argv[2] == "after":
-    import gevent.monkey  # type: ignore[import-untyped]
+    import gevent.monkey
 
     gevent.monkey.patch_all()
-import gevent  # type: ignore[import-untyped]
-from gevent.threadpool import ThreadPool  # type: ignore[import-untyped]
+import gevent
+from gevent.threadpool import ThreadPool
 
 engine = sys.argv[1]
 MODULE = wat("""(module (import "e" "h" (func $h (param i32) (result i32)))
@@ -69,8 +70,6 @@ killed.kill()
 assert guest.exports.number(7) == 7
 assert ThreadPool(1).spawn(other_thread).get() == "refused"
 if engine == "wasmtime":
-    try:
+    with contextlib.suppress(DeadlineError):
         Guest(MODULE, {"e": {"h": abs}}, engine=engine, deadline=0.05).exports.spin()
-    except DeadlineError:
-        pass
 print("done")

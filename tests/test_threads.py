@@ -1,5 +1,5 @@
-"""Stacks of threads, nested spaces, children of fork, greenlets: what used to end the process, each in one of its
-own."""
+"""Stacks of threads, nested spaces, children of fork, greenlets: what used to end the process, each in one
+of its own."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def test_the_same_without_a_compiler() -> None:
 
 @needs_fork
 def test_forks(engine: str) -> None:
-    """Children make guests and use older ones, also those that were forked within a host function or in another
-    thread; or are told at once why the engine cannot."""
+    """Children make guests and use older ones, also those that were forked within a host function or in
+    another thread; or are told at once why the engine cannot."""
     said = run("fork_scenarios.py", engine)
     refused = {"new", "old", "within", "thread", "pool"} if engine == "wasmer" else set()
     names = ["new", "same", "old", "within", "thread", "pool"]
@@ -101,15 +101,16 @@ def test_forks(engine: str) -> None:
 @needs_greenlet
 @pytest.mark.parametrize("names", [("entries", "order"), ("ends", "finalizers", "exit_")])
 def test_greenlets(engine: str, names: tuple[str, ...]) -> None:
-    """Guests are not entered from another greenlet while one is in a host function, nothing is lost by that, and
-    a greenlet that is ended there ends its call."""
+    """Guests are not entered from another greenlet while one is in a host function, nothing is lost by
+    that, and a greenlet that is ended there ends its call."""
     assert "done" in run("greenlet_scenarios.py", engine, *names, "finished")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="gevent is not installed")
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_gevent(engine: str, when: str) -> None:
-    """Greenlets of a patched Python share their thread's guests, whenever it was patched; real threads do not."""
+    """Greenlets of a patched Python share their thread's guests, whenever it was patched; real threads do
+    not."""
     assert run("gevent_scenarios.py", engine, when) == ["done"]
 
 

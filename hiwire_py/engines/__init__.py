@@ -103,7 +103,8 @@ def get_engine(name: str | None = None) -> Engine:
             here.
 
     Raises:
-        EngineUnavailableError: it is unknown or cannot be imported, or the thread's stack is too small for any;
+        EngineUnavailableError: it is unknown or cannot be imported, or the thread's stack is too small for
+        any;
             the message says why and what would help.
         RecursionError: too little of the stack is left.
         TypeError: ``name`` is no str.

@@ -53,11 +53,13 @@ def require(engine: str | None) -> None:
     what = "finding an engine" if engine is None else f"making a guest on the engine {engine!r}"
     if size() <= needed + _OUTERMOST:
         raise EngineUnavailableError(
-            f"{what} takes {needed >> 10} KiB of stack beside what Python takes, and this thread has a stack of"
+            f"{what} takes {needed >> 10} KiB of stack beside what Python takes, and this thread has a"
+            " stack of"
             f" {size() >> 10} KiB: set threading.stack_size before the thread is started"
         )
     raise RecursionError(
-        f"{what} takes {needed >> 10} KiB of stack, and {max(0, left()) >> 10} KiB are left (infinite recursion?)"
+        f"{what} takes {needed >> 10} KiB of stack, and {max(0, left()) >> 10} KiB are left (infinite"
+        " recursion?)"
     )
 
 

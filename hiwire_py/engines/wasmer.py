@@ -285,7 +285,8 @@ class WasmerEngine(Engine):
             if stack.whole() > _MOST_STACK:
                 raise EngineUnavailableError(
                     "the engine 'wasmer' has no limit for a guest's stack but that of the thread, which has"
-                    f" {stack.whole() >> 30} GiB here: an endless recursion would take all memory. Set a limit"
+                    f" {stack.whole() >> 30} GiB here: an endless recursion would take all memory. Set a"
+                    " limit"
                     " before Python is started (ulimit -s 8192), make the guest in another thread, or use"
                     ' engine="wasmtime"'
                 )
@@ -300,9 +301,9 @@ class WasmerEngine(Engine):
             WasmerEngine._compiled_in = forks.generation()
         elif WasmerEngine._compiled_in != forks.generation():
             raise EngineUnavailableError(
-                "the engine 'wasmer' cannot compile in a child of os.fork: its compiler's threads stayed in the"
-                " parent. Make guests of the same modules before the fork, in the thread that forks; or start"
-                ' processes by "spawn" or "forkserver" of multiprocessing; or use engine="wasmtime"'
+                "the engine 'wasmer' cannot compile in a child of os.fork: its compiler's threads stayed in"
+                " the parent. Make guests of the same modules before the fork, in the thread that forks; or"
+                ' start processes by "spawn" or "forkserver" of multiprocessing; or use engine="wasmtime"'
             )
         declared, start = Module.parse(wasm), None
         _check_types(declared)

@@ -232,7 +232,8 @@ class Space(abc.ABC):
         self.leave_if_idle()
 
     def leave_if_idle(self) -> None:
-        """Release what can be released, or where a call is on the way, see to it that this is done after it."""
+        """Release what can be released, or where a call is on the way, see to it that this is done after
+        it."""
         if self.depth:
             return
         if self.here.elsewhere():

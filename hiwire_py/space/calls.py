@@ -27,8 +27,8 @@ _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63)
 
 # `call` serves calls from outside, `nested` those from host functions, which are rarer and have more to do at
 # the end. Neither may refer to itself: that would be a cycle, and keep the guest until Python's collector
-# comes by. Where the thread is in a host function, of this space or another, `check` says whether it can go on.
-#
+# comes by. Where the thread is in a host function, of this space or another, `check` says whether it can go
+# on.
 # `nesting` is negative while the Python function behind a host function runs. A nested call that finds it
 # positive comes from a finalizer or signal handler, which may have interrupted a call or a host function
 # between getting an externref from the engine and looking it up. The engine may hold that one no more, so

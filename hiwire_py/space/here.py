@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEEPEST", "HOST_CODE", "TOO_DEEP", "Here", "here"]
 
-# Calls from Python into guests that may be nested in a thread. Each level takes stack and calls of Python's that
-# are not the user's, and a RecursionError within an engine's binding can end the process.
+# Calls from Python into guests that may be nested in a thread. Each level takes stack and calls of Python's
+# that are not the user's, and a RecursionError within an engine's binding can end the process.
 DEEPEST = 40
 TOO_DEEP = f"{DEEPEST} calls from Python into guests are nested already (infinite recursion?)"
 
@@ -34,8 +34,8 @@ class Here:
 
     Attributes:
         ident: the thread's number.
-        inside: how many host functions are on the way in it, in a list, where it is read and written quickest.
-        spaces: the thread's.
+        inside: how many host functions are on the way in it, in a list, where it is read and written
+        quickest. spaces: the thread's.
     """
 
     __slots__ = ("__weakref__", "_waiting", "ident", "inside", "spaces")
@@ -57,9 +57,10 @@ class Here:
             raise RecursionError(f"{what}: {TOO_DEEP}")
         if self.elsewhere():
             raise WrongThreadError(
-                f"{what}: another greenlet of this thread has left a host function before its end, and the guest"
-                " that called it is on the stack that they share; no guest of this thread can be entered until"
-                " it has returned. Switch greenlets outside of host functions, or use guests of other threads"
+                f"{what}: another greenlet of this thread has left a host function before its end, and the"
+                " guest that called it is on the stack that they share; no guest of this thread can be"
+                " entered until it has returned. Switch greenlets outside of host functions, or use guests of"
+                " other threads"
             )
 
     def elsewhere(self) -> bool:

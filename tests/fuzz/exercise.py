@@ -7,6 +7,7 @@ ours, or of the other engine.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import zlib
@@ -111,7 +112,11 @@ def _provider(module: Module) -> tuple[str, dict[int, str]]:
             parts.append(f'({what} (export "x{i}") {numbers} {element})')
         else:
             name = type_name(type_.type)
-            init = {"externref": "ref.null extern", "funcref": "ref.null func", "v128": "v128.const i64x2 5 6"}
+            init = {
+                "externref": "ref.null extern",
+                "funcref": "ref.null func",
+                "v128": "v128.const i64x2 5 6",
+            }
             value = init.get(name, f"{name}.const 5")
             shape = f"(mut {name})" if type_.mutable else name
             parts.append(f'(global (export "x{i}") {shape} ({value}))')
@@ -206,11 +211,14 @@ def _as_table(wasm: bytes, engine: str) -> None:
     except HiwireError:
         return
     try:
-        for step in (lambda: table.new(5), lambda: table.get(3), lambda: table.decref(3), lambda: list(table)[:9]):
-            try:
+        for step in (
+            lambda: table.new(5),
+            lambda: table.get(3),
+            lambda: table.decref(3),
+            lambda: list(table)[:9],
+        ):
+            with contextlib.suppress(HiwireError):
                 step()
-            except HiwireError:
-                pass
     finally:
         table.close()
 
@@ -252,7 +260,9 @@ def _look_at_everything(guest: Guest, module: Module, script: Script) -> None:
         thing = guest.exports[export.name]
         if export.kind == MEMORY:
             assert len(thing.read(0, min(thing.size, 100))) <= 100
-            script.log.append(f"{export.name}: {thing.size} {zlib.crc32(thing.read(0, min(thing.size, 1 << 20)))}")
+            script.log.append(
+                f"{export.name}: {thing.size} {zlib.crc32(thing.read(0, min(thing.size, 1 << 20)))}"
+            )
         elif export.kind == GLOBAL:
             code = module.globals[export.index].type
             try:
@@ -314,7 +324,7 @@ def oracle(wasm: bytes, number: int) -> Log:
         externs.append(provided[names[i]] if i in names else _host(store, script, wanted, type_.type))
     try:
         exports = wasmtime.Instance(store, compiled, externs).exports(store)
-        by_name = {e.name: exports.by_index[i] for i, e in enumerate(compiled.exports)}
+        by_name: dict[str, Any] = {e.name: exports.by_index[i] for i, e in enumerate(compiled.exports)}
         if "_initialize" in by_name:
             if (FuncType(b"", b"")) != dict(_exported_functions(module)).get("_initialize"):
                 return ["invalid: _initialize is no function that takes and returns nothing"]
@@ -387,7 +397,9 @@ def _look(store: wasmtime.Store, module: Module, by_name: dict[str, Any], script
         thing = by_name[export.name]
         if export.kind == MEMORY:
             size = thing.data_len(store)
-            script.log.append(f"{export.name}: {size} {zlib.crc32(bytes(thing.read(store, 0, min(size, 1 << 20))))}")
+            script.log.append(
+                f"{export.name}: {size} {zlib.crc32(bytes(thing.read(store, 0, min(size, 1 << 20))))}"
+            )
         elif export.kind == GLOBAL and module.globals[export.index].type in _PASS:
             value = thing.value(store)
             value = value.value if isinstance(value, wasmtime.Val) else value

@@ -30,9 +30,12 @@ __all__ = ["find_wasm_tools", "mutant"]
 Sections = list[tuple[int, bytes]]
 
 # Bytes that mean something almost everywhere: value types, kinds, ends, common opcodes, large and small LEBs.
-_TELLING = bytes.fromhex("00010203040506070b0f1011141a1b1c2021222324252628360b40417f7e7d7c7b706f60d0d1d2fcfdff80")
+_TELLING = bytes.fromhex(
+    "00010203040506070b0f1011141a1b1c2021222324252628360b40417f7e7d7c7b706f60d0d1d2fcfdff80"
+)
 _NAMES = [
-    b"memory", b"__heap_base", b"_initialize", b"_start", b"hiwire_get", b"hiwire_new", b"hiwire_realloc", b"table",
+    b"memory", b"__heap_base", b"_initialize", b"_start", b"hiwire_get", b"hiwire_new", b"hiwire_realloc",
+    b"table",
     b"__indirect_function_table", b"__class__", b"_instance", b"get", b"", b"\0", "\N{SNOWMAN}".encode(), b"a" * 300,
     b"\xff\xfe", b"externref", b"env",
 ]  # fmt: skip
@@ -84,14 +87,51 @@ _TEXTS = [
 ]  # fmt: skip
 
 # WebAssembly 2.0 and no more, small, and with everything exported.
-_SMITH = (
-    "--ensure-termination --export-everything true --gc-enabled false --exceptions-enabled false"
-    " --threads-enabled false --memory64-enabled false --tail-call-enabled false --relaxed-simd-enabled false"
-    " --custom-page-sizes-enabled false --wide-arithmetic-enabled false --extended-const-enabled false"
-    " --shared-everything-threads-enabled false --simd-enabled true --reference-types-enabled true"
-    " --bulk-memory-enabled true --multi-value-enabled true --max-memories 1 --max-tables 4 --min-funcs 1"
-    " --max-memory32-bytes 4194304 --max-table-elements 10000 --max-imports 8"
-).split()
+_SMITH = [
+    "--ensure-termination",
+    "--export-everything",
+    "true",
+    "--gc-enabled",
+    "false",
+    "--exceptions-enabled",
+    "false",
+    "--threads-enabled",
+    "false",
+    "--memory64-enabled",
+    "false",
+    "--tail-call-enabled",
+    "false",
+    "--relaxed-simd-enabled",
+    "false",
+    "--custom-page-sizes-enabled",
+    "false",
+    "--wide-arithmetic-enabled",
+    "false",
+    "--extended-const-enabled",
+    "false",
+    "--shared-everything-threads-enabled",
+    "false",
+    "--simd-enabled",
+    "true",
+    "--reference-types-enabled",
+    "true",
+    "--bulk-memory-enabled",
+    "true",
+    "--multi-value-enabled",
+    "true",
+    "--max-memories",
+    "1",
+    "--max-tables",
+    "4",
+    "--min-funcs",
+    "1",
+    "--max-memory32-bytes",
+    "4194304",
+    "--max-table-elements",
+    "10000",
+    "--max-imports",
+    "8",
+]
 
 
 @functools.cache
@@ -165,7 +205,11 @@ def _bytes(data: bytes, r: random.Random) -> bytes:
     if way == 4 and len(data) > 1:
         start = r.randrange(len(data))
         return data[:at] + data[start : start + r.randrange(1, 12)] + data[at:]
-    return data[:at] if r.random() < 0.3 else data[:at] + leb(r.choice([0, 127, 128, 1 << 31, (1 << 32) - 1])) + data[at + 1 :]
+    return (
+        data[:at]
+        if r.random() < 0.3
+        else data[:at] + leb(r.choice([0, 127, 128, 1 << 31, (1 << 32) - 1])) + data[at + 1 :]
+    )
 
 
 def _in_section(sections: Sections, r: random.Random) -> None:
@@ -195,10 +239,12 @@ def _opcode(sections: Sections, r: random.Random) -> None:
 
 
 def _rename(sections: Sections, r: random.Random) -> None:
-    """An import or export gets another name: one that something looks for, or one that stands there already."""
+    """An import or export gets another name: one that is looked for, or one that stands there already."""
     for at, (kind, body) in enumerate(sections):
         if kind in (2, 7) and r.random() < 0.7:
-            starts = [i for i in range(1, len(body)) if 0 < body[i] < 40 and body[i + 1 : i + 1 + body[i]].isalnum()]
+            starts = [
+                i for i in range(1, len(body)) if 0 < body[i] < 40 and body[i + 1 : i + 1 + body[i]].isalnum()
+            ]
             if starts:
                 i = r.choice(starts)
                 new = r.choice([*_NAMES, body[starts[0] + 1 : starts[0] + 1 + body[starts[0]]]])

@@ -38,7 +38,8 @@ def test_no_faults(engine: str, tmp_path: Path) -> None:
     [("die", "SIGSEGV"), ("hang", "hangs in"), ("raise", "KeyError"), ("lie", "differs")],
 )
 def test_what_must_be_found(how: str, found: str, tmp_path: Path) -> None:
-    """A package that dies, hangs, raises another exception, or reads zeros is found out, and the module kept."""
+    """A package that dies, hangs, raises another exception, or reads zeros is found out, and the module
+    kept."""
     status, said = fuzz(
         tmp_path, "--engine", "wasmtime", "--count", "30", HIWIRE_FUZZ_SABOTAGE=how, HIWIRE_FUZZ_SECONDS="1"
     )
