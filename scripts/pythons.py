@@ -11,16 +11,16 @@ mounts and processes are in namespaces of the kernel, which end with it.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from chroots import Chroot, ChrootError, ensure
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROOT = ROOT / "build" / "sid"
@@ -31,29 +31,22 @@ INSTALL = r"""chroot "$1" sh -ec '
     export DEBIAN_FRONTEND=noninteractive
     apt-get install -q -y --no-install-recommends \
         $(apt-cache pkgnames python3. | grep -xE "python3\.(1[4-9]|[2-9][0-9])-(venv|dev)")'"""
-ENTER = r"""
-    mount -t proc proc "$0/proc"
-    mount --rbind /dev "$0/dev"
-    exec chroot "$0" sh -ec 'cd "$0"; exec "$@"' "$@"
-"""
 # How pip reaches its packages here, and whom programs believe.
 SETTINGS = ["/etc/pip.conf", "/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt"]
 OWN_SETTINGS = [".config/pip/pip.conf", ".pip/pip.conf"]
 VARIABLES = re.compile(r"(?i)(pip|hiwire|ssl_cert)_\w+|\w+_proxy|requests_ca_bundle|ci|term")
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
     """Make what is lacking, and run the tests; the exit status."""
     words = sys.argv[1:]
     named = words[1].split(",") if words[:1] == ["--on"] and len(words) > 1 else []
-    reason = why_not()
-    if reason:
-        print(f"make: {reason}", file=sys.stderr)
-        return 1
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    if not CHROOT.exists():
-        make_chroot()
+    try:
+        chroot = ensure(CHROOT, "sid", TOOLS, say, INSTALL)
+    except ChrootError as error:
+        print(f"make: {error}\nOr install CPython 3.15, which `make test` will find.", file=sys.stderr)
+        return 1
     here = pythons()
     if not here or not set(named) <= set(here):
         print(
@@ -66,43 +59,7 @@ def main() -> int:
     copy_checkout()
     options = words[2:] if named else words
     command = ["scripts/dev.py", "test", "--on", ",".join(named or here), *options]
-    return in_chroot([f"python{here[-1]}", *command])
-
-
-def why_not() -> str:
-    """Why there can be no chroot on this machine; "" if there can."""
-    instead = "or install CPython 3.15, which `make test` will find"
-    if not sys.platform.startswith("linux"):
-        return f"Debian's Pythons run on Linux only: use such a machine, {instead}"
-    if os.geteuid() != 0:
-        return f"a chroot needs root: be root, {instead}"
-    lacking = [name for name in ("mmdebstrap", "unshare") if shutil.which(name) is None]
-    if lacking:
-        return f"{' and '.join(lacking)} are needed: apt-get install mmdebstrap util-linux, {instead}"
-    return ""
-
-
-def make_chroot() -> None:
-    """Fetch Debian sid and its Pythons."""
-    say("making build/sid: Debian sid with its Pythons, some minutes")
-    began = time.monotonic()
-    unfinished = CHROOT.with_name("sid-unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.parent.mkdir(exist_ok=True)
-    status = in_namespaces(
-        "mmdebstrap",
-        "--variant=apt",
-        # Debian's lists say until when they are good, and the clock may be past that.
-        '--aptopt=Acquire::Check-Valid-Until "false"',
-        f"--include={','.join(TOOLS)}",
-        f"--customize-hook={INSTALL}",
-        "sid",
-        str(unfinished),
-    )
-    if status != 0:
-        sys.exit(f"make: Debian sid could not be set up: mmdebstrap ended with status {status}")
-    unfinished.rename(CHROOT)
-    say(f"made build/sid in {time.monotonic() - began:.0f} seconds")
+    return in_chroot(chroot, [f"python{here[-1]}", *command])
 
 
 def pythons() -> list[str]:
@@ -153,29 +110,14 @@ def copy_checkout() -> None:
         shutil.copy2(ROOT / name, target, follow_symlinks=False)
 
 
-def in_chroot(command: Sequence[str]) -> int:
+def in_chroot(chroot: Chroot, command: Sequence[str]) -> int:
     """Run a command in the chroot's copy of the checkout; its status."""
-    environment = {name: value for name, value in os.environ.items() if VARIABLES.fullmatch(name)}
-    environment |= {"HOME": str(Path.home()), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+    variables = {name: value for name, value in os.environ.items() if VARIABLES.fullmatch(name)}
+    variables["HOME"] = str(Path.home())
     # Both must be there. Older Pythons have wasmer too.
-    environment["HIWIRE_REQUIRE_ENGINES"] = "wasmtime,native"
-    environment["HIWIRE_REQUIRE_MODES"] = "compiled"
-    return in_namespaces("sh", "-ec", ENTER, str(CHROOT), f"/{CHECKOUT}", *command, environment=environment)
-
-
-def in_namespaces(*command: str, environment: dict[str, str] | None = None) -> int:
-    """Run a command whose mounts and processes end with it, and with this process, even if that is killed;
-    its status."""
-    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    with subprocess.Popen([*unshare, *command], env=environment, preexec_fn=die_with_parent) as process:
-        try:
-            return process.wait()
-        finally:
-            process.kill()  # it takes no other signal while its child runs
-
-
-def die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    variables["HIWIRE_REQUIRE_ENGINES"] = "wasmtime,native"
+    variables["HIWIRE_REQUIRE_MODES"] = "compiled"
+    return chroot.call(["env", "--chdir", f"/{CHECKOUT}", *command], variables)
 
 
 def say(text: str) -> None:

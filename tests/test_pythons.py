@@ -1,5 +1,5 @@
-"""scripts/pythons.py, which runs the tests on newer Pythons in a chroot: what it copies there, why it cannot
-run, and that it leaves nothing behind."""
+"""scripts/pythons.py, which runs the tests on newer Pythons in a chroot: what it copies there; and
+scripts/chroots.py, which makes that: why it cannot, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -15,33 +15,42 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "pythons.py"
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+
+
+def script(name: str) -> ModuleType:
+    """A script as a module of its own."""
+    spec = importlib.util.spec_from_file_location(f"hiwire_{name}", SCRIPTS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look their types up
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def pythons(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The script as a module, for a checkout and a chroot of the test's own."""
-    spec = importlib.util.spec_from_file_location("hiwire_pythons", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    module = script("pythons")
     monkeypatch.setattr(module, "ROOT", tmp_path / "here")
     monkeypatch.setattr(module, "CHROOT", tmp_path / "sid")
     return module
 
 
-def test_why_not(pythons: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing is said, with what to do."""
+    chroots = script("chroots")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/it")
-    assert pythons.why_not() == ""
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert pythons.why_not().startswith("mmdebstrap and unshare are needed: apt-get install mmdebstrap")
+    assert chroots.why_not() == ""
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "mmdebstrap" else "/usr/bin/it")
+    assert chroots.why_not().startswith("mmdebstrap is needed: apt-get install mmdebstrap")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert pythons.why_not() == (
-        "a chroot needs root: be root, or install CPython 3.15, which `make test` will find"
-    )
+    assert chroots.why_not() == "a chroot of Debian needs root: run this as root"
+    with pytest.raises(chroots.ChrootError, match=r"no chroot of Debian sid: .* needs root"):
+        chroots.ensure(Path("nowhere"), "sid", ["make"], print)
 
 
 def test_copy(pythons: ModuleType, tmp_path: Path) -> None:
@@ -66,7 +75,7 @@ def test_copy(pythons: ModuleType, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_stays(pythons: ModuleType, tmp_path: Path, number: int) -> None:
+def test_nothing_stays(tmp_path: Path, number: int) -> None:
     """However it is ended, its processes end too, and its mounts were never seen outside."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("namespaces need Linux, root and unshare")
@@ -75,10 +84,10 @@ def test_nothing_stays(pythons: ModuleType, tmp_path: Path, number: int) -> None
     (tmp_path / "mounted").mkdir()
     inner = 'mount -t tmpfs hiwire "$0/mounted"; echo up; sleep 3600 & wait'
     code = (
-        f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import pythons, signal;"
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import chroots, signal;"
         "signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number));"
         "signal.signal(signal.SIGINT, signal.default_int_handler);"
-        f"pythons.in_namespaces('sh', '-c', {inner!r}, {str(tmp_path)!r})"
+        f"chroots.call_apart([*chroots.APART, 'sh', '-c', {inner!r}, {str(tmp_path)!r}])"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
