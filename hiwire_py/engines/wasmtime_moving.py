@@ -130,7 +130,7 @@ class Move:
         self._seen: dict[Any, tuple[RawExtern, int]] = {}  # a reference -> where it has been put
         try:
             for one, state in zip(lasting, saved):
-                self._made.append(store.instantiate(one.prepared, one.imports(self._made)))
+                self._made.append(store.instantiate(one.prepared, one.imports(self._made), lambda made: None))
                 self._functions.append(_functions(store, one.prepared, self._made[-1]))
                 self._restore(one.prepared.compiled.state, self._made[-1], state)
         except BaseException:
