@@ -296,18 +296,14 @@ class LoweredSpace(Space):
                 words = self.words
                 at = self.records + (id_ & _INDEX) * _RECORD_WORDS
                 # An id can be both in flight and a zombie: then its record is empty now, or another id's.
-                if words[at + 1]:
-                    continue
-                if id_ in objects:
-                    value = objects[id_]
-                    del objects[id_]
+                # The cases are told apart without a jump, at which the id could be lost to a signal handler.
+                if not words[at + 1] and (id_ in objects) | (id_ in gone):
+                    kept = (gone, objects)[id_ in objects]
+                    value = kept[id_]
+                    del kept[id_]
                     words[at] = 0
                     free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
                     dead.append(value)
-                elif id_ in gone:
-                    del gone[id_]
-                    words[at] = 0
-                    free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
             else:
                 break
         value = None
