@@ -86,6 +86,9 @@ _TEXTS = [
         (br_table 0 1 2 (local.get 0))) (return (i32.const 10))) (return (i32.const 20))) (i32.const 30)))""",
 ]  # fmt: skip
 
+_LARGEST = 100_000
+"""Bytes of a module. `mutate` makes data of megabytes, which take a C compiler minutes."""
+
 # WebAssembly 2.0 and no more, small, and with everything exported.
 _SMITH = [
     "--ensure-termination",
@@ -156,11 +159,11 @@ def mutant(number: int, wasm_tools: str | None = None) -> bytes:
         kind = r.randrange(10)
         if kind < 2:
             made = _run([wasm_tools, "smith", *_SMITH], r.randbytes(600))
-            if made:
+            if 0 < len(made) < _LARGEST:
                 return _break(made, r) if r.random() < 0.3 else made
         elif kind < 4:
             made = _run([wasm_tools, "mutate", "--seed", str(number), "-"], r.choice(_seeds()))
-            if made:
+            if 0 < len(made) < _LARGEST:
                 return made
     return _break(r.choice(_seeds()), r)
 
