@@ -17,7 +17,7 @@ from ..compiled_types import load_types
 from ..errors import EngineUnavailableError
 from ..real_threads import local
 
-__all__ = ["COMPILED", "StackEnd", "guarded", "guest_share", "left", "require", "short", "size", "whole"]
+__all__ = ["COMPILED", "SEEN", "StackEnd", "guarded", "guest_share", "left", "require", "short", "size", "whole"]
 
 # As in stack_end.h.
 _HOST, _GUEST, _MOST = 1 << 20, 512 << 10, 64 << 20
@@ -53,9 +53,8 @@ def require(engine: str | None) -> None:
     what = "finding an engine" if engine is None else f"making a guest on the engine {engine!r}"
     if size() <= needed + _OUTERMOST:
         raise EngineUnavailableError(
-            f"{what} takes {needed >> 10} KiB of stack beside what Python takes, and this thread has a"
-            " stack of"
-            f" {size() >> 10} KiB: set threading.stack_size before the thread is started"
+            f"{what} takes {needed >> 10} KiB of stack beside what Python takes, and this thread has a stack"
+            f" of {size() >> 10} KiB: set threading.stack_size before the thread is started"
         )
     raise RecursionError(
         f"{what} takes {needed >> 10} KiB of stack, and {max(0, left()) >> 10} KiB are left (infinite"
@@ -163,14 +162,16 @@ def _load() -> dict[str, Any] | None:
         found = load_types(lib.hw_guard_into)
     except ImportError:
         return None
-    return (
-        found if "whole" in found else None
-    )  # else it was made from older source, and is made again just now
+    # One that lacks a function was compiled from older source, in a checkout where it is to be built again.
+    return found if "whole" in found else None
 
 
 _compiled = _load()
 COMPILED = _compiled is not None
 """Whether this was compiled at install."""
+
+SEEN = COMPILED or (_getcontext is not None and _pointer_at is not None)
+"""Whether it can be known how much is left."""
 
 size: Callable[[], int] = _size if _compiled is None else _compiled["size"]
 """The size of this thread's stack in bytes, or 64 MiB of a larger one."""
