@@ -19,8 +19,8 @@ __all__ = ["Finding", "Report", "examine"]
 
 _SUMS = "SHA256SUMS"
 _WITHOUT_GUARD = (
-    "its guard of host functions was not compiled at install, which takes a C compiler: the stack's end is watched {},"
-    " and a daemon thread that is in a host function at exit aborts the process (docs/limits.md)"
+    "its guard of host functions was not compiled at install, which takes a C compiler: the stack's end is"
+    " watched {}, and a daemon thread that is in a host function at exit aborts the process (docs/limits.md)"
 )
 
 
