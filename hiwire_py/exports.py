@@ -29,8 +29,8 @@ class Exports(Unique, Mapping[str, Any]):
     """
 
     # Two underscores at both ends, so that no export can be mistaken for them, nor they for an export. They
-    # are in the object's dict and not in slots: on CPython 3.13 exports that have become attributes, which are
-    # in the dict, are found half as fast where there are slots as well.
+    # are in the object's dict and not in slots: on CPython 3.13 exports that have become attributes, which
+    # are in the dict, are found half as fast where there are slots as well.
     __instance__: Instance
     __made__: dict[str, Any]
 

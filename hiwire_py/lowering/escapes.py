@@ -1,8 +1,9 @@
 """Which instances can come to hold functions of others, in tables and elsewhere, as far as types tell.
 
 A function of one instance comes into another's table by an element segment, by ``table.set`` and its like,
-or by a global or a parameter of type funcref; from there it can be copied on. Where types do not tell, the answer
-is yes: then an instance stays longer than it must (space/lifetimes.py), and is not freed while it is called.
+or by a global or a parameter of type funcref; from there it can be copied on. Where types do not tell, the
+answer is yes: then an instance stays longer than it must (space/lifetimes.py), and is not freed while it is
+called.
 """
 
 from __future__ import annotations
