@@ -1,4 +1,5 @@
-"""What callers give, checked: it comes back as wanted, or an exception says in a sentence what is wrong."""
+"""Checks of arguments: one that is good comes back as the type wanted; of another an exception says what is
+wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _MOST_BITS = 128
 
 
 class Unique:
-    """Base of what stands for something in this process that cannot be had twice."""
+    """Base of classes whose objects stand for something in the engine: they cannot be copied or pickled."""
 
     __slots__ = ()
 
@@ -49,7 +50,7 @@ def check_integer(value: Any, what: str) -> int:
 
 
 def shown(number: int) -> str:
-    """For errors: Python refuses to write integers of thousands of digits."""
+    """An integer as errors show it. Python refuses to write one of thousands of digits."""
     bits = number.bit_length()
     return str(number) if bits <= _MOST_BITS else f"{'-' if number < 0 else ''}2**{bits - 1} and more"
 
@@ -93,7 +94,7 @@ def takes(function: Callable[..., Any], count: int) -> bool:
 
 
 def arguments(count: int) -> str:
-    """For errors."""
+    """So many arguments, in words, for errors."""
     return "no arguments" if count == 0 else "1 argument" if count == 1 else f"{count} arguments"
 
 

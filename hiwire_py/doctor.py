@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import platform
 import sys
 from collections.abc import Iterator
@@ -13,13 +12,16 @@ from typing import Any
 
 from . import __version__
 from .collect import ways
-from .engines import EngineInfo, engines, get_engine
+from .engines import EngineInfo, engines, get_engine, stack
 from .errors import EngineUnavailableError
 
 __all__ = ["Finding", "Report", "examine"]
 
 _SUMS = "SHA256SUMS"
-_STACK_GUARD = "hiwire_py.engines._stack"
+_WITHOUT_GUARD = (
+    "its guard of host functions was not compiled at install, which takes a C compiler: the stack's end is"
+    " watched {}, and a daemon thread that is in a host function at exit aborts the process (docs/limits.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def examine() -> Report:
 
 def _note(info: EngineInfo) -> str:
     """What one should know about an engine, and the way it is called."""
-    if info.name == "wasmer" and info.available and importlib.util.find_spec(_STACK_GUARD) is None:
-        return f"{info.note}; without its guard of the stack's end (docs/limits.md), which a C compiler makes"
+    if info.name == "wasmer" and info.available and not stack.COMPILED:
+        return f"{info.note}; {_WITHOUT_GUARD.format('through ctypes' if stack.SEEN else 'by nobody')}"
     if not info.mode:
         return info.note
     return f"{info.note}; called through {info.mode}" + (f" ({info.mode_reason})" if info.mode_reason else "")

@@ -28,8 +28,9 @@ class Exports(Unique, Mapping[str, Any]):
     The whole can be given to another guest: ``Guest(wasm, {"env": other.exports})`` links the two.
     """
 
-    # Names of the last kind above, so that no export can be mistaken for them, nor they for an export. No
-    # slots: CPython 3.13 takes twice as long to find attributes in the dict of an object that has both.
+    # Two underscores at both ends, so that no export can be mistaken for them, nor they for an export. They
+    # are in the object's dict and not in slots: on CPython 3.13 exports that have become attributes, which
+    # are in the dict, are found half as fast where there are slots as well.
     __instance__: Instance
     __made__: dict[str, Any]
 
@@ -90,7 +91,7 @@ class Exports(Unique, Mapping[str, Any]):
 
 
 def unknown(name: object, index: Mapping[str, object]) -> str:
-    """What is said where none of the exports in ``index`` has that name."""
+    """The message of the error where none of the exports in ``index`` has that name."""
     if not index:
         known = "nothing"
     elif len(index) <= _MOST_NAMES:

@@ -1,9 +1,10 @@
 """What a module must have by name, and as what: exports and imports with their kinds and types.
 
-A name says nothing about what is behind it. A module whose global is named ``memory`` would have the host
-write where the global says, one whose function takes other arguments would be called with what it does not
-expect. So whoever looks exports up by names of ours, or gives imports by them, first says here what they must
-be; it is checked before anything of the module runs, in the same words for all.
+A name says nothing about what is behind it. If a module's global were named ``memory``, and were taken for
+the memory, the host would write where the global says; a function of another type would be called with
+arguments that it does not expect. So whoever looks up exports by names that this package gives a meaning, or
+gives imports by such names, first says here what they must be. It is checked before anything of the module
+runs, and refused in the same words everywhere.
 """
 
 from __future__ import annotations

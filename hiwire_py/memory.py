@@ -1,4 +1,4 @@
-"""What hangs on a guest beside its functions: memories, tables and globals."""
+"""What a guest exports beside functions: memories, tables and globals."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class GuestMemory(Unique):
         return before
 
     def _locate(self, address: int, count: int) -> int:
-        """Where bytes lie in this process; of no bytes it means nothing."""
+        """The address of some bytes in this process; any number where ``count`` is 0."""
         size = self.size
         if address < 0 or count < 0 or address + count > size:
             signed = address < 0 and address + (1 << 32) + count <= size

@@ -1,9 +1,9 @@
 """Threads as the system has them, whatever `threading` says.
 
 gevent and its like put greenlets in the place of threads: their ``get_ident`` tells greenlets apart, and
-their
-``local`` keeps something for each of them. But engines and guests belong to threads, whose stacks all of the
-greenlets in one share. So these come from a copy of the builtin modules that nobody has changed.
+their ``local`` keeps something for each of them. But engines and guests belong to a thread, whose stack all
+greenlets in it share. So what is here comes from fresh copies of the builtin modules, which nobody has
+changed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ __all__ = ["allocate_lock", "get_ident", "local", "sleep", "start_new_thread"]
 
 
 def _fresh(name: str) -> ModuleType:
+    """Another copy of a builtin module."""
     spec = BuiltinImporter.find_spec(name)
     if spec is None or spec.loader is None:
         raise ImportError(f"this Python has no builtin module {name}")

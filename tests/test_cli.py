@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import pty
@@ -18,7 +17,7 @@ from support import wat
 import hiwire_py
 from hiwire_py import cli, demo, doctor, engines, needs_lowering
 from hiwire_py.collect import ways
-from hiwire_py.engines import EngineInfo
+from hiwire_py.engines import EngineInfo, stack
 from hiwire_py.sources import shipped
 
 ADD = '(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))'
@@ -464,11 +463,15 @@ def test_options_are_documented() -> None:
                 assert option.help, f"{command.name} {option.opts}"
 
 
-def test_doctor_misses_the_guard_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only wasmer has one, and only where it was compiled."""
+@pytest.mark.parametrize(("seen", "how"), [(True, "through ctypes"), (False, "by nobody")])
+def test_doctor_misses_the_guard_of_host_functions(
+    seen: bool, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only wasmer has one; where it was not compiled, what that leads to is said."""
     here = [EngineInfo(name, True, "1", "", "a note") for name in ("wasmer", "native")]
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert [doctor._note(info).partition(";")[2] for info in here] == [
-        " without its guard of the stack's end (docs/limits.md), which a C compiler makes",
-        "",
-    ]
+    monkeypatch.setattr(stack, "COMPILED", False)
+    monkeypatch.setattr(stack, "SEEN", seen)
+    wasmer, native = (doctor._note(info) for info in here)
+    assert f"the stack's end is watched {how}, and a daemon thread" in wasmer and native == "a note"
+    monkeypatch.setattr(stack, "COMPILED", True)
+    assert [doctor._note(info) for info in here] == ["a note", "a note"]

@@ -22,16 +22,17 @@ INTERNAL uint32_t _hiwire_slots[STATIC_SLOTS];
 
 struct HiwireState {
     uint32_t *slots; /* where they are; the host reads this word and the next, see _hiwire_state */
-    uint32_t
-        slot_count; /* slots in service, slot 0 included: each is occupied, on the free list, or retired */
+    /* slots in service, slot 0 included: each is occupied, on the free list, or retired */
+    uint32_t slot_count;
     uint32_t free_head; /* index of the first free slot; 0: none */
     uint32_t num_refs;
     uint32_t num_retired;
 };
 INTERNAL struct HiwireState _hiwire;
 
-/* inspect.c, for hosts that read the slots in bulk: of what it returns, the first two words are the address
- * of the slots and how many are in service, now and after every later change. Where it is never changes. */
+/* In inspect.c, for hosts that read the slots in bulk. The first two words of what it returns are the address
+ * of the slots and how many are in service, and stay so after every change. What it returns is always the
+ * same address. */
 const struct HiwireState *_hiwire_state(void);
 
 /* Whether a heap ref fits an occupied slot. Slot 0 is never occupied, so forged refs to it fail like others.

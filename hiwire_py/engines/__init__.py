@@ -1,4 +1,17 @@
-"""The engines that can run modules: which are here, why another is not, and how to get it."""
+"""The engines that can run modules: which are here, why another is not, and how to get it.
+
+base         what an engine must be able to do
+wasmer       one file
+wasmtime*    through the plain package, and in C through cffi: wasmtime_capi says which way is taken, and
+             why; wasmtime_moving leaves a store for another one
+native*      native_compile leads from a module to its library: native_source writes C around wasm2c's,
+             native_build compiles it and keeps libraries; native_calls calls them
+validation   wasmtime's answer whether a module is valid, for the others
+limits       what guests may use up, and the clock of deadlines
+stack        how much is left of a thread's stack; stack_end.h and stack_guard.c are the same in C
+forks        how many forks ago this package was imported: threads of compilers do not come along into a child
+release      what an engine holds is released when Python no longer refers to it
+"""
 
 from __future__ import annotations
 
@@ -104,8 +117,7 @@ def get_engine(name: str | None = None) -> Engine:
 
     Raises:
         EngineUnavailableError: it is unknown or cannot be imported, or the thread's stack is too small for
-        any;
-            the message says why and what would help.
+            any; the message says why and what would help.
         RecursionError: too little of the stack is left.
         TypeError: ``name`` is no str.
     """

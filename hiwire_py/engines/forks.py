@@ -1,5 +1,9 @@
-"""Children of ``os.fork``: the threads of the engines' compilers do not come along, and who waits for them
-waits for ever."""
+"""Whether this process is a child of ``os.fork``.
+
+Only the thread that forks goes on in the child. The engines' compilers have threads of their own, for which
+the child would wait for ever. So engines ask here whether they were made before a fork, and then compile
+without such threads (wasmtime), or refuse to (wasmer).
+"""
 
 from __future__ import annotations
 

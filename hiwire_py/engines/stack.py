@@ -1,7 +1,8 @@
 """How much stack is left in the running thread, which decides what may still begin there.
 
-stack_end.h says how a stack is shared out; here is what Python needs of it. Compiled at install it costs next
-to nothing; without a C compiler the same is found through ctypes, in about a microsecond.
+stack_end.h draws how a stack is shared out between Python, guests and host functions; here is what Python
+needs of it. Compiled at install (stack_guard.c) it costs next to nothing; without a C compiler the same is
+found through ctypes, in about a microsecond.
 """
 
 from __future__ import annotations
@@ -17,13 +18,24 @@ from ..compiled_types import load_types
 from ..errors import EngineUnavailableError
 from ..real_threads import local
 
-__all__ = ["COMPILED", "StackEnd", "guarded", "guest_share", "left", "require", "short", "size", "whole"]
+__all__ = [
+    "COMPILED",
+    "SEEN",
+    "StackEnd",
+    "guarded",
+    "guest_share",
+    "left",
+    "require",
+    "short",
+    "size",
+    "whole",
+]
 
 # As in stack_end.h.
 _HOST, _GUEST, _MOST = 1 << 20, 512 << 10, 64 << 20
 
-# Bytes that finding an engine takes, with all that Python imports for it, and that making a guest takes, with
-# the engine's compiler: half as much again as was measured.
+# Bytes of stack that it takes to find an engine, with all that Python imports for it, and to make a guest,
+# with the engine's compiler. They are one and a half times what was measured.
 _TO_FIND = 40 << 10
 _TO_MAKE = {"wasmer": 96 << 10, "wasmtime": 96 << 10, "native": 48 << 10}
 
@@ -53,9 +65,8 @@ def require(engine: str | None) -> None:
     what = "finding an engine" if engine is None else f"making a guest on the engine {engine!r}"
     if size() <= needed + _OUTERMOST:
         raise EngineUnavailableError(
-            f"{what} takes {needed >> 10} KiB of stack beside what Python takes, and this thread has a"
-            " stack of"
-            f" {size() >> 10} KiB: set threading.stack_size before the thread is started"
+            f"{what} takes {needed >> 10} KiB of stack beside what Python takes, and this thread has a stack"
+            f" of {size() >> 10} KiB: set threading.stack_size before the thread is started"
         )
     raise RecursionError(
         f"{what} takes {needed >> 10} KiB of stack, and {max(0, left()) >> 10} KiB are left (infinite"
@@ -67,6 +78,8 @@ def require(engine: str | None) -> None:
 
 
 class _Bounds(NamedTuple):
+    """As ``hw_stack`` in stack_end.h."""
+
     low: int
     size: int
     whole: int
@@ -82,11 +95,12 @@ class _State(local):
 
 
 _state = _State()
-_OUTERMOST = 32 << 10  # what Python has taken where a thread's own code begins, and some calls later
+_OUTERMOST = 32 << 10  # bytes that Python has taken where a thread's own code begins, and some calls later
 _POINTER_AT = {"x86_64": 160, "aarch64": 432}  # of the stack pointer in a ``ucontext_t`` of glibc
 
 
-_libc: Any = ctypes.PyDLL(None) if os.name == "posix" else None  # PyDLL: its calls are short
+# Calls of a PyDLL keep Python's lock: these are too short to give it up.
+_libc: Any = ctypes.PyDLL(None) if os.name == "posix" else None
 _getcontext = getattr(_libc, "getcontext", None) if sys.platform.startswith("linux") else None
 _pointer_at = _POINTER_AT.get(platform.machine())
 
@@ -163,20 +177,22 @@ def _load() -> dict[str, Any] | None:
         found = load_types(lib.hw_guard_into)
     except ImportError:
         return None
-    return (
-        found if "whole" in found else None
-    )  # else it was made from older source, and is made again just now
+    # One that lacks a function was compiled from older source, in a checkout where it is to be built again.
+    return found if "whole" in found else None
 
 
 _compiled = _load()
 COMPILED = _compiled is not None
 """Whether this was compiled at install."""
 
+SEEN = COMPILED or (_getcontext is not None and _pointer_at is not None)
+"""Whether it can be known how much is left."""
+
 size: Callable[[], int] = _size if _compiled is None else _compiled["size"]
 """The size of this thread's stack in bytes, or 64 MiB of a larger one."""
 
 whole: Callable[[], int] = _whole if _compiled is None else _compiled["whole"]
-"""The same without that bound: what the system would give."""
+"""The size of this thread's stack in bytes, however large."""
 
 left: Callable[[], int] = _left if _compiled is None else _compiled["left"]
 """How many bytes of it are left."""

@@ -1,12 +1,14 @@
 """Whether a module is valid: asked of wasmtime, for engines that cannot tell.
 
-* native: wasm2c looks at modules too, but not at all that makes one invalid. It does not see the names,
-  which `native_plain` replaces, and its releases differ. What comes out of it is C, where a mistake is no
-  trap but a crash. So nothing is compiled that wasmtime does not take; for a library that was compiled
-  elsewhere this was done there.
-* wasmer: its validator is of 2021, and refuses modules that are valid before lowering, as after it.
+* native: wasm2c validates modules too, but not completely. It does not see the names, which `native_plain`
+  replaces, and its releases differ. What comes out of it is C, where a mistake is no trap but a crash. So
+  nothing is compiled that wasmtime does not take. For a library that was compiled elsewhere, this was done
+  there.
+* wasmer: its validator is of 2021, and refuses some modules that are valid today. Lowering can make of such a
+  module one that wasmer takes, so before a module is refused wasmtime is asked as well.
 
-hiwire_py requires the package wasmtime everywhere. It is imported when it is needed, as that takes a while.
+hiwire_py requires the package wasmtime on all Pythons. It is imported here only when it is needed, as that
+takes a while.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from ..errors import ToolchainError, UnsupportedModuleError
 
 __all__ = ["validate"]
 
-# What neither of these engines has. wasmtime has names for features as long as they can be turned off.
+# Features that neither of these engines has. Releases of the package wasmtime differ in which features can be
+# turned off by name.
 _NEWER = (
     "threads",
     "relaxed_simd",
@@ -34,9 +37,10 @@ _NEWER = (
 
 
 def validate(wasm: bytes, engine: str) -> None:
-    """Raise UnsupportedModuleError unless a module is valid without features that ``engine`` has not.
+    """Check that a module is valid, and does without features that ``engine`` has not.
 
     Raises:
+        UnsupportedModuleError: it is not.
         ToolchainError: the package wasmtime is missing.
     """
     wasmtime, validator = _validator()

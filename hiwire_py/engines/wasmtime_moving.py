@@ -2,11 +2,11 @@
 
 wasmtime frees nothing that a store holds before the store itself: an instance keeps some 15 KB, its memory
 4 GiB of the address space and two of the 65,530 mappings that Linux lets a process have. Where guests come
-and go, the few instances that stay are made again in a new store, with the state of the first ones, and the
-old store is freed. `space/moving.py` says when.
+and go, the few instances that stay, the lasting ones, are made again in a new store, with the state of the
+old ones, and the old store is freed. space/moving.py says when.
 
-What Python holds of these instances stays: the structs in the package's objects are overwritten, and
-functions are pointed at their new targets, by one `Move.finish` that can be repeated.
+What Python holds of lasting instances stays good: `Move.finish` overwrites the structs in the objects of the
+wasmtime package, and points functions at their new targets. It can be repeated where it was interrupted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _STRUCTS: dict[Any, str] = {
 
 
 class State(NamedTuple):
-    """The names of the exports, all of them hidden ones, behind which everything lies that can change.
+    """Where an instance keeps everything that can change: the names of hidden exports (lowering/holders.py).
 
     Attributes:
         why_fixed: why that is not everything, or "".

@@ -1,6 +1,19 @@
 """Externref lowering: modules that use externref, for engines whose Python binding cannot pass one.
 
 Every externref becomes an i32 id, and the host keeps id -> object: the design is in docs/lowering.md.
+
+module, binary, code, names    reading and writing modules
+rewrite                        the pass
+analysis, liveness, frames     which externrefs a function holds while it calls others
+indirect                       functions whose address is taken
+segments                       what a start function does about segments of externrefs
+
+Four are not about lowering, but need to read modules too:
+
+holders        hidden exports, by which the host sees what a module's own tables and globals hold
+escapes        which instances can come to hold functions of others, as far as types tell
+deferred       what a module does at its start becomes an export, for wasmer
+table_limits   a maximum for tables, for wasmer
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ Two questions are answered here (core specification, appendix "Validation Algori
 
 * Which reference type does each ``ref.is_null`` test? The instruction does not say.
 * Which externrefs are in this function's hands while it calls another? They must be found there when a host
-function
-  releases what no one holds: see `frames`.
+  function releases what no one holds: see `frames`.
 
 An externref on the stack is known by its *origins*: the instructions it may come from. What happened to it
 while it was there is found out when it leaves the stack, by counting calls and assignments: nothing is looked

@@ -1,5 +1,4 @@
-"""A module whose start can be told from its making: what it does at its start is done by an export, when that
-is called.
+"""Making and starting a module in two steps: what it does at its start becomes an export, to be called.
 
     (module                                     (module
       (table (import "m" "t") 9 funcref)          (table (import "m" "t") 9 funcref)
@@ -11,9 +10,9 @@ is called.
                                                     (elem.drop 0)
                                                     (call $start)))
 
-This is how the specification describes instantiation (core specification 2.0, section 4.5.4). It is for
-engines that give out an instance only when all of that went well, though its functions may be in tables of
-others by then.
+The new function does what the specification says of instantiation (core specification 2.0, section 4.5.4). It
+is for engines that give out no instance where a part of that fails, and free it, though its functions may be
+in tables of others by then.
 """
 
 from __future__ import annotations

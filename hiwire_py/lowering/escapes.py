@@ -1,8 +1,9 @@
 """Which instances can come to hold functions of others, in tables and elsewhere, as far as types tell.
 
-A function of one instance comes into another's table by an element segment, ``table.set`` and its like, a
-global or a parameter of type funcref; from there it can be copied on. What is said here errs on the side of
-yes.
+A function of one instance comes into another's table by an element segment, by ``table.set`` and its like,
+or by a global or a parameter of type funcref; from there it can be copied on. Where types do not tell, the
+answer is yes: then an instance stays longer than it must (space/lifetimes.py), and is not freed while it is
+called.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ def takes_functions(type_: FuncType | TableType | Limits | Global) -> bool:
 
 
 def passes_functions_on(module: Module) -> bool:
-    """Whether an instance can have references of functions that do not come from one of its imports: it makes
-    them of functions it has or imports, or those that import from it bring them."""
+    """Whether an instance can have references to functions other than those it finds in what it imports:
+    because it makes them, of functions that it has or imports, or because others can bring them through what
+    it exports."""
     if any(element.type == FUNCREF and element.items for element in module.elements):
         return True
     spans = [(start, end) for kind, start, end in module.sections if kind == _CODE]
     spans += [global_.init for global_ in module.globals if global_.init is not None]
-    # The byte of the instruction can also be part of a number.
+    # The byte of the instruction can also be part of a number: then the answer is yes without need.
     if any(module.wasm.find(_REF_FUNC, start, end) >= 0 for start, end in spans):
         return True
     types: list[FuncType | TableType | Limits | Global] = []

@@ -1,7 +1,8 @@
-"""Segments of externrefs: a function does what instantiation does with them.
+"""Segments of externrefs: the start function does what instantiation does with them.
 
-Each segment is a hidden table of the companion, as long as the segment and full of nulls, which is all that a
-passive segment of nulls needs. What others need is done by a start function, before the module's own:
+Each segment becomes a hidden table of the companion, as long as the segment and full of nulls. For a passive
+segment of nulls that is all. For others, code in a start function, run before the module's own, sets the
+items, copies an active segment into its table, and drops it. So this segment of two items
 
     (elem (i32.const 3) externref (ref.null extern) (global.get $g))
 
@@ -11,8 +12,9 @@ becomes
     (call $externref.copy (i32.const 3) (i32.const 0) (i32.const 2) (global.get $t0) (global.get $e0))
     (call $externref.drop (global.get $e0))
 
-So they come after all segments of functions and of data. That shows only where a segment does not fit its
-table, so that there is no instance, in what the module shares with others: a later segment is there already.
+So these segments come after all segments of functions and of data. The difference shows only where one does
+not fit its table, so that no instance is made: a segment of functions or data that stands behind it has been
+written by then, to a table or memory that the module imports.
 """
 
 from __future__ import annotations

@@ -1,5 +1,16 @@
-"""Python objects and the guests that hold them: see `base` for the idea, `lowered`, `refs` and `tokens`
-for the three ways."""
+"""Python objects and the guests that hold them: which are alive, and why.
+
+base                    the idea: a space, in which guests share objects
+lowered, refs, tokens   the three kinds: for lowered modules; for wasmtime called through C, whose externrefs
+                        hold ids; for its plain package, whose externrefs hold small Python objects
+externrefs              what the last two have in common
+instances               an instance of a module, its exports, and who may call it
+calls, styles           the functions by which Python and guests call each other
+here                    a thread: how deep its calls are nested, and which greenlet is in them
+lifetimes               how long instances stay that can have functions of each other in their tables
+moving                  when a table leaves its store of wasmtime, so that guests can come and go for ever
+numbers                 arrays of numbers that are read where they lie in memory
+"""
 
 from __future__ import annotations
 

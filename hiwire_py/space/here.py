@@ -1,9 +1,9 @@
-"""What all spaces of one thread have in common: how deep its calls are nested, and where they are on the way.
+"""What all spaces of one thread have in common: how deep its calls are nested, and which greenlet makes them.
 
-Engines keep what they know of running guests in the thread's stack, innermost first. Greenlets share that
-stack: one that switches to another in a host function takes its part of it away, guests and all, until it is
-switched to again. Meanwhile no guest of this thread may be entered, and no engine may look at its stack: what
-would do so is refused, or waits.
+Engines keep what they know of running guests on the thread's stack, innermost first. Greenlets share that
+stack. One that switches to another within a host function has its part of the stack copied away, with the
+frames of the guests in it, until it is switched to again. Meanwhile no guest of this thread may be entered,
+and no engine may walk the stack: what would do so is refused, or waits.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DEEPEST", "HOST_CODE", "TOO_DEEP", "Here", "here"]
 
-# Calls from Python into guests that may be nested in a thread. Each level takes stack and calls of Python's
-# that are not the user's, and a RecursionError within an engine's binding can end the process.
+# Calls from Python into guests that may be nested in a thread. Each level takes some of the stack, and of the
+# calls that Python's recursion limit allows, for which users have not asked; and a RecursionError within an
+# engine's binding can end the process.
 DEEPEST = 40
 TOO_DEEP = f"{DEEPEST} calls from Python into guests are nested already (infinite recursion?)"
 
@@ -34,8 +35,9 @@ class Here:
 
     Attributes:
         ident: the thread's number.
-        inside: how many host functions are on the way in it, in a list, where it is read and written
-        quickest. spaces: the thread's.
+        inside: how many host functions have begun in it and not ended. It is in a list of one, which
+            calls.py reads and writes faster than an attribute.
+        spaces: the thread's.
     """
 
     __slots__ = ("__weakref__", "_waiting", "ident", "inside", "spaces")
@@ -64,7 +66,8 @@ class Here:
             )
 
     def elsewhere(self) -> bool:
-        """Whether the host functions on the way are another greenlet's, at least one of them."""
+        """Whether one of the host functions that have not ended was left by another greenlet: then fewer of
+        them are on this one's stack of Python frames than have begun."""
         count = self.inside[0]
         if not count or "greenlet" not in sys.modules:
             return False
@@ -81,10 +84,10 @@ class Here:
         self._waiting.append(weakref.ref(space))
         for other in list(self.spaces):
             if other.depth and not other.pending:
-                other.request_leave()  # which comes by `settle`
+                other.request_leave()  # so that the end of its call comes by `settle`
 
     def settle(self) -> None:
-        """A call has returned: who was put off leaves."""
+        """A call has returned: the spaces that were put off leave, unless a greenlet is still elsewhere."""
         waiting = self._waiting
         if waiting and not self.elsewhere():
             while waiting:

@@ -1,8 +1,10 @@
 """How long what stands behind an instance must stay: as long as its functions can be called.
 
-Guests call them, through what they import and through tables. Engines do not see to it: the references in a
-table keep nothing alive. So instances that can have functions of each other in their tables share one
-`Lifetime`, which ends with the last of them; others have their own, and keep those of what they import.
+Other instances call them, through what they import and through tables. Engines do not see to it that the
+instance stays: the references in a table keep nothing alive. So instances that can have functions of each
+other in their tables share one `Lifetime`, which ends with the last of them. Any other instance has its own,
+and keeps the lifetimes of those it imports from. Which instances those are is told from types:
+lowering/escapes.py.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class Lifetime:
     def __init__(self) -> None:
         self._held: list[object] = []
         self._used: set[Lifetime] = set()  # of instances that these import from
-        self._joined: Lifetime | None = None  # of which this is a part, and which has all that was held here
+        # Once this has become a part of another one: that one, which then has all that was held here.
+        self._joined: Lifetime | None = None
 
     def hold(self, thing: object) -> None:
         """Keep ``thing`` until the end."""
@@ -38,7 +41,7 @@ class Lifetime:
             return
         if len(large._held) < len(small._held):
             large, small = small, large
-        # A signal handler may raise between any two of these: then more is held than must be.
+        # A signal handler may raise between any two of these statements: then more is held than need be.
         large._held += small._held
         large._used |= small._used
         small._joined = large
@@ -51,7 +54,7 @@ class Lifetime:
             self._whole()._used.add(other._whole())
 
     def _whole(self) -> Lifetime:
-        # What holds less joins what holds more, so this takes few steps.
+        # The one that holds less has always joined the one that holds more, so this takes few steps.
         whole = self
         while whole._joined is not None:
             whole = whole._joined
@@ -74,8 +77,8 @@ def link(
         imports: the types of what it imports from other instances, and their lifetimes.
     """
     sources = [other for type_, other in imports if carries_functions(type_)]
-    # An instance that only calls what it finds in one table need not stay as long as that: there can be many,
-    # one after the other.
+    # An instance that only calls what it finds in the table of one other need not stay as long as that: many
+    # such instances may come and go. But it can carry functions from one of several to another.
     several = any(not other.is_part_of(sources[0]) for other in sources)
     if several or (sources and passes_functions_on(module)):
         for type_, other in imports:

@@ -1,8 +1,9 @@
-"""When the instances of a space that stay are moved to another store of the engine.
+"""When a space moves to another store of the engine: its lasting instances are made again there.
 
-Only wasmtime needs it: what a store holds is freed with the store (`engines/wasmtime_moving.py` has the
-rest). So that guests can come and go for ever, a table leaves its store behind at a moment when no guest is
-there: when the next one is made, and enough were closed or dropped since the last time.
+Only wasmtime needs it, which frees what a store holds with the store; engines/wasmtime_moving.py does it.
+Lasting instances are those that stay while guests come and go: that of the handle table, and the companion of
+lowered modules. They move when a guest is about to be made, no other guest is open, and enough guests have
+been made since the last time.
 """
 
 from __future__ import annotations
@@ -18,31 +19,34 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "Mover"]
 
 _FEW, _MANY, _SHARE = 16, 4096, 16
-"""So many guests are made between two moves: one for each `_SHARE` objects, since all of these are moved, but
-within bounds. So a move takes less time than making the guests, and what these leave behind stays small."""
+"""How many guests are made between two moves: one for each `_SHARE` objects of the space, since all objects
+are moved, but at least `_FEW` and at most `_MANY`. So moving takes less time than making the guests, and what
+these leave behind stays small."""
 MOST = 16_000
-"""Instances that a store is let to have: some 16,000 memories fill half of the address space that a process
-has on today's processors, 2^47 bytes, and half of the mappings that Linux allows it."""
+"""How many instances a store may get: with a memory each, some 16,000 fill half of the address space that a
+process has on today's processors, 2^47 bytes, and half of the mappings that Linux allows it."""
 
 _TRIES = 100
-"""How often signal handlers may interrupt the end of a move."""
+"""How often signal handlers may interrupt the end of a move, which is begun anew each time."""
 
 
 class Mover:
     """Of one space.
 
     Attributes:
-        lasting: the instances that stay, in the order in which they were made.
-        complete: whether these are all that stay; else nothing is ever moved.
+        lasting: the lasting instances, in the order in which they were made.
+        complete: whether that is all of them, as in the space of a table. In that of a guest the first guest
+            stays as well, so nothing is ever moved.
         moves: how often it was done.
+        failure: why the last move failed, or "".
     """
 
     def __init__(self) -> None:
         self.lasting: list[Any] = []
         self.complete = False
         self.moves = 0
-        self.failure = ""  # of the last move
-        self._next = _FEW
+        self.failure = ""
+        self._next = _FEW  # the number of instances made in the store at which it is time to move
 
     def make_room(self, space: Space, what: str) -> None:
         """An instance is about to be made.
@@ -84,7 +88,7 @@ class Mover:
         return next((f"the table cannot be moved to another store: {why}" for why in fixed if why), "")
 
     def _move(self, space: Space) -> None:
-        """Finalizers and signal handlers that use the table meanwhile get a HiwireError."""
+        """Move now. Finalizers and signal handlers that use the table meanwhile get a HiwireError."""
         gates = [gate for gate in space.gates.values() if gate.owner == space.thread]
         collecting = gc.isenabled()
         interrupt: BaseException | None = None
@@ -104,7 +108,7 @@ class Mover:
                     move.finish()
                     space.arrived()
                     break
-                except BaseException as error:  # of a signal handler: half of it is no state to stay in
+                except BaseException as error:  # of a signal handler; but half a move is no state to stay in
                     interrupt = error
             else:
                 broken = True
