@@ -223,7 +223,7 @@ def measure(
     *variants: str, toolchain: str | None = None, progress: Any = None, sizes: tuple[int, ...] = (50,)
 ) -> Report:
     """A comparison that measures next to nothing."""
-    settings = Settings(2, 0.0005, sizes, 20, 50, 50, 0.1, 100, 0.1)
+    settings = Settings(2, 0.0005, sizes, 20, 50, 50, 60.0, 100, 0.1)
     return compare(request(variants, HERE[:1], settings, toolchain), progress)
 
 
