@@ -210,9 +210,12 @@ class Heap:
             return
         if window is not None:
             window.close()
-        space.paused = None
+        # A table that is being moved stays shut.
+        ours = self.interrupt, self.settle
+        if space.paused in ours:
+            space.paused = None
         for gate in list(space.gates.values()):
-            if gate.held is not None:
+            if gate.held is not None and gate.held[1] in ours:
                 gate.owner, gate.held = gate.held[0], None
 
     def close_window(self) -> None:

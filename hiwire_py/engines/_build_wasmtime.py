@@ -40,9 +40,9 @@ int hw_failure_drop(hw_space *space);
 int hw_value_new(hw_space *space, int64_t id, intptr_t value);
 int64_t hw_value_id(hw_space *space, intptr_t value);
 void hw_touched(hw_space *space);
-void hw_space_enter(hw_space *space, intptr_t context);
-void hw_space_mark(hw_space *space, int on);
-void hw_space_forget(hw_space *space, int marked);
+void hw_space_leave(hw_space *space, intptr_t context);
+void hw_space_back(hw_space *space, intptr_t context);
+void hw_space_arrive(hw_space *space);
 int hw_table_fill(hw_space *space, intptr_t table, const int64_t *ids, size_t count);
 int hw_table_ids(hw_space *space, intptr_t table, int64_t *ids, size_t count);
 

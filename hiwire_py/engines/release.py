@@ -8,9 +8,9 @@ from typing import Any
 
 import _cffi_backend
 
-__all__ = ["at_release"]
+__all__ = ["at_release", "new_token"]
 
-_new_token = _cffi_backend.FFI().new
+_new = _cffi_backend.FFI().new
 
 
 class _Watch(weakref.ref[Any]):
@@ -25,6 +25,12 @@ _waiting: dict[int, _Watch] = {}  # by id, as an interrupt may come before a wat
 def _gone(watch: Any, waiting: dict[int, _Watch] = _waiting) -> None:
     if waiting.pop(id(watch), None) is not None:  # else an interrupt came before it was noted
         watch.function()
+
+
+def new_token() -> object:
+    """What is gone when its holder is, and not before: Python's collector clears weak references to all that
+    it finds in a dead cycle, and a finalizer may keep it after that, but it does not know tokens."""
+    return _new("char *")
 
 
 def at_release(function: Callable[[], object]) -> object:
@@ -44,7 +50,7 @@ def at_release(function: Callable[[], object]) -> object:
     Args:
         function: what it refers to may not refer to the token: it is kept elsewhere until then.
     """
-    token: object = _new_token("char *")
+    token = new_token()
     watch = _Watch(token, _gone)
     watch.function = function
     _waiting[id(watch)] = watch

@@ -18,9 +18,9 @@ from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from . import forks, stack
 from . import limits as clock
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
-from .cells import set_cells
+from .cells import cells_of, set_cells
 from .limits import TICK, GuestLimits
-from .release import at_release
+from .release import at_release, new_token
 from .wasmtime_moving import Lasting, Move, State, state_of
 
 __all__ = ["WasmtimeEngine"]
@@ -87,8 +87,9 @@ class WasmtimeStore(Store):
         self._limits = limits
         self._ticks = 0 if limits.deadline is None else math.ceil(limits.deadline / TICK) + 1
         self._lowered = lowered
-        # What `caller` made: its attribute ``function`` says of what.
-        self._callers: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+        # What `caller` made, by tokens that they hold: of which export, and what `_retarget` needs. Weak
+        # references to them would not do: those to a function that a finalizer keeps are gone.
+        self._callers: weakref.WeakKeyDictionary[Any, tuple[RawExtern, Any]] = weakref.WeakKeyDictionary()
         self._open()
 
     def _open(self) -> None:
@@ -118,15 +119,15 @@ class WasmtimeStore(Store):
     def move(self, lasting: Sequence[Lasting]) -> Move:
         return Move(self, lasting)
 
-    def leave(self) -> dict[str, Any]:
-        """Make a new store of wasmtime the one inside; what `back` or `arrive` are to be given."""
-        before = {name: getattr(self, name) for name in self._inner}
-        try:
-            self._open()
-        except BaseException:
-            self.back(before)
-            raise
-        return before
+    def leave(self, before: dict[str, Any]) -> None:
+        """Make a new store of wasmtime the one inside, and fill ``before``. Where that is so, and wherever
+        this was interrupted, `back` or `arrive` is to be given it, and both may be repeated."""
+        before.update({name: getattr(self, name) for name in self._inner})
+        self._depart()
+        self._open()
+
+    def _depart(self) -> None:
+        """`leave` has noted what there is now."""
 
     def back(self, before: dict[str, Any]) -> None:
         """As if `leave` had not been called."""
@@ -134,7 +135,7 @@ class WasmtimeStore(Store):
             setattr(self, name, value)
 
     def arrive(self, before: dict[str, Any]) -> None:
-        """Free the store that was left. May be repeated."""
+        """Free the store that was left."""
         before.clear()
 
     def retarget(self, moved: Mapping[int, RawExtern]) -> None:
@@ -143,12 +144,12 @@ class WasmtimeStore(Store):
         Args:
             moved: the exports by `id`.
         """
-        for bound in list(self._callers):
-            if id(bound.function) in moved:  # type: ignore[attr-defined]
-                self._retarget(bound)
+        for _token, (function, target) in list(self._callers.items()):
+            if id(function) in moved:
+                self._retarget(function, target)
 
-    def _retarget(self, bound: Callable[..., Any]) -> None:
-        set_cells(bound, store=self._store)
+    def _retarget(self, function: RawExtern, target: Any) -> None:
+        set_cells(target, store=self._store)
 
     def table_references(self, table: RawExtern) -> Sequence[Any]:
         """What is in the slots of an externref table, as the space knows it."""
@@ -236,11 +237,13 @@ class WasmtimeStore(Store):
                 raise stack.StackEnd
             return function(store, *args)
 
-        return self._made(call, function)
+        return self._made(call, new_token(), function, cells_of(call, "store"))
 
-    def _made(self, bound: Callable[..., Any], function: RawExtern) -> Callable[..., Any]:
-        bound.function = function  # type: ignore[attr-defined]
-        self._callers.add(bound)
+    def _made(
+        self, bound: Callable[..., Any], token: object, function: RawExtern, target: Any
+    ) -> Callable[..., Any]:
+        bound.__token__ = token  # type: ignore[attr-defined]
+        self._callers[token] = function, target
         return bound
 
     def memory_size(self, memory: RawExtern) -> int:

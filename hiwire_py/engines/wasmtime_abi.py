@@ -14,9 +14,9 @@ import wasmtime
 
 from ..values import EXTERNREF, FuncType
 from .base import NO_LIMITS, RawExtern
-from .cells import set_cells
+from .cells import cells_of, set_cells
 from .limits import GuestLimits
-from .release import at_release
+from .release import at_release, new_token
 from .stack import StackEnd, short
 from .wasmtime_capi import FIELDS, CapiStore, Strays, no_room, refuse, set_up, strays, unsupported
 from .wasmtime_decls import TYPES
@@ -163,7 +163,7 @@ class AbiStore(CapiStore):
 
     def __init__(self, engine: wasmtime.Engine, lowered: bool, limits: GuestLimits = NO_LIMITS) -> None:
         self._held: set[int] = set()
-        self._left: set[int] = set()  # what the store that is being left holds
+        self._left: set[int] | None = None  # what the store that is being left holds
         self._waiting: deque[int] = deque()
         self.status = [0] * 5
         super().__init__(engine, lowered, limits)
@@ -176,26 +176,28 @@ class AbiStore(CapiStore):
         self._make_ref = self._ref_maker()
         self._forget = at_release(functools.partial(_forget, self._number_of_store, self._hosts))
 
-    def leave(self) -> dict[str, Any]:
+    def _depart(self) -> None:
         self._left = set(self._held)
         self._held.clear()
-        return super().leave()
 
     def back(self, before: dict[str, Any]) -> None:
-        if self._number_of_store != before["_number_of_store"]:
+        if self._number_of_store != before.get("_number_of_store", self._number_of_store):
             _stores.pop(self._number_of_store, None)  # what it lets go of when it is freed is held elsewhere
         super().back(before)
-        self._held.clear()
-        self._held.update(self._left)
+        if self._left is not None:
+            self._held.clear()
+            self._held.update(self._left)
+            self._left = None
 
     def arrive(self, before: dict[str, Any]) -> None:
+        self._left = None
         _stores.pop(before.get("_number_of_store", 0), None)
         super().arrive(before)
 
-    def _retarget(self, bound: Callable[..., Any]) -> None:
+    def _retarget(self, function: RawExtern, target: Any) -> None:
         enter, leave = self._entering()
-        function = ffi.new("wasmtime_func_t *", self._pointer(bound.function._func, "func")[0])  # type: ignore[attr-defined]
-        set_cells(bound, context=self._context, function=function, enter=enter, leave=leave)
+        copy = ffi.new("wasmtime_func_t *", self._pointer(function._func, "func")[0])
+        set_cells(target, context=self._context, function=copy, enter=enter, leave=leave)
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         codes = self._codes(functype)
@@ -247,7 +249,8 @@ class AbiStore(CapiStore):
             short,
             StackEnd,
         )
-        return self._made(bound, function)
+        cells = cells_of(bound, "context", "function", "enter", "leave")
+        return self._made(bound, new_token(), function, cells)
 
     def _touching_call(self) -> Callable[..., Any]:
         call, held, status = self.api.wasmtime_func_call_unchecked, self._held, self.status

@@ -175,7 +175,7 @@ class CompiledStore(CapiStore):
         # The functions are called by this store only, so they go with it.
         self._forget = at_release(functools.partial(_forget, self._hosts))
         if self._space is not None:
-            lib.hw_space_enter(self._space, self._address)
+            lib.hw_space_leave(self._space, self._address)
             return
         space = lib.hw_space_new(self._address)
         if not space:
@@ -184,22 +184,16 @@ class CompiledStore(CapiStore):
         self._drop = at_release(functools.partial(lib.hw_space_drop, space))
         self.status = lib.hw_space_status(self._space)
 
-    def leave(self) -> dict[str, Any]:
-        lib.hw_space_mark(self._space, True)
-        return super().leave()
-
     def back(self, before: dict[str, Any]) -> None:
-        lib.hw_space_forget(self._space, False)
-        lib.hw_space_mark(self._space, False)
         super().back(before)
-        lib.hw_space_enter(self._space, self._address)
+        lib.hw_space_back(self._space, self._address)
 
     def arrive(self, before: dict[str, Any]) -> None:
-        lib.hw_space_forget(self._space, True)
+        lib.hw_space_arrive(self._space)
         super().arrive(before)
 
-    def _retarget(self, bound: Callable[..., Any]) -> None:
-        lib.hw_func_move(bound.target, ctypes.addressof(bound.function._func))  # type: ignore[attr-defined]
+    def _retarget(self, function: RawExtern, target: Any) -> None:
+        lib.hw_func_move(target, ctypes.addressof(function._func))
 
     def fill_table(self, table: RawExtern, references: Sequence[int]) -> None:
         self._grow_to(table, len(references))
@@ -252,9 +246,7 @@ class CompiledStore(CapiStore):
             raise MemoryError("no memory for a function")
         values = ffi.typeof(f"wasmtime_val_raw_t[{max(1, len(params), len(results))}]")
         bound: Callable[..., Any] = names["bind"](call, raw, ffi.new, values, self.fail)
-        bound.__release__ = at_release(functools.partial(lib.hw_func_drop, raw))  # type: ignore[attr-defined]
-        bound.target = raw  # type: ignore[attr-defined]
-        return self._made(bound, function)
+        return self._made(bound, at_release(functools.partial(lib.hw_func_drop, raw)), function, raw)
 
     def fail(self) -> None:
         """Raise what the call that just failed failed with."""

@@ -5,7 +5,7 @@ wasmtime frees nothing that a store holds before the store itself: an instance k
 and go, the few instances that stay, the lasting ones, are made again in a new store, with the state of the
 old ones, and the old store is freed. space/moving.py says when.
 
-What Python holds of lasting instances stays good: `Move.finish` overwrites the structs in the objects of the
+What Python holds of lasting instances stays good: `Move.end` overwrites the structs in the objects of the
 wasmtime package, and points functions at their new targets. It can be repeated where it was interrupted.
 """
 
@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 
 import wasmtime
 
+from ..errors import MemoryLimitError
 from ..lowering.holders import hidden_exports, why_fixed
 from ..lowering.module import GLOBAL, MEMORY, TABLE, Module
 from ..values import EXTERNREF
 from .base import Imports, Prepared, RawExtern
+from .stack import StackEnd
 
 __all__ = ["Lasting", "Move", "State", "state_of"]
 
@@ -113,39 +115,51 @@ class _Saved(NamedTuple):
 
 
 class Move:
-    """One move. Until `finish` nothing that Python holds has changed, and `undo` takes all back.
+    """One move: `make`, and whatever came of that, `end`. A signal handler may raise at any time, and `end`
+    can be called again.
 
     Args:
         store: the store that is to be another one inside. No call of it is on its way.
         lasting: the instances to take along; each imports of those before it only.
+
+    Attributes:
+        made: whether all is in the new store. If not, nothing that Python holds has changed.
     """
 
     def __init__(self, store: Any, lasting: Sequence[Lasting]) -> None:
+        self.made = False
         self._store = store
         self._lasting = lasting
-        saved = [_save(store, one) for one in lasting]
-        self._before: dict[str, Any] | None = store.leave()
+        self._before: dict[str, Any] = {}
         self._made: list[Mapping[str, RawExtern]] = []
         self._functions: list[list[list[int]]] = []
         self._seen: dict[Any, tuple[RawExtern, int]] = {}  # a reference -> where it has been put
+
+    def make(self) -> None:
+        """Make the instances anew, with what the first ones hold.
+
+        Raises:
+            MemoryError: there is no room for that.
+        """
+        store = self._store
         try:
-            for one, state in zip(lasting, saved):
+            saved = [_save(store, one) for one in self._lasting]
+            store.leave(self._before)
+            for one, state in zip(self._lasting, saved):
                 self._made.append(store.instantiate(one.prepared, one.imports(self._made), lambda made: None))
                 self._functions.append(_functions(store, one.prepared, self._made[-1]))
                 self._restore(one.prepared.compiled.state, self._made[-1], state)
-        except BaseException:
-            self.undo()
-            raise
+        except (wasmtime.WasmtimeError, wasmtime.Trap, MemoryLimitError, RecursionError, StackEnd) as error:
+            raise MemoryError(" ".join(str(error).split())) from error
+        self.made = True
 
-    def undo(self) -> None:
-        before, self._before = self._before, None
-        if before is not None:
-            self._store.back(before)
-
-    def finish(self) -> None:
-        """Point all that Python holds at the new store, and free the old one. To be called again if it was
-        interrupted."""
-        if self._before is None:
+    def end(self) -> None:
+        """Point all that Python holds at the new store, and free the old one; or go back to that."""
+        if not self._before:
+            return
+        if not self.made:
+            self._store.back(self._before)
+            self._before.clear()
             return
         moved: dict[int, RawExtern] = {}
         for one, made, functions in zip(self._lasting, self._made, self._functions):
@@ -155,7 +169,6 @@ class Move:
                 moved[id(extern)] = extern
         self._store.retarget(moved)
         self._store.arrive(self._before)
-        self._before = None
 
     def _restore(self, state: State, raw: Mapping[str, RawExtern], saved: _Saved) -> None:
         store = self._store

@@ -22,7 +22,7 @@
 #define HW_REPLACE(at, old, new_) __sync_bool_compare_and_swap((at), (old), (new_))
 #endif
 
-/* Of the id of a slot whose externref is in the store that is being left: see hw_space_mark. */
+/* Of the id of a slot whose externref is in the store that is being left: see hw_space_leave. */
 #define HW_OLD ((int64_t)1 << 62)
 
 enum { HW_I32 = 0x7f, HW_I64 = 0x7e, HW_EXTERNREF = 0x6f, HW_CHUNK = 64, HW_LOCAL = 8, HW_EXTERNREF_KIND = 6 };
@@ -51,6 +51,7 @@ struct hw_space {
     int64_t held;  /* slots that wasmtime holds */
     int64_t users; /* these, functions, and 1 for Python: the last one frees the space, on any thread */
     int full;      /* wasmtime could not make an externref for a host function's result */
+    int leaving;   /* a store, for `context` */
     wasmtime_context_t *context;
     hw_slot *volatile released; /* any thread pushes */
     hw_slot *taken;             /* was released, and waits for hw_take */
@@ -301,17 +302,6 @@ static void hw_touched(hw_space *space)
 /* ---- moving to another store: externrefs are made there anew, and the ids must not seem to be released when those of
    the store before go */
 
-static void hw_space_enter(hw_space *space, intptr_t context) { space->context = (wasmtime_context_t *)context; }
-
-/* Mark the ids that wasmtime holds now, or take the marks off. */
-static void hw_space_mark(hw_space *space, int on)
-{
-    for (hw_chunk *chunk = space->chunks; chunk != NULL; chunk = chunk->next)
-        for (int i = 0; i < HW_CHUNK; i++)
-            if (chunk->slots[i].id != 0)
-                chunk->slots[i].id = on ? chunk->slots[i].id | HW_OLD : chunk->slots[i].id & ~HW_OLD;
-}
-
 /* Forget the ids that are marked, or those that are not: their slots say nothing when they are released. */
 static void hw_space_forget(hw_space *space, int marked)
 {
@@ -319,6 +309,38 @@ static void hw_space_forget(hw_space *space, int marked)
         for (int i = 0; i < HW_CHUNK; i++)
             if (((chunk->slots[i].id & HW_OLD) != 0) == marked)
                 chunk->slots[i].id = 0;
+}
+
+/* The store becomes another one. The ids that wasmtime holds are marked. */
+static void hw_space_leave(hw_space *space, intptr_t context)
+{
+    for (hw_chunk *chunk = space->chunks; chunk != NULL; chunk = chunk->next)
+        for (int i = 0; i < HW_CHUNK; i++)
+            if (chunk->slots[i].id != 0)
+                chunk->slots[i].id |= HW_OLD;
+    space->leaving = 1;
+    space->context = (wasmtime_context_t *)context;
+}
+
+/* It is the one before again, whether it was left or not. */
+static void hw_space_back(hw_space *space, intptr_t context)
+{
+    space->context = (wasmtime_context_t *)context;
+    if (!space->leaving)
+        return;
+    hw_space_forget(space, 0);
+    for (hw_chunk *chunk = space->chunks; chunk != NULL; chunk = chunk->next)
+        for (int i = 0; i < HW_CHUNK; i++)
+            chunk->slots[i].id &= ~HW_OLD;
+    space->leaving = 0;
+}
+
+/* The store before is about to be freed. */
+static void hw_space_arrive(hw_space *space)
+{
+    if (space->leaving)
+        hw_space_forget(space, 1);
+    space->leaving = 0;
 }
 
 /* Store externrefs for ids, 0 for none, in the slots of a table of nulls. 1: they could not all be made. */

@@ -80,7 +80,6 @@ class Space(abc.ABC):
         self.gates: dict[int, Gate] = {}
         # As `Gate.held`, for those who come in by no gate. While it is there `objects` must not change.
         self.paused: Callable[[], None] | None = None
-        self.guests: weakref.WeakSet[Instance] = weakref.WeakSet()  # all but those that last
         self.mover = Mover()
         self.holders = 0  # instances with externref tables or globals, handle tables among them
         self._ref = weakref.ref(self)
@@ -285,15 +284,14 @@ class Space(abc.ABC):
         Raises:
             UnsupportedModuleError: imports are missing or do not fit.
         """
-        if self.closing:
-            raise ClosedError(f"{what} cannot be added: the table or guest it shares is closed")
         if self.paused is not None:
             self.paused()
         if self.here.inside[0]:
             self.here.check(f"{what} cannot be instantiated")
         self.mover.make_room(self, what)
+        if self.closing:  # perhaps by a finalizer, just now
+            raise ClosedError(f"{what} cannot be added: the table or guest it shares is closed")
         instance = Instance(self, prepared, gate)
-        self.guests.add(instance)
         # By its id, since a gate can lead to the space, which what waits for its own end must not hold.
         instance.token = at_release(functools.partial(_forget_gate, self._ref, id(gate)))
         self.gates[id(gate)] = gate
@@ -354,7 +352,6 @@ class Space(abc.ABC):
 
     def last(self, instance: Instance) -> None:
         """The instance, of a module prepared as lasting, outlives all that come after it."""
-        self.guests.discard(instance)
         if self.engine.moves:
             store, hosts, handles = self.store, instance.hosts, instance.handles
             others = self._lasting_imports
@@ -364,6 +361,7 @@ class Space(abc.ABC):
                 return {**found, **others(store, handles, made)}
 
             self.mover.lasting.append(store.lasting(instance.prepared, instance.raw, imports))
+            self.mover.gates.append(instance.gate)
             self.mover.complete = True
 
     @staticmethod
@@ -377,13 +375,14 @@ class Space(abc.ABC):
         """An export's function was made."""
         return function
 
-    def arrived(self) -> None:
-        """The lasting instances have been moved. May be called again where a signal interrupted it."""
+    def depart(self, lasting: Sequence[Any]) -> None:
+        """All instances but the lasting ones, of which these tell, are about to be left behind: release what
+        would be held for them."""
         return None
 
-    def settle(self) -> None:
-        """After `arrived`, when the table can be used again: release what only guests held that were left
-        behind."""
+    def arrived(self) -> None:
+        """The lasting instances have been moved. What only guests held that were left behind is released when
+        a call has returned. May be called again where a signal interrupted it."""
         return None
 
     def _check_sizes(self, prepared: Prepared, what: str) -> None:

@@ -22,11 +22,12 @@ import random
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
+from types import CellType
 from typing import Any, NamedTuple
 
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, Store
-from ..engines.cells import set_cells
-from ..engines.release import at_release
+from ..engines.cells import cells_of, set_cells
+from ..engines.release import at_release, new_token
 from ..errors import ForgedRefError, TableFullError
 from ..lowering.code import HELPERS
 from ..lowering.frames import OPAQUE
@@ -68,6 +69,7 @@ class _Owned:
     def __init__(self, space: LoweredSpace) -> None:
         self.holdings = _Holdings([], [], [], [])
         self._token = at_release(functools.partial(_orphan, weakref.ref(space), self.holdings))
+        space.holdings[id(self.holdings)] = self.holdings
 
 
 class _Holdings(NamedTuple):
@@ -81,12 +83,16 @@ class _Holdings(NamedTuple):
 
 def _orphan(space_ref: Callable[[], LoweredSpace | None], holdings: _Holdings) -> None:
     space = space_ref()
-    if space is not None and not space.closing and any(holdings):
+    if space is None:
+        return
+    waits = not space.closing and any(holdings)
+    if waits:
         for orphans, more in zip(space.orphans, holdings):
             orphans.extend(more)
         space.request_leave()
-        if space.paused is None and get_ident() == space.thread:
-            space.leave_if_idle()
+    space.holdings.pop(id(holdings), None)
+    if waits and space.paused is None and get_ident() == space.thread:
+        space.leave_if_idle()
 
 
 class LoweredSpace(Space):
@@ -100,6 +106,7 @@ class LoweredSpace(Space):
         self._capacity = 0  # indexes the companion has records for
         self._changes = 0  # how often the records were moved, or the reaped ids taken
         self._made = 1  # indexes that have been given an id; 0 stands for null
+        self.holdings: dict[int, _Holdings] = {}  # by their ids, until they are among the orphans
         self.orphans = _Holdings([], [], [], [])
         companion = resources.files("hiwire_py").joinpath("wasm/hiwire-companion.wasm").read_bytes()
         prepared = engine.prepare(companion, lasting=True)
@@ -119,7 +126,8 @@ class LoweredSpace(Space):
         self._reserve(_FIRST_RESERVE)
         self.status = self.words[state : state + _STATUS_WORDS]
         self.store.watch(self._base + state * 4)
-        self._bound: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+        # The variable ``status`` of functions that Python holds, by their tokens.
+        self._bound: weakref.WeakKeyDictionary[Any, dict[str, CellType]] = weakref.WeakKeyDictionary()
         if engine.moves:
             self.mover.lasting.append(self.store.lasting(prepared, self._companion, lambda made: {}))
 
@@ -413,7 +421,9 @@ class LoweredSpace(Space):
 
     def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if self.engine.moves:
-            self._bound.add(function)
+            token = new_token()
+            function.__token__ = token  # type: ignore[attr-defined]
+            self._bound[token] = cells_of(function, "status")
         return function
 
     def arrived(self) -> None:
@@ -422,14 +432,18 @@ class LoweredSpace(Space):
         self.words = self._view()
         self.status = self.words[self._state : self._state + _STATUS_WORDS]
         self._changes += 1
-        for function in list(self._bound):
-            set_cells(function, status=self.status)
+        for cells in list(self._bound.values()):
+            set_cells(cells, status=self.status)
         lasting = {id(extern) for one in self.mover.lasting for extern in one.raw.values()}
-        for instance in list(self.guests):  # closed, and perhaps still there
-            owned: _Owned | None = instance.owned
-            if owned is not None:
-                held = owned.holdings.globals
-                held[:] = [global_ for global_ in held if id(global_) in lasting]
+        # Orphans last: they may have become so just now, on another thread.
+        for holdings in (*self.holdings.values(), self.orphans):
+            held = holdings.globals
+            held[:] = [global_ for global_ in held if id(global_) in lasting]
+
+    def depart(self, lasting: Sequence[Any]) -> None:
+        kept = {id(extern) for one in lasting for extern in one.raw.values()}
+        for holdings in list(self.holdings.values()):
+            self._clear_globals([global_ for global_ in holdings.globals if id(global_) not in kept])
 
     def _own(self, instance: Instance, prepared: Prepared) -> None:
         if prepared.lowered is not None and prepared.lowered.globals:

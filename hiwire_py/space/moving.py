@@ -15,6 +15,7 @@ from ..errors import HiwireError
 
 if TYPE_CHECKING:
     from .base import Space
+    from .instances import Gate
 
 __all__ = ["MOST", "Mover"]
 
@@ -26,26 +27,23 @@ MOST = 16_000
 """How many instances a store may get: with a memory each, some 16,000 fill half of the address space that a
 process has on today's processors, 2^47 bytes, and half of the mappings that Linux allows it."""
 
-_TRIES = 100
-"""How often signal handlers may interrupt the end of a move, which is begun anew each time."""
-
 
 class Mover:
     """Of one space.
 
     Attributes:
         lasting: the lasting instances, in the order in which they were made.
+        gates: those of them that have one.
         complete: whether that is all of them, as in the space of a table. In that of a guest the first guest
             stays as well, so nothing is ever moved.
         moves: how often it was done.
-        failure: why the last move failed, or "".
     """
 
     def __init__(self) -> None:
         self.lasting: list[Any] = []
+        self.gates: list[Gate] = []
         self.complete = False
         self.moves = 0
-        self.failure = ""
         self._next = _FEW  # the number of instances made in the store at which it is time to move
 
     def make_room(self, space: Space, what: str) -> None:
@@ -62,12 +60,13 @@ class Mover:
             gc.collect()  # guests in cycles are still open
             why = self._why_not(space)
         if not why:
+            space.depart(self.lasting)
             space.leave()  # which may call finalizers, and these may do anything
             why = self._why_not(space)
         if not why:
-            self._move(space)
+            why = self._move(space)
             self._next = space.store.made + min(max(_FEW, len(space.objects) // _SHARE), _MANY)
-        elif made >= MOST:
+        if why and made >= MOST:
             raise HiwireError(
                 f"{what} cannot be added: {made} instances have been made here, of which"
                 f" {space.engine.name} frees none while {why}; close all guests of a table now and then, or"
@@ -75,56 +74,56 @@ class Mover:
             )
 
     def _why_not(self, space: Space) -> str:
-        if space.depth:
+        if space.closing:
+            return "the table is closed"
+        if space.busy:
             return "a call is on its way"
         if not self.complete:
             return "they share the space of a guest, not of a table"
-        if self.failure:
-            return f"moving the table has failed ({self.failure})"
-        opened = sum(instance.gate.owner is not None for instance in space.guests)
+        # Not by weak references to guests: those to one that a finalizer keeps are gone.
+        opened = sum(gate.owner is not None and gate not in self.gates for gate in list(space.gates.values()))
         if opened:
             return f"{opened} guests of the table are open"
         fixed = (one.why_fixed(space.store) for one in self.lasting)
         return next((f"the table cannot be moved to another store: {why}" for why in fixed if why), "")
 
-    def _move(self, space: Space) -> None:
-        """Move now. Finalizers and signal handlers that use the table meanwhile get a HiwireError."""
-        gates = [gate for gate in space.gates.values() if gate.owner == space.thread]
+    def _move(self, space: Space) -> str:
+        """Why it was not done, or "". Finalizers and signal handlers that use the table meanwhile get a
+        HiwireError."""
+        gates = [gate for gate in list(space.gates.values()) if gate.owner == space.thread]
         collecting = gc.isenabled()
-        interrupt: BaseException | None = None
-        broken = False
-        try:
-            gc.disable()
-            space.paused, space.nesting[0] = _refuse, 1
-            for gate in gates:
-                gate.held, gate.owner = (space.thread, _refuse), 0
-            try:
-                move = space.store.move(self.lasting)
-            except Exception as error:
-                self.failure = str(error) or type(error).__name__
-                return
-            for _ in range(_TRIES):
-                try:
-                    move.finish()
-                    space.arrived()
-                    break
-                except BaseException as error:  # of a signal handler; but half a move is no state to stay in
-                    interrupt = error
-            else:
-                broken = True
-        finally:
+        move = space.store.move(self.lasting)
+        ended = False
+
+        def end() -> None:
+            nonlocal ended
+            move.end()
+            if move.made:
+                space.arrived()
             space.paused, space.nesting[0] = None, 0
             for gate in gates:
                 gate.owner, gate.held = space.thread, None
             if collecting:
                 gc.enable()
-        self.moves += 1
-        if broken:
-            space.close()  # what it has is of two stores, and must not be used
-        else:
-            space.settle()
-        if interrupt is not None:
-            raise interrupt
+            self.moves += move.made
+            ended = True
+
+        failure = ""
+        try:
+            try:
+                gc.disable()
+                space.paused, space.nesting[0] = _refuse, 1
+                for gate in gates:
+                    gate.held, gate.owner = (space.thread, _refuse), 0
+                move.make()
+            except MemoryError as error:
+                failure = f"moving the table has failed ({error})"
+            finally:
+                end()
+        finally:
+            if not ended:  # a signal handler has raised just then
+                end()
+        return failure
 
 
 def _refuse() -> None:

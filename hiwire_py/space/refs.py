@@ -120,8 +120,10 @@ class RefSpace(ExternrefSpace):
     def _table_keys(self, table: RawExtern) -> array.array[int]:
         return self.store.table_ids(table)
 
-    def settle(self) -> None:
-        self._forget_lost()
+    def arrived(self) -> None:
+        super().arrived()
+        self._suspect = True
+        self._skipped = len(self.objects)
 
     def live(self) -> int:
         return len(self.objects)
