@@ -169,3 +169,73 @@ def test_alarms_during_a_move_come_out(way: str, engine: str, monkeypatch: pytes
         ways.check()
     assert moves(ways.table) == 0 and space.mover._move(space) == "" and moves(ways.table) == 1
     ways.check()
+
+
+HANDLED = """
+import sys
+from hiwire_py import Hiwire, HiwireError
+from test_growth import USER, moves, use
+
+table = Hiwire(engine=sys.argv[1])
+ref = table.new("x")
+store = type(table.space.store)
+read, handled = store.global_get, []
+
+def signalled(self, global_):
+    # A handler comes in where the global of a guest that was closed is in hand.
+    if not handled:
+        handled.append(1)
+        table.space.mover._next = 0
+        use(table, ref, "x").close()
+    return read(self, global_)
+
+guest = use(table, ref, "x")
+store.global_get = signalled
+guest.close()
+assert handled
+store.global_get = read
+table.space.mover._next = 0
+use(table, ref, "x").close()
+assert table.get(ref) == "x" and moves(table) == 1
+print("done")
+"""
+
+
+def test_a_handler_that_makes_a_guest(way: str) -> None:
+    """The table does not move while what a closed guest holds is released."""
+    assert run(HANDLED, "wasmtime-lowered") == "done\n"
+
+
+SHORT = """
+import sys, threading
+from hiwire_py import Hiwire, HiwireError
+from test_growth import use
+
+def deeper(count):
+    try:
+        use(table, ref, "x").close()
+    except (RecursionError, HiwireError) as error:
+        return ends.append(error)
+    deeper(count + 1)
+
+def main():
+    global table, ref
+    table = Hiwire(engine=sys.argv[1])
+    ref = table.new("x")
+    deeper(0)
+    use(table, ref, "x").close()
+    print(len(ends))
+
+ends = []
+sys.setrecursionlimit(3000)
+threading.stack_size(512 * 1024)
+thread = threading.Thread(target=main)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
+def test_guests_at_the_end_of_the_stack(way: str, engine: str) -> None:
+    """One that cannot be made, or moved for, there says so, and the next one is made."""
+    assert run(SHORT, engine) == "1\n"

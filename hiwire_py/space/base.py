@@ -16,6 +16,7 @@ from typing import Any, Union
 from ..checks import check_callable
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, Store
 from ..engines.release import at_release
+from ..engines.stack import StackEnd
 from ..errors import (
     ClosedError,
     DeadlineError,
@@ -315,7 +316,11 @@ class Space(abc.ABC):
             if extern is not None:
                 raw[wanted.module, wanted.name] = extern
             instance.imported_tables += wanted.kind == TABLE
-        self._add_imports(instance, prepared, raw)
+        try:
+            self._add_imports(instance, prepared, raw)
+        except StackEnd as error:
+            self.explain(error, f"making {what}", FuncType(b"", b""), ())
+            raise
         self._check_sizes(prepared, what)
         link(instance.lifetime, prepared.module, instance.links)
         module = prepared.module

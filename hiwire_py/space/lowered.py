@@ -20,7 +20,7 @@ import ctypes
 import functools
 import random
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from importlib import resources
 from types import CellType
 from typing import Any, NamedTuple
@@ -443,7 +443,7 @@ class LoweredSpace(Space):
     def depart(self, lasting: Sequence[Any]) -> None:
         kept = {id(extern) for one in lasting for extern in one.raw.values()}
         for holdings in list(self.holdings.values()):
-            self._clear_globals([global_ for global_ in holdings.globals if id(global_) not in kept])
+            self._clear_globals(holdings.globals, kept)
 
     def _own(self, instance: Instance, prepared: Prepared) -> None:
         if prepared.lowered is not None and prepared.lowered.globals:
@@ -464,12 +464,18 @@ class LoweredSpace(Space):
                 self._clear_globals(owned.holdings.globals)
             self.leave_if_idle()
 
-    def _clear_globals(self, globals_: list[RawExtern]) -> None:
-        for global_ in globals_:
-            id_ = self.store.global_get(global_)
-            if id_:
-                self.store.global_set(global_, 0)
-                self._raw["unpin"](id_)
+    def _clear_globals(self, globals_: list[RawExtern], kept: Set[int] = frozenset()) -> None:
+        """Clear those whose `id` is not among ``kept``."""
+        outer = self.nesting[0]
+        self.nesting[0] = self.depth + 1  # a signal handler that makes a guest must not have the space move
+        try:
+            for global_ in [one for one in globals_ if id(one) not in kept]:
+                id_ = self.store.global_get(global_)
+                if id_:
+                    self.store.global_set(global_, 0)
+                    self._raw["unpin"](id_)
+        finally:
+            self.nesting[0] = outer
 
     def _bury(self) -> None:
         drops, tables, pins, globals_ = self.orphans
@@ -487,9 +493,9 @@ class LoweredSpace(Space):
                 del pins[-1]
                 self._raw["unpin"](id_)
             elif globals_:
-                last = globals_[-1:]
-                del globals_[-1:]
-                self._clear_globals(last)
+                count = len(globals_)
+                self._clear_globals(globals_)
+                del globals_[:count]  # others may have been added
             else:
                 break
 
