@@ -3,6 +3,7 @@ is not lost, and held no longer than else. (tests/test_signals.py sends signals,
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -143,3 +144,27 @@ def test_collecting(host: Host, no_gc: None) -> None:
         assert before <= lost <= before + 1, place
         assert handles == objects + len(host.table.space.gone) <= structs, place
     assert count > 100
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
+def test_moving(engine: str) -> None:
+    """A table that moves to another store of wasmtime is in one of the two afterwards, and open."""
+    table = Hiwire(engine=engine)
+    space, things_ = table.space, [Thing(i) for i in range(20)]
+    refs = [table.new(thing) for thing in things_]
+    exported = table.exports["hiwire_get"]
+
+    def use() -> None:
+        space.mover._move(space)
+
+    use()
+    count = 0
+    for place in each_moment(use, step=13):
+        count += 1
+        assert space.depth == 0 and space.paused is None and gc.isenabled(), place
+        for ref, thing in zip(refs, things_):
+            assert table.get(ref) is exported(ref) is thing, place
+        table.decref(table.new(Thing()))
+        assert things() == space.live() == table.num_refs() == 20, place
+    assert count > 8 and space.mover.moves > 2
