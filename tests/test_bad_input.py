@@ -347,7 +347,8 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
 
             given = Given(instance.space, seen.append)
             functype = FuncType(bytes((EXTERNREF,)), b"")
-            bind_host(weakref.ref(given), LOWERED, functype, "env.see", [0])(id_)
+            host = bind_host(weakref.ref(given), LOWERED, functype, "env.see", given.space.nesting, [0])
+            host(id_)
     assert guest.exports.take(0) == "real" and guest.exports.take(1) is NULL and seen == []
 
 

@@ -431,7 +431,9 @@ class Space(abc.ABC):
             given = Given(self, value)
             self.functions.add(given)
             instance.lifetime.hold(given)
-            trampoline = bind_host(weakref.ref(given), self.style, wanted.type, str(wanted), self.here.inside)
+            trampoline = bind_host(
+                weakref.ref(given), self.style, wanted.type, str(wanted), self.nesting, self.here.inside
+            )
             instance.hosts[wanted.module, wanted.name] = trampoline, wanted.type
             return self.store.host_function(trampoline, wanted.type)
         if isinstance(wanted.type, Global) and not wanted.type.mutable:

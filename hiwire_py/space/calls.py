@@ -117,13 +117,12 @@ def bind(space, gate, raw, shown, keep):
 """
 
 _HOST = """\
-def bind(own_ref, name, fix, NULL, gone, inside):
+def bind(own_ref, name, fix, NULL, gone, nesting, inside):
     def host({params}):
         own = own_ref()
         if own is None:
             raise gone(name)
-        space = own.space
-        nesting = space.nesting
+        {space}
         counted = nesting[0]  # 0 where the engine made the call that led here the short way
         level = inside[0]
         {enter}
@@ -134,12 +133,13 @@ def bind(own_ref, name, fix, NULL, gone, inside):
             result = own.function({args})
             {result}
         except TypeError as error:
+            space = own.space
             space.raised = wrong_arity(error, own.function, {count}, name)
             if space.raised is error:  # a local variable would be a cycle: exception, frame, exception
                 raise
             raise space.raised from error
         except BaseException as error:
-            space.raised = error
+            own.space.raised = error
             raise
         finally:
             nesting[0] = counted
@@ -316,6 +316,7 @@ def _host_code(functype: FuncType, style: Style) -> Any:
         params=", ".join(params),
         args=", ".join(params),
         count=len(params),
+        space="space = own.space" if EXTERNREF in functype.params + functype.results else "pass",
         enter="nesting[0] = counted or 1" if convert else "pass",
         convert=lines(convert, 12),
         result=lines(result, 12),
@@ -334,12 +335,17 @@ class Given:
 
 
 def bind_host(
-    given_ref: Callable[[], Given | None], style: Style, functype: FuncType, name: str, inside: list[int]
+    given_ref: Callable[[], Given | None],
+    style: Style,
+    functype: FuncType,
+    name: str,
+    nesting: list[int],
+    inside: list[int],
 ) -> Callable[..., Any]:
     """The function to give to the engine for a host function.
 
     Engines hold what they are given where Python's cycle collector cannot see it, so this holds ``Given``
-    weakly. ``inside`` is that of its space's `Here`.
+    weakly. ``nesting`` is its space's, and ``inside`` that of the space's `Here`.
     """
     shown = f"{name}{functype}"
     names: dict[str, Any] = {
@@ -348,7 +354,7 @@ def bind_host(
         "given": f"host function {shown} was given",
     }
     exec(_host_code(functype, style), names)
-    function: Callable[..., Any] = names["bind"](given_ref, shown, check_value, NULL, _gone, inside)
+    function: Callable[..., Any] = names["bind"](given_ref, shown, check_value, NULL, _gone, nesting, inside)
     return function
 
 
