@@ -79,10 +79,13 @@ class Results:
             self.failures += failures
 
 
-def public() -> list[str]:
-    """The functions of the library."""
+def public(flags: Sequence[str]) -> list[str]:
+    """The functions of the library that is built with these options."""
     header = (ROOT / "c/hiwire/hiwire.h").read_text(encoding="utf-8")
-    return ["_hiwire_slot_info", *re.findall(r"HIWIRE_API\((hiwire_\w+)\)", header)]
+    names = ["_hiwire_slot_info", *re.findall(r"HIWIRE_API\((hiwire_\w+)\)", header)]
+    if not any("DEDUPLICATE" in flag for flag in flags):
+        names.remove("hiwire_new_deduplicate")
+    return names
 
 
 class Bench:
@@ -176,7 +179,7 @@ class Bench:
             self.run(
                 "sh", "-c", "echo 'extern int unused;' > empty.c && emcc -fPIC -c empty.c", folder=folder
             )
-            names = LIBC if flags is None else (*LIBC, *public())
+            names = LIBC if flags is None else (*LIBC, *public(flags))
             words = [*PROGRAM, *LOADER, f"-sEXPORTED_FUNCTIONS={','.join('_' + name for name in names)}"]
             self.run("emcc", *words, "empty.o", *whole, "-o", "program.js", folder=folder, timeout=3600)
 

@@ -19,6 +19,9 @@ FUNCTION, TABLE, MEMORY, GLOBAL = range(4)
 KINDS = ("function", "table", "memory", "global")
 _NUMBERS = {I32, I64, F32, F64}
 
+# Each section but the custom ones (0) stands once at most, in this order (chapter 5.5.16).
+_ORDER = {kind: place for place, kind in enumerate((1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11))}
+
 # Sections of proposals that neither lowering nor all engines handle, by id.
 _FOREIGN_SECTIONS = {13: "exception tags"}
 
@@ -110,7 +113,7 @@ class Module:
             version = "a WebAssembly component" if wasm[6:8] == b"\1\0" else f"version {wasm[4:8].hex()}"
             raise UnsupportedModuleError(f"not a core WebAssembly module of version 1, but {version}")
         module = cls(wasm)
-        r = Reader(wasm, 8)
+        r, last = Reader(wasm, 8), -1
         while r.pos < r.end:
             kind, size = r.byte(), r.u32()
             if kind > 12:
@@ -120,6 +123,12 @@ class Module:
             r.take(size)
             if kind == 0:
                 Reader(wasm, start, r.pos).name()
+            elif _ORDER[kind] <= last:
+                raise UnsupportedModuleError(
+                    f"section {kind} at byte {start} comes twice, or after one that it must come before"
+                )
+            else:
+                last = _ORDER[kind]
             module.sections.append(Section(kind, start, r.pos))
         for kind, start, end in module.sections:
             read = module._readers.get(kind)
