@@ -7,6 +7,7 @@ externrefs              what the last two have in common
 instances               an instance of a module, its exports, and who may call it
 calls, styles           the functions by which Python and guests call each other
 here                    a thread: how deep its calls are nested, and which greenlet is in them
+fitting                 whether imports fit, and sizes are within the limits
 lifetimes               how long instances stay that can have functions of each other in their tables
 moving                  when a table leaves its store of wasmtime, so that guests can come and go for ever
 numbers                 arrays of numbers that are read where they lie in memory

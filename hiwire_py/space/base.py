@@ -11,7 +11,7 @@ import abc
 import functools
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Union
+from typing import Any
 
 from ..checks import check_callable
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, Store
@@ -23,15 +23,14 @@ from ..errors import (
     ForgedRefError,
     FuelError,
     GuestTrap,
-    MemoryLimitError,
     RefError,
     StaleRefError,
-    TableLimitError,
     UnsupportedModuleError,
 )
-from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Limits, TableType
+from ..lowering.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, TableType
 from ..values import CROSSING, EXTERNREF, FuncType, check_value, type_name
 from .calls import Given, bind_host
+from .fitting import check_fit, check_sizes, no_fit
 from .here import here
 from .instances import Extern, Gate, Instance, Missing
 from .lifetimes import link
@@ -321,7 +320,7 @@ class Space(abc.ABC):
         except StackEnd as error:
             self.explain(error, f"making {what}", FuncType(b"", b""), ())
             raise
-        self._check_sizes(prepared, what)
+        check_sizes(prepared.module, self.limits, what)
         link(instance.lifetime, prepared.module, instance.links)
         module = prepared.module
         self.holders += any(t.element == EXTERNREF for t in module.tables) or any(
@@ -390,26 +389,10 @@ class Space(abc.ABC):
         a call has returned. May be called again where a signal interrupted it."""
         return None
 
-    def _check_sizes(self, prepared: Prepared, what: str) -> None:
-        """What the module asks for at the start is within the limits."""
-        memory_limit, table_limit = self.limits.memory_limit, self.limits.table_limit
-        for memory in prepared.module.memories:
-            size = memory.minimum * _PAGE
-            if memory_limit is not None and size > memory_limit:
-                raise MemoryLimitError(
-                    f"{what} asks for a memory of {size} bytes, and {self.limits.describe('memory_limit')}"
-                )
-        for table in prepared.module.tables:
-            size = table.limits.minimum
-            if table_limit is not None and size > table_limit:
-                raise TableLimitError(
-                    f"{what} asks for a table of {size} elements, and {self.limits.describe('table_limit')}"
-                )
-
     def _import(self, instance: Instance, wanted: Import, value: Any) -> RawExtern | None:
         extern = getattr(value, "__keep__", value)
         if isinstance(extern, Extern) and extern.kind == wanted.kind and extern.space is self:
-            _check_fit(wanted, extern)
+            check_fit(wanted, extern)
             instance.links.append((wanted.type, extern.owner.lifetime))
             if (
                 wanted.kind == TABLE
@@ -444,7 +427,7 @@ class Space(abc.ABC):
                 if code == EXTERNREF:
                     return self._import_reference(instance, number)
                 return self.store.constant(code, number)
-        raise _no_fit(wanted, value)
+        raise no_fit(wanted, value)
 
     @abc.abstractmethod
     def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:
@@ -476,26 +459,6 @@ class Space(abc.ABC):
         terms."""
 
 
-def _no_fit(wanted: Import, value: Any) -> TypeError:
-    """What is said of ``value``, given for an import that is no function."""
-    kind = KINDS[wanted.kind]
-    extern = getattr(value, "__keep__", value)
-    constant = isinstance(wanted.type, Global) and not wanted.type.mutable
-    if not isinstance(extern, Extern):
-        mutable = "mutable " if wanted.kind == GLOBAL else ""
-        return TypeError(
-            f"import {wanted} must be a {mutable}{kind} of another guest, not {type(value).__name__}"
-        )
-    if extern.kind != wanted.kind:
-        return TypeError(f"import {wanted} must be a {kind}, but {extern.name!r} is a {KINDS[extern.kind]}")
-    value_too = "; or give its .value" if constant else ""
-    return TypeError(
-        f"import {wanted} must be a {kind} of the same space, but {extern.name!r} is of another engine, table"
-        " or guest: guests link if one imports from the other only, or both are given the same"
-        f" hiwire={value_too}"
-    )
-
-
 def _forget_gate(space_ref: Callable[[], Space | None], number: int) -> None:
     space = space_ref()
     if space is not None:
@@ -510,35 +473,3 @@ def _close(space: Callable[[], Space | None]) -> None:
 
 def _closed(*args: Any) -> Any:
     raise ClosedError("the guest called a host function, but what stood behind it was closed")
-
-
-def _check_fit(wanted: Import, extern: Extern) -> None:
-    """Types must match as they were before lowering: to the engine, externref and i32 are the same then."""
-    have, want = extern.type, wanted.type
-    if isinstance(want, FuncType):
-        fits = have == want
-    elif isinstance(want, Global):
-        fits = (have.type, have.mutable) == (want.type, want.mutable)
-    elif isinstance(want, TableType):
-        fits = have.element == want.element and _within(have.limits, want.limits)
-    else:
-        fits = True  # memories: the engine knows their sizes now
-    if not fits:
-        raise UnsupportedModuleError(
-            f"import {wanted} is a {KINDS[wanted.kind]} of type {_describe(want)},"
-            f" but {extern.name!r} is of type {_describe(have)}"
-        )
-
-
-def _within(have: Limits, want: Limits) -> bool:
-    if want.maximum is None:
-        return True
-    return have.maximum is not None and have.maximum <= want.maximum
-
-
-def _describe(type_: Union[FuncType, TableType, Limits, Global]) -> str:
-    if isinstance(type_, TableType):
-        return f"table of {type_name(type_.element)} {tuple(type_.limits)}"
-    if isinstance(type_, Global):
-        return ("mutable " if type_.mutable else "") + type_name(type_.type)
-    return str(type_)
