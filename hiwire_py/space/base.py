@@ -40,8 +40,6 @@ from .styles import Style
 
 __all__ = ["Space"]
 
-_PAGE = 65536
-
 
 class Space(abc.ABC):
     """Base of the three kinds of space."""
