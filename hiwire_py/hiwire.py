@@ -13,12 +13,21 @@ from .engines import GuestLimits
 from .engines.limits import MEMORY_DEFAULT
 from .errors import (
     ForgedRefError,
+    HiwireError,
     TableFullError,
     UnsupportedModuleError,
 )
 from .heap import Heap
 from .interface import INITIALIZE, Required, check_exports, check_imports, function
-from .invalid_refs import FAIL_DECREF, FAIL_GET, FAIL_INCREF, FAIL_OVERFLOW, InvalidRefs, OnInvalid
+from .invalid_refs import (
+    FAIL_DECREF,
+    FAIL_GET,
+    FAIL_INCREF,
+    FAIL_OVERFLOW,
+    InvalidRefs,
+    OnInvalid,
+    slot_of,
+)
 from .lowering.module import FUNCTION, Import
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
 from .space import Gate, Missing, Space, new_space
@@ -227,7 +236,7 @@ class Hiwire(Closing):
     def num_refs(self) -> int:
         """How many handles are live. Immortal handles do not count."""
         count: int = self._num_refs()
-        return count
+        return count & _WORD
 
     def refcount(self, ref: int) -> int:
         """The count of a handle; 0 for one that is not valid."""
@@ -247,10 +256,13 @@ class Hiwire(Closing):
 
     def __iter__(self) -> Iterator[int]:
         """The live handles, in the order of their slots. Handles made or released meanwhile may be missed."""
-        ref = self._next(0)
+        ref, last = self._next(0), 0
         while ref:
+            slot = slot_of(ref)
+            if slot <= last:  # without this, a module of others could keep the loop going for ever
+                raise HiwireError(f"{self._variant} is no hiwire module: its handles come in no order")
             yield ref & _WORD
-            ref = self._next(ref)
+            ref, last = self._next(ref), slot
 
     def __contains__(self, ref: object) -> bool:
         try:

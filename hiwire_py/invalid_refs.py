@@ -12,7 +12,7 @@ from .lowering.module import FUNCTION
 from .space import Instance, Space
 from .values import FuncType
 
-__all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "InvalidRefs", "OnInvalid"]
+__all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "InvalidRefs", "OnInvalid", "slot_of"]
 
 # The codes that hiwire_invalid_ref is called with: HIWIRE_FAIL_* of c/hiwire/hiwire.h.
 FAIL_GET, FAIL_INCREF, FAIL_DECREF, FAIL_OVERFLOW = 1, 2, 3, 4
@@ -25,6 +25,11 @@ _WORD = 0xFFFFFFFF
 _INDEX_BITS = 25
 _INDEX = (1 << _INDEX_BITS) - 1
 _VERSION_SHIFT = _INDEX_BITS + 1
+
+
+def slot_of(ref: int) -> int:
+    """The number of a handle's slot."""
+    return ref >> 1 & _INDEX
 
 
 class InvalidRefs:
@@ -88,7 +93,7 @@ class InvalidRefs:
             return ForgedRefError(
                 f"handle {ref} was never given out: it is even, but no immortal handle of this table", ref
             )
-        index, version = ref >> 1 & _INDEX, ref >> _VERSION_SHIFT
+        index, version = slot_of(ref), ref >> _VERSION_SHIFT
         # A retired slot is no room any more, but it had its handles.
         last = (self.capacity() & _WORD) + (self.num_retired() & _WORD)
         if not 1 <= index <= last:

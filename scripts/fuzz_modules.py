@@ -41,6 +41,7 @@ from hiwire_py.memory import GuestMemory  # noqa: E402
 
 SECONDS = float(os.environ.get("HIWIRE_FUZZ_SECONDS", "5"))  # that loading and calling a module may take
 COMPILING = 120.0  # the same while a C compiler may be at work
+MANY_ELEMENTS = 1 << 29  # what depends on whether a table may have so many is not compared
 FRESH = 400  # modules after which a worker makes room for another: libraries of the engine native stay loaded
 
 
@@ -65,6 +66,8 @@ def work(engine: str, wasm_tools: str | None) -> None:
             until = oracle(wasm, number)
             log = exercise(wasm, number, engine, until, functools.partial(print, '{"ready": 1}', file=out))
             fault = compare(log, until)
+            if fault.startswith("differs") and oracle(wasm, number, MANY_ELEMENTS) != until:
+                fault, log = "", [f"limits{BEYOND}"]  # those of tables differ from engine to engine
         except BaseException as e:
             where = e.__traceback__
             while where is not None and where.tb_next is not None:

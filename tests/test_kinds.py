@@ -10,7 +10,7 @@ import pytest
 from sidetable_support import form_module
 from support import wat
 
-from hiwire_py import Guest, Hiwire, UnsupportedModuleError
+from hiwire_py import Guest, Hiwire, HiwireError, UnsupportedModuleError
 from hiwire_py.collect import layout
 from hiwire_py.lowering import Module
 from hiwire_py.lowering.binary import leb, name, section, vector
@@ -61,6 +61,18 @@ def test_what_fits(engine: str) -> None:
         wat('(module (global (export "memory") i32 (i32.const 7)) (memory (export "m") 1))'), engine=engine
     )
     assert odd.memory.size == 65536 and odd.exports["memory"].value == 7
+
+
+def test_a_table_that_lies_about_its_handles(engine: str) -> None:
+    """Its numbers are taken for 32 bits without a sign, and going through its handles comes to an end."""
+    lies = {"hiwire_num_refs": "(i32.const -1)", "hiwire_next": "(i32.const 7)"}
+    parts = {name: _PARTS[name].replace("(i32.const 0)", lie) for name, lie in lies.items()}
+    table = Hiwire(_module(**parts), engine=engine)
+    assert len(table) == table.num_refs() == (1 << 32) - 1
+    handles = iter(table)
+    assert next(handles) == 7
+    with pytest.raises(HiwireError, match="is no hiwire module: its handles come in no order"):
+        next(handles)
 
 
 @pytest.mark.parametrize("part", _EXPORTS)

@@ -28,7 +28,8 @@ Log = list[str]
 FUEL = 2_000_000  # of each call of the oracle; what burns more is not called elsewhere
 BEYOND = "~"
 CALLS = 12  # of one module, at most
-_SIZES = 64 * 1024 * 1024, 100_000  # bytes of a memory, elements of a table
+_SIZES = 64 * 1024 * 1024, 100_000  # bytes of a memory, elements of a table, at the start
+_LIMITS = 1 << 32, 10_000_000  # later: what engines without limits have
 _VALUES: dict[int, list[Any]] = {
     I32: [0, 1, 2, -1, 5, 100, 65536, (1 << 31) - 1, -(1 << 31)],
     I64: [0, 1, -1, 7, 1 << 40, -(1 << 63)],
@@ -152,7 +153,7 @@ def exercise(wasm: bytes, number: int, engine: str, until: Log | None, ready: Ca
     script = Script(number, NULL)
     limits: dict[str, Any] = {}
     if engine == "wasmtime":
-        limits = {"deadline": 2.0, "memory_limit": _SIZES[0], "table_limit": _SIZES[1]}
+        limits = {"deadline": 2.0, "memory_limit": _LIMITS[0], "table_limit": _LIMITS[1]}
     try:
         module = Module.parse(wasm)
     except UnsupportedModuleError:
@@ -318,9 +319,15 @@ def _engine() -> wasmtime.Engine:
 _ENGINE = _engine()
 
 
-def oracle(wasm: bytes, number: int) -> Log:
+def oracle(wasm: bytes, number: int, table_limit: int = _LIMITS[1]) -> Log:
     """What the plain package makes of a module: the log of `exercise`, or one line, ``invalid``, or one that
-    ends with ``~`` where nothing can be said."""
+    ends with ``~`` where nothing can be said.
+
+    Args:
+        wasm: the module.
+        number: as of `exercise`.
+        table_limit: elements that each table may have.
+    """
     try:
         compiled = wasmtime.Module(_ENGINE, wasm)
     except wasmtime.WasmtimeError as e:
@@ -332,7 +339,7 @@ def oracle(wasm: bytes, number: int) -> Log:
     if _too_large(module):
         return [f"large{BEYOND}"]
     store = wasmtime.Store(_ENGINE)
-    store.set_limits(memory_size=_SIZES[0], table_elements=_SIZES[1])
+    store.set_limits(memory_size=_LIMITS[0], table_elements=table_limit)
     store.set_fuel(FUEL)
     script = Script(number, None)
     text, names = _provider(module)
