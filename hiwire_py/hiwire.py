@@ -24,6 +24,7 @@ from .invalid_refs import (
     FAIL_GET,
     FAIL_INCREF,
     FAIL_OVERFLOW,
+    MOST_SLOTS,
     InvalidRefs,
     OnInvalid,
     slot_of,
@@ -235,8 +236,10 @@ class Hiwire(Closing):
 
     def num_refs(self) -> int:
         """How many handles are live. Immortal handles do not count."""
-        count: int = self._num_refs()
-        return count & _WORD
+        count: int = self._num_refs() & _WORD
+        if count > MOST_SLOTS:  # Python would make a list of so many
+            raise HiwireError(f"{self._variant} is no hiwire module: it says that {count} handles are live")
+        return count
 
     def refcount(self, ref: int) -> int:
         """The count of a handle; 0 for one that is not valid."""

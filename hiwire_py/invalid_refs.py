@@ -12,7 +12,16 @@ from .lowering.module import FUNCTION
 from .space import Instance, Space
 from .values import FuncType
 
-__all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "InvalidRefs", "OnInvalid", "slot_of"]
+__all__ = [
+    "FAIL_DECREF",
+    "FAIL_GET",
+    "FAIL_INCREF",
+    "FAIL_OVERFLOW",
+    "MOST_SLOTS",
+    "InvalidRefs",
+    "OnInvalid",
+    "slot_of",
+]
 
 # The codes that hiwire_invalid_ref is called with: HIWIRE_FAIL_* of c/hiwire/hiwire.h.
 FAIL_GET, FAIL_INCREF, FAIL_DECREF, FAIL_OVERFLOW = 1, 2, 3, 4
@@ -23,7 +32,7 @@ OnInvalid = Union[str, Callable[[int, int], None]]
 _WORD = 0xFFFFFFFF
 # Bits of handles and slots: the layout in c/hiwire/layout.h.
 _INDEX_BITS = 25
-_INDEX = (1 << _INDEX_BITS) - 1
+_INDEX = MOST_SLOTS = (1 << _INDEX_BITS) - 1
 _VERSION_SHIFT = _INDEX_BITS + 1
 
 
