@@ -17,6 +17,7 @@ from .errors import (
     TableFullError,
     UnsupportedModuleError,
 )
+from .handles import INDEX, slot_of
 from .heap import Heap
 from .interface import INITIALIZE, Required, check_exports, check_imports, function
 from .invalid_refs import (
@@ -24,10 +25,8 @@ from .invalid_refs import (
     FAIL_GET,
     FAIL_INCREF,
     FAIL_OVERFLOW,
-    MOST_SLOTS,
     InvalidRefs,
     OnInvalid,
-    slot_of,
 )
 from .lowering.module import FUNCTION, Import
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
@@ -237,7 +236,7 @@ class Hiwire(Closing):
     def num_refs(self) -> int:
         """How many handles are live. Immortal handles do not count."""
         count: int = self._num_refs() & _WORD
-        if count > MOST_SLOTS:  # Python would make a list of so many
+        if count > INDEX:  # Python would make a list of so many
             raise HiwireError(f"{self._variant} is no hiwire module: it says that {count} handles are live")
         return count
 

@@ -8,6 +8,7 @@ from typing import Union
 
 from .checks import check_callable
 from .errors import ForgedRefError, HiwireError, NullRefError, StaleRefError
+from .handles import VERSION_SHIFT, slot_of
 from .lowering.module import FUNCTION
 from .space import Instance, Space
 from .values import FuncType
@@ -17,10 +18,8 @@ __all__ = [
     "FAIL_GET",
     "FAIL_INCREF",
     "FAIL_OVERFLOW",
-    "MOST_SLOTS",
     "InvalidRefs",
     "OnInvalid",
-    "slot_of",
 ]
 
 # The codes that hiwire_invalid_ref is called with: HIWIRE_FAIL_* of c/hiwire/hiwire.h.
@@ -30,15 +29,6 @@ OnInvalid = Union[str, Callable[[int, int], None]]
 """``"raise"``, ``"ignore"``, or a function of the code and the handle."""
 
 _WORD = 0xFFFFFFFF
-# Bits of handles and slots: the layout in c/hiwire/layout.h.
-_INDEX_BITS = 25
-_INDEX = MOST_SLOTS = (1 << _INDEX_BITS) - 1
-_VERSION_SHIFT = _INDEX_BITS + 1
-
-
-def slot_of(ref: int) -> int:
-    """The number of a handle's slot."""
-    return ref >> 1 & _INDEX
 
 
 class InvalidRefs:
@@ -102,14 +92,14 @@ class InvalidRefs:
             return ForgedRefError(
                 f"handle {ref} was never given out: it is even, but no immortal handle of this table", ref
             )
-        index, version = slot_of(ref), ref >> _VERSION_SHIFT
+        index, version = slot_of(ref), ref >> VERSION_SHIFT
         # A retired slot is no room any more, but it had its handles.
         last = (self.capacity() & _WORD) + (self.num_retired() & _WORD)
         if not 1 <= index <= last:
             return ForgedRefError(f"handle {ref} was never given out: this table has no slot {index}", ref)
         if self.slot_info is not None:
             word = self.slot_info(index) & _WORD
-            now, is_free, following = word >> _VERSION_SHIFT, not word & 1, word >> 1 & _INDEX
+            now, is_free, following = word >> VERSION_SHIFT, not word & 1, slot_of(word)
             if version == now and is_free and following != index:  # a retired slot follows itself
                 return ForgedRefError(
                     f"handle {ref} was never given out: its slot {index} is free and will give it out next"

@@ -85,11 +85,7 @@ class GuestMemory(Unique):
             ValueError: the number is negative.
             TypeError: it is no integer.
         """
-        pages = check_integer(pages, "the number of pages")
-        if pages < 0:
-            raise ValueError(
-                f"a memory only grows: the number of pages must be 0 or more, not {shown(pages)}"
-            )
+        pages = _growth(pages, "memory", "pages")
         before = self.size
         limits = self.__keep__.space.limits
         limit = limits.memory_limit
@@ -115,6 +111,16 @@ class GuestMemory(Unique):
                 f" bytes{hint}"
             )
         return self._store.memory_address(self.__keep__.raw) + address if count else 0
+
+
+def _growth(value: Any, thing: str, parts: str) -> int:
+    """By how many parts a thing is to grow."""
+    number = check_integer(value, f"the number of {parts}")
+    if number < 0:
+        raise ValueError(
+            f"a {thing} only grows: the number of {parts} must be 0 or more, not {shown(number)}"
+        )
+    return number
 
 
 def _bytes_of(data: Any) -> bytes:
@@ -188,11 +194,7 @@ class GuestTable(Unique):
             ValueError: the number is negative.
             TypeError: it is no integer.
         """
-        count = check_integer(count, "the number of elements")
-        if count < 0:
-            raise ValueError(
-                f"a table only grows: the number of elements must be 0 or more, not {shown(count)}"
-            )
+        count = _growth(count, "table", "elements")
         size = len(self)
         limits = self.__keep__.space.limits
         limit = limits.table_limit

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..handles import COUNT_MAX, VERSION_SHIFT, slot_of
 from ..hiwire import Hiwire
 from ..space import Instance, Numbers, Space
-from .slots import COUNT_MAX, INDEX, VERSION_SHIFT, SlotArray, find_keys
+from .slots import SlotArray, find_keys
 
 __all__ = ["Accounts"]
 
@@ -111,7 +112,7 @@ class Accounts:
         accounted: dict[int, int] = {}
         slots, keys = reading.slots.view(), reading.keys.view()
         for handle, copies in found.items():
-            index = handle >> 1 & INDEX
+            index = slot_of(handle)
             if not handle & 1 or index >= len(slots):
                 continue  # immortal, or no handle
             info = slots[index]

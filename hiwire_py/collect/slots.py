@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TableFullError
+from ..handles import INDEX, slot_of
 from ..lowering.module import FUNCTION, MEMORY
 from ..space import Instance, Numbers, Space
 from ..values import I32, FuncType
@@ -18,13 +19,7 @@ from ..values import I32, FuncType
 if TYPE_CHECKING:
     from ..hiwire import Hiwire
 
-__all__ = ["COUNT_MAX", "INDEX", "VERSION_SHIFT", "SlotArray", "find_keys"]
-
-# Of handles and of the words of slots: c/hiwire/layout.h.
-_INDEX_BITS = 25
-INDEX = (1 << _INDEX_BITS) - 1
-VERSION_SHIFT = _INDEX_BITS + 1
-COUNT_MAX = (1 << 24) - 1
+__all__ = ["SlotArray", "find_keys"]
 
 _WORD = 0xFFFFFFFF
 _STATE = "_hiwire_state"
@@ -85,7 +80,7 @@ def find_keys(table: Hiwire, instance: Instance) -> int | None:
         table.incref(handle)  # what `finally` gives back
     try:
         keys = {key for key, value in list(space.objects.items()) if value is probe}
-        index = handle >> 1 & INDEX
+        index = slot_of(handle)
         found = [
             number
             for number, table_keys in enumerate(space.table_keys(instance))
