@@ -61,9 +61,9 @@ def extensions() -> list[Extension]:
     sys.path.insert(0, str(HERE))
     try:
         from hiwire_py.collect._build_types import builder as types
-        from hiwire_py.engines._build_native import native_extensions
         from hiwire_py.engines._build_stack import builder as stack
-        from hiwire_py.engines._build_wasmtime import builder as wasmtime
+        from hiwire_py.engines.native._build import native_extensions
+        from hiwire_py.engines.wasmtime._build import builder as wasmtime
     except ImportError as e:
         print(f"hiwire_py: no extensions are built: {e}", file=sys.stderr)
         return []
@@ -107,10 +107,12 @@ setup(
     package_data={
         "hiwire_py": [
             "py.typed",
-            "wasm/*.wasm",
-            "wasm/SHA256SUMS",
+            "modules/*.wasm",
+            "modules/SHA256SUMS",
             "engines/*.c",
+            "engines/*/*.c",
             "engines/*.h",
+            "engines/*/*.h",
             "collect/*.c",
         ]
     },

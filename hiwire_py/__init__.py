@@ -28,7 +28,7 @@ from .errors import (
 )
 from .guest import Guest
 from .hiwire import Hiwire
-from .lowering import lower, needs_lowering
+from .passes import lower, needs_lowering
 from .values import NULL
 
 __version__ = "0.1.0"

@@ -25,9 +25,9 @@ from .describe import describe
 from .display import console, counting, show_cycles, show_demo, show_description, show_examination
 from .doctor import examine
 from .engines import ENGINE_NAMES, engines
-from .engines.native_compile import compile_native
+from .engines.native.compile import compile_native
 from .errors import HiwireError
-from .lowering import lower, needs_lowering
+from .passes import lower, needs_lowering
 from .runner import ArgumentError, run_export, show_value
 from .sources import VARIANTS
 from .toolchain import TOOLCHAINS, build

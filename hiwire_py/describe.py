@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .lowering import Module, module_needs_lowering
-from .lowering.binary import Reader
-from .lowering.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Limits, TableType
+from .passes import Module, module_needs_lowering
 from .values import EXTERNREF, V128, FuncType, type_name
+from .wasm.binary import Reader
+from .wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Limits, TableType
 
 __all__ = ["Description", "Item", "describe"]
 

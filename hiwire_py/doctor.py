@@ -109,7 +109,7 @@ def _default_engine() -> str:
 
 def _modules() -> Iterator[Finding]:
     """The modules of the package, compared with their SHA-256 sums."""
-    folder = resources.files(__package__).joinpath("wasm")
+    folder = resources.files(__package__).joinpath("modules")
     sums = folder.joinpath(_SUMS)
     remedy = "install the package again; in a checkout: scripts/check_wasm.py --update"
     if not sums.is_file():

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .checks import Unique
-from .lowering.module import FUNCTION, GLOBAL, MEMORY, TABLE
 from .memory import GuestGlobal, GuestMemory, GuestTable
-from .space import Instance
+from .objects import Instance
+from .wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE
 
 __all__ = ["Exports", "unknown"]
 

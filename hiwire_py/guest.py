@@ -10,10 +10,10 @@ from .engines import GuestLimits, get_engine
 from .exports import Exports
 from .hiwire import Hiwire
 from .interface import INITIALIZE, check_exports
-from .lowering.module import MEMORY, Import
 from .memory import GuestMemory
+from .objects import Extern, Gate, Instance, Missing, Space, new_space
 from .sources import WasmSource, read_wasm
-from .space import Extern, Gate, Instance, Missing, Space, new_space
+from .wasm.module import MEMORY, Import
 
 __all__ = ["Guest"]
 

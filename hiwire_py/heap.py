@@ -8,7 +8,7 @@ from typing import Any
 
 from .checks import check_integer, shown
 from .interface import A_GLOBAL, A_MEMORY, Required
-from .space import Instance, Space
+from .objects import Instance, Space
 
 __all__ = ["Heap"]
 

@@ -28,9 +28,9 @@ from .invalid_refs import (
     InvalidRefs,
     OnInvalid,
 )
-from .lowering.module import FUNCTION, Import
+from .objects import Gate, Missing, Space, new_space
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
-from .space import Gate, Missing, Space, new_space
+from .wasm.module import FUNCTION, Import
 
 __all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "Hiwire"]
 

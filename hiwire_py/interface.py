@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any, Union
 
 from .errors import UnsupportedModuleError
-from .lowering.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Limits, Module, TableType
 from .values import EXTERNREF, I32, FuncType, type_name
+from .wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Limits, Module, TableType
 
 __all__ = ["A_GLOBAL", "A_MEMORY", "INITIALIZE", "Required", "check_exports", "check_imports", "function"]
 

@@ -9,9 +9,9 @@ from typing import Union
 from .checks import check_callable
 from .errors import ForgedRefError, HiwireError, NullRefError, StaleRefError
 from .handles import VERSION_SHIFT, slot_of
-from .lowering.module import FUNCTION
-from .space import Instance, Space
+from .objects import Instance, Space
 from .values import FuncType
+from .wasm.module import FUNCTION
 
 __all__ = [
     "FAIL_DECREF",

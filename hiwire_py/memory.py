@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from .checks import Unique, check_integer, shown
 from .errors import HiwireError, MemoryLimitError, TableLimitError
-from .lowering.module import TableType
-from .space import Extern
-from .space.calls import bind_export
+from .objects import Extern
+from .objects.calls import bind_export
 from .values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
+from .wasm.module import TableType
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -20,11 +20,11 @@ from .collect.ways import Arena
 from .errors import NullRefError, TableFullError
 from .guest import Guest
 from .interface import A_MEMORY, Required, check_exports, check_imports, function
-from .lowering.binary import leb, name, section, vector
-from .lowering.module import Module
 from .memory import GuestMemory
 from .sources import WasmSource, read_wasm
 from .values import NULL
+from .wasm.binary import leb, name, section, vector
+from .wasm.module import Module
 
 __all__ = ["MOST_MEMORY", "SideTable", "WasmObject"]
 

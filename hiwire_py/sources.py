@@ -21,7 +21,7 @@ def shipped(name: str) -> bytes:
     Raises:
         FileNotFoundError: the package was built without it.
     """
-    file = resources.files(__package__).joinpath(f"wasm/hiwire-{name}.wasm")
+    file = resources.files(__package__).joinpath(f"modules/hiwire-{name}.wasm")
     if not file.is_file():
         raise FileNotFoundError(
             f"the package lacks hiwire-{name}.wasm; rebuild it with: scripts/check_wasm.py --update"

@@ -5,7 +5,7 @@ Needs docker, podman or buildah; as root on Debian it installs buildah and mmdeb
 and then needs no registry either. The first run takes about half a minute, later ones seconds.
 
     scripts/check_wasm.py             exit status 1 and a list of differences unless all bytes are the same
-    scripts/check_wasm.py --update    writes hiwire_py/wasm/ and its SHA256SUMS instead of comparing
+    scripts/check_wasm.py --update    writes hiwire_py/modules/ and its SHA256SUMS instead of comparing
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from hiwire_py.errors import ToolchainError  # noqa: E402
 from hiwire_py.toolchain.build import CONTAINERS, SUMS, BuildReport, build, check_sources, format_sums  # noqa: E402
 
-COMMITTED = ROOT / "hiwire_py" / "wasm"
+COMMITTED = ROOT / "hiwire_py" / "modules"
 
 
 def main() -> int:
@@ -91,9 +91,9 @@ def compare(report: BuildReport) -> int:
     problems = []
     for name in sorted(built.keys() | committed.keys()):
         if name not in committed:
-            problems.append(f"{name}: the build makes it, and hiwire_py/wasm/ does not have it")
+            problems.append(f"{name}: the build makes it, and hiwire_py/modules/ does not have it")
         elif name not in built:
-            problems.append(f"{name}: hiwire_py/wasm/ has it, and the build does not make it")
+            problems.append(f"{name}: hiwire_py/modules/ has it, and the build does not make it")
         elif (report.out_dir / name).read_bytes() != committed[name]:
             made, held = (report.out_dir / name).read_bytes(), committed[name]
             pairs = enumerate(zip(made, held, strict=False))
@@ -110,7 +110,7 @@ def compare(report: BuildReport) -> int:
         print(problem)
     if problems:
         print(
-            "hiwire_py/wasm/ holds what another compiler, or the sources as they were before, made.\n"
+            "hiwire_py/modules/ holds what another compiler, or the sources as they were before, made.\n"
             "scripts/check_wasm.py --update writes what this build made; commit that if it is meant."
         )
         return 1
@@ -120,7 +120,7 @@ def compare(report: BuildReport) -> int:
 
 
 def update(report: BuildReport) -> int:
-    """Makes hiwire_py/wasm/ hold exactly the built modules and their sums; always 0."""
+    """Makes hiwire_py/modules/ hold exactly the built modules and their sums; always 0."""
     COMMITTED.mkdir(exist_ok=True)
     built = [file.name for file in report.files if file.name.endswith(".wasm")]
     for path in COMMITTED.glob("*.wasm"):

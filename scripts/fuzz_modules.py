@@ -82,7 +82,8 @@ def work(engine: str, wasm_tools: str | None) -> None:
 
 def quick_compiler() -> None:
     """Compile without optimising, and forget at the end what was compiled."""
-    from hiwire_py.engines import native_build, native_tools
+    from hiwire_py.engines.native import build as native_build
+    from hiwire_py.engines.native import tools as native_tools
 
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(
         prefix="hiwire-fuzz-", dir=os.environ["HIWIRE_FUZZ_SCRATCH"]

@@ -16,10 +16,10 @@ import pytest
 from c_support import ROOT, compiler, scratch
 
 from hiwire_py import Guest
-from hiwire_py.lowering.binary import Reader, leb, section
 from hiwire_py.sidetable import SideTable, WasmObject, _memory_module
 from hiwire_py.toolchain.compilers import Compiler
 from hiwire_py.toolchain.local import make_variables
+from hiwire_py.wasm.binary import Reader, leb, section
 
 __all__ = [
     "FORMS",

@@ -12,7 +12,7 @@ import pytest
 import wasmtime
 
 from hiwire_py import engines
-from hiwire_py.engines import wasmtime_capi
+from hiwire_py.engines.wasmtime import capi as wasmtime_capi
 
 _AVAILABLE = {info.name: info for info in engines()}
 GUESTS = Path(__file__).with_name("guests")

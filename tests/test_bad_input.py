@@ -26,7 +26,7 @@ from hiwire_py import (
     WrongThreadError,
     engines,
 )
-from hiwire_py.lowering import lower
+from hiwire_py.passes import lower
 from hiwire_py.sources import shipped
 
 PUT_AND_TAKE = """(module (import "env" "see" (func $see (param externref)))
@@ -341,8 +341,8 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
             put(1, id_)
         instance.space.fault()
         with pytest.raises(ForgedRefError, match="no such object"):
-            from hiwire_py.space.calls import Given, bind_host
-            from hiwire_py.space.styles import LOWERED
+            from hiwire_py.objects.calls import Given, bind_host
+            from hiwire_py.objects.styles import LOWERED
             from hiwire_py.values import EXTERNREF, FuncType
 
             given = Given(instance.space, seen.append)

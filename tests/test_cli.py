@@ -271,7 +271,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert [e["name"] for e in found["engines"]] == [info.name for info in engines()]
     assert found["default_engine"] in {e["name"] for e in found["engines"] if e["ok"]}
     names = {module["name"] for module in found["modules"]}
-    folder = Path(hiwire_py.__file__).parent / "wasm"
+    folder = Path(hiwire_py.__file__).parent / "modules"
     assert names == {path.name for path in folder.glob("*.wasm")}
     assert all(module["ok"] for module in found["modules"])
     assert {t["name"] for t in found["toolchains"]} == {"docker", "podman", "buildah", "clang", "zig"}
@@ -286,7 +286,7 @@ def test_doctor_finds_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A changed module, a missing one, missing sums: named with the remedy, exit code 1."""
-    folder = tmp_path / "wasm"
+    folder = tmp_path / "modules"
     folder.mkdir()
     monkeypatch.setattr("hiwire_py.doctor.resources.files", lambda package: tmp_path)
     assert cli.run(["doctor"]) == 1

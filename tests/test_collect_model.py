@@ -17,7 +17,7 @@ from graphs import Bench, Wrong, run_case
 
 from hiwire_py import StaleRefError, WrongThreadError, collect
 from hiwire_py.collect import accounts, ways
-from hiwire_py.space import Numbers
+from hiwire_py.objects import Numbers
 
 CASES = int(os.environ.get("HIWIRE_MODEL_CASES", "2000"))
 SEED = int(os.environ.get("HIWIRE_MODEL_SEED", "0"))

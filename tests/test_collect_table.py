@@ -17,8 +17,8 @@ from support import Thing, wat
 
 from hiwire_py import Guest, GuestObject, Hiwire, StaleRefError, collect, layout
 from hiwire_py.collect import ways
+from hiwire_py.objects.externrefs import ExternrefSpace
 from hiwire_py.sources import shipped
-from hiwire_py.space.externrefs import ExternrefSpace
 
 # ---- how much is looked at
 

@@ -16,7 +16,8 @@ from clearing import HAS_THEM, ORDERS_NEED, clear, found_dead
 from support import Thing, use_engine, use_mode, wat, weak_references_stay
 
 from hiwire_py import ClosedError, Guest, Hiwire
-from hiwire_py.engines import native, release
+from hiwire_py.engines import release
+from hiwire_py.engines.native import engine as native
 from hiwire_py.engines.release import at_release
 
 TEXT = """(module (import "env" "make" (func $make (param i32) (result externref)))

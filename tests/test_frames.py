@@ -10,9 +10,9 @@ import pytest
 from support import Counted, Thing, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
-from hiwire_py.lowering import Module, lower
+from hiwire_py.objects.lowered import LoweredSpace
+from hiwire_py.passes import Module, lower
 from hiwire_py.sources import VARIANTS, shipped
-from hiwire_py.space.lowered import LoweredSpace
 
 HEAD = """(module
   (import "env" "make" (func $make (result externref)))

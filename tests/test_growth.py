@@ -17,8 +17,8 @@ import wasmtime
 from support import Thing, use_mode, wat
 
 from hiwire_py import NULL, ClosedError, Guest, Hiwire, HiwireError, StaleRefError
-from hiwire_py.engines.wasmtime_capi import MODES
-from hiwire_py.space import Gate, moving, new_space
+from hiwire_py.engines.wasmtime.capi import MODES
+from hiwire_py.objects import Gate, moving, new_space
 
 
 @pytest.fixture(params=MODES)

@@ -23,8 +23,8 @@ from hiwire_py import (
     lower,
 )
 from hiwire_py.invalid_refs import OnInvalid
+from hiwire_py.objects.calls import HostResultError
 from hiwire_py.sidetable import SideTable
-from hiwire_py.space.calls import HostResultError
 from hiwire_py.values import FuncType
 
 ENGINE = "wasmtime"  # where what is tested has nothing to do with the engine

@@ -14,7 +14,7 @@ import pytest
 from support import Counted, Thing, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, Hiwire
-from hiwire_py.space.lowered import LoweredSpace
+from hiwire_py.objects.lowered import LoweredSpace
 
 pytestmark = pytest.mark.usefixtures("no_gc")
 

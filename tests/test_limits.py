@@ -26,7 +26,7 @@ from hiwire_py import (
     engines,
 )
 from hiwire_py.engines.limits import MEMORY_DEFAULT, TABLE_DEFAULT, TICK, Ticker
-from hiwire_py.engines.wasmtime_capi import MODES
+from hiwire_py.engines.wasmtime.capi import MODES
 
 PAGE = 65536
 MODULE = wat(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hiwire_py.lowering.liveness import CALL, GET, SET, Event, live_at_calls
+from hiwire_py.passes.externref.liveness import CALL, GET, SET, Event, live_at_calls
 
 SEED = int(os.environ.get("HIWIRE_FUZZ_SEED", "1"))
 FUNCTIONS = int(os.environ.get("HIWIRE_FUZZ_CALLS", "600"))
@@ -126,7 +126,7 @@ def test_loops_in_loops(depth: int) -> None:
 _GROWTH = """
 import sys
 from support import wat
-from hiwire_py.lowering import lower
+from hiwire_py.passes import lower
 
 n = 25_000
 imports = '(import "e" "n" (func $n (result externref))) (import "e" "s" (func $s (param externref)))'

@@ -16,7 +16,7 @@ from test_growth import Ways, moves
 from hiwire_py import HiwireError
 from hiwire_py.collect.accounts import Accounts
 from hiwire_py.collect.heap import Heap
-from hiwire_py.engines.wasmtime_capi import MODES
+from hiwire_py.engines.wasmtime.capi import MODES
 
 
 @pytest.fixture(params=MODES)

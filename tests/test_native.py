@@ -16,10 +16,12 @@ import pytest
 from support import wat
 
 from hiwire_py import Guest, GuestTrap, Hiwire, ToolchainError, UnsupportedModuleError, engines
-from hiwire_py.engines import native_build, native_compile, native_tools
-from hiwire_py.engines.native_compile import lower_for_native
-from hiwire_py.engines.native_source import Dialect, make_source
-from hiwire_py.lowering import Module
+from hiwire_py.engines.native import build as native_build
+from hiwire_py.engines.native import compile as native_compile
+from hiwire_py.engines.native import tools as native_tools
+from hiwire_py.engines.native.compile import lower_for_native
+from hiwire_py.engines.native.source import Dialect, make_source
+from hiwire_py.passes import Module
 from hiwire_py.sources import shipped
 
 _INFO = next(info for info in engines() if info.name == "native")

@@ -11,8 +11,8 @@ from support import wat
 
 from hiwire_py import collect
 from hiwire_py.collect.sidetable_accounts import expose_table
-from hiwire_py.lowering.module import TABLE, Module
 from hiwire_py.sidetable import SideTable, WasmObject
+from hiwire_py.wasm.module import TABLE, Module
 
 
 def _other_module(handle_at: int, first: str, mark: str, more: str = "") -> bytes:

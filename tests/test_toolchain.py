@@ -16,7 +16,7 @@ from hiwire_py.toolchain import TOOLCHAINS, BuildReport, base, build, containers
 from hiwire_py.toolchain.process import Unusable
 
 ROOT = Path(__file__).resolve().parent.parent
-WASM = ROOT / "hiwire_py" / "wasm"
+WASM = ROOT / "hiwire_py" / "modules"
 HOOKS = {
     "hiwire_deduplicate_get",
     "hiwire_deduplicate_set",
@@ -263,7 +263,7 @@ def test_buildah_falls_back_to_vfs(program: Program, tmp_path: Path) -> None:
 
 
 def test_committed_modules_are_those_of_the_sums() -> None:
-    """Every module in hiwire_py/wasm/ is in SHA256SUMS with its sum, and nothing else is."""
+    """Every module in hiwire_py/modules/ is in SHA256SUMS with its sum, and nothing else is."""
     lines = (WASM / "SHA256SUMS").read_text(encoding="ascii").splitlines()
     listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
     held = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in WASM.glob("*.wasm")}

@@ -12,7 +12,8 @@ import wasmtime
 from support import wat
 
 from hiwire_py import Guest, UnsupportedModuleError, engines, lower
-from hiwire_py.engines import native_build, native_compile
+from hiwire_py.engines.native import build as native_build
+from hiwire_py.engines.native import compile as native_compile
 
 _NATIVE = next(info for info in engines() if info.name == "native")
 

@@ -18,8 +18,8 @@ from support import Thing, guest_file, use_mode, wat
 from wasmtime import _bindings
 
 from hiwire_py import NULL, EngineUnavailableError, Guest, GuestTrap, Hiwire, engines
-from hiwire_py.engines import wasmtime_capi
-from hiwire_py.engines.wasmtime_decls import STRUCTS, differences
+from hiwire_py.engines.wasmtime import capi as wasmtime_capi
+from hiwire_py.engines.wasmtime.declarations import STRUCTS, differences
 
 MODES = tuple(wasmtime_capi.MODES)
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -54,7 +54,7 @@ def everything(**host: Any) -> Guest:
 
 def test_declarations_agree_with_the_package() -> None:
     """Every struct and function used is in the package's own bindings as it is declared here."""
-    from hiwire_py.engines.wasmtime_abi import ffi
+    from hiwire_py.engines.wasmtime.abi import ffi
 
     assert list(differences(ffi, _bindings)) == []
     for name in STRUCTS:
@@ -105,7 +105,7 @@ class _Function:
 )
 def test_differences_are_found(changed: dict[str, Any], words: str) -> None:
     """A field that moved, a size that changed, a parameter more: each is found and named."""
-    from hiwire_py.engines.wasmtime_abi import ffi
+    from hiwire_py.engines.wasmtime.abi import ffi
 
     if "dll" in changed:
         dll = changed["dll"]
@@ -138,7 +138,7 @@ thing = object()
 assert guest.exports.f(thing) is thing
 print(info.mode, "|", info.mode_reason)
 """
-_NO_COMPILED = "import sys; sys.modules['hiwire_py.engines._wasmtime_compiled'] = None\n"
+_NO_COMPILED = "import sys; sys.modules['hiwire_py.engines.wasmtime._compiled'] = None\n"
 _OTHER_SIZE = """
 import ctypes, wasmtime._bindings as b
 class Longer(ctypes.Structure):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..handles import COUNT_MAX, VERSION_SHIFT, slot_of
 from ..hiwire import Hiwire
-from ..space import Instance, Numbers, Space
+from ..objects import Instance, Numbers, Space
 from .slots import SlotArray, find_keys
 
 __all__ = ["Accounts"]

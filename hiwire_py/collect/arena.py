@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..exports import unknown
 from ..guest import Guest
 from ..memory import GuestMemory
+from ..objects.calls import ForEach
 from ..real_threads import get_ident
-from ..space.calls import ForEach
 from .layouts import Layout
 
 if TYPE_CHECKING:

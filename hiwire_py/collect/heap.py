@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from ..objects import Space
 from ..real_threads import get_ident
-from ..space import Space
 from .layouts import Layout
 from .ways import Window
 from .weaklist import WeakList

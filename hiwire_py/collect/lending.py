@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..compiled_types import load_types
 from ..guest import Guest
 from ..memory import GuestMemory
-from ..space.calls import ForEach
+from ..objects.calls import ForEach
 from ._types import lib as _lib  # type: ignore[import-not-found]  # made at install, perhaps
 from .arena import CommonArena
 from .layouts import Layout

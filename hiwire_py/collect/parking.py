@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..guest import Guest
 from ..memory import GuestMemory
-from ..space import Space
-from ..space.calls import ForEach
+from ..objects import Space
+from ..objects.calls import ForEach
 from .arena import CommonArena
 from .layouts import Layout
 from .trace import Trace

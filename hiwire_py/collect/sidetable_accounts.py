@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..lowering.binary import leb, name, section, vector
-from ..lowering.module import TABLE, Module
-from ..space import Extern, Numbers
+from ..objects import Extern, Numbers
 from ..values import EXTERNREF
+from ..wasm.binary import leb, name, section, vector
+from ..wasm.module import TABLE, Module
 
 __all__ = ["NONE", "SideTableAccounts", "expose_table"]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import TableFullError
 from ..handles import INDEX, slot_of
-from ..lowering.module import FUNCTION, MEMORY
-from ..space import Instance, Numbers, Space
+from ..objects import Instance, Numbers, Space
 from ..values import I32, FuncType
+from ..wasm.module import FUNCTION, MEMORY
 
 if TYPE_CHECKING:
     from ..hiwire import Hiwire

@@ -12,8 +12,8 @@ from ..errors import HiwireError, TableFullError, UnsupportedModuleError
 from ..guest import Guest
 from ..hiwire import Hiwire
 from ..interface import A_MEMORY, check_exports
-from ..lowering import Module, lower_module
 from ..memory import GuestMemory
+from ..passes import Module, lower_module
 from ..sources import read_wasm, shipped
 from .measure import Cycle, Settings, Times, clock, quiet, repeat
 

@@ -5,7 +5,7 @@ wasmer       one file
 wasmtime*    through the plain package, and in C through cffi: wasmtime_capi says which way is taken, and
              why; wasmtime_moving leaves a store for another one
 native*      native_compile leads from a module to its library: native_source writes C around wasm2c's,
-             native_build compiles it and keeps libraries; native_calls calls them
+             native_build compiles it and keeps libraries; native.calls calls them
 validation   wasmtime's answer whether a module is valid, for the others
 limits       what guests may use up, and the clock of deadlines
 stack        how much is left of a thread's stack; stack_end.h and stack_guard.c are the same in C
@@ -73,19 +73,19 @@ def _wasmer() -> Engine:
 
 
 def _wasmtime() -> Engine:
-    from .wasmtime import WasmtimeEngine
+    from .wasmtime.engine import WasmtimeEngine
 
     return WasmtimeEngine.for_this_thread()
 
 
 def _wasmtime_lowered() -> Engine:
-    from .wasmtime import WasmtimeEngine
+    from .wasmtime.engine import WasmtimeEngine
 
     return WasmtimeEngine.for_this_thread(lowered=True)
 
 
 def _native() -> Engine:
-    from .native import NativeEngine
+    from .native.engine import NativeEngine
 
     return NativeEngine.for_this_thread()
 
@@ -155,7 +155,7 @@ def engines() -> list[EngineInfo]:
 
 def _info(name: str) -> EngineInfo:
     if name == "native":
-        from .native_compile import version_here, why_unavailable
+        from .native.compile import version_here, why_unavailable
 
         reason = why_unavailable()
         return EngineInfo(name, not reason, "" if reason else version_here(), reason, _NOTES[name])
@@ -171,8 +171,8 @@ def _info(name: str) -> EngineInfo:
         return EngineInfo(name, False, version, _reason(name, package, e), _NOTES[name])
     if name != "wasmtime":
         return EngineInfo(name, True, version, "", _NOTES[name])
-    from .wasmtime import WasmtimeEngine
-    from .wasmtime_capi import mode
+    from .wasmtime.capi import mode
+    from .wasmtime.engine import WasmtimeEngine
 
     limits = tuple(sorted(WasmtimeEngine.capabilities))
     try:

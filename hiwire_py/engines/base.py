@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..errors import EngineUnavailableError, HiwireError
-from ..lowering import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
+from ..passes import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ..values import FuncType
 from . import stack
 from .limits import GuestLimits
@@ -95,7 +95,7 @@ class Store(abc.ABC):
         raise NotImplementedError
 
     def move(self, lasting: Sequence[Any]) -> Any:
-        """Move these instances to another store: see `wasmtime_moving.Move`."""
+        """Move these instances to another store: see `wasmtime.moving.Move`."""
         raise NotImplementedError
 
     @abc.abstractmethod
@@ -201,7 +201,7 @@ class Engine(abc.ABC):
         capabilities: the limits it has, by the names of `GuestLimits`.
         cached_modules: how many compiled modules are kept for modules of the same bytes; None: all.
         moves: whether its stores free nothing before they are freed themselves, and so can be left for
-            others: see `wasmtime_moving`.
+            others: see `wasmtime.moving`.
     """
 
     name: str

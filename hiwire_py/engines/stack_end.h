@@ -1,5 +1,5 @@
 /* Where the stack of the running thread ends, and how much of it is kept free for what: the one place that says so for
-   all engines. stack_guard.c, wasmtime_calls.c and native_runtime.h include it; stack.py says the same in Python, for
+   all engines. stack_guard.c, calls.c and runtime.h include it; stack.py says the same in Python, for
    machines that had no C compiler.
 
    A stack is shared out by its size, a quarter at most to each:

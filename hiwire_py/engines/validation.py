@@ -1,6 +1,6 @@
 """Whether a module is valid: asked of wasmtime, for engines that cannot tell.
 
-* native: wasm2c validates modules too, but not completely. It does not see the names, which `native_plain`
+* native: wasm2c validates modules too, but not completely. It does not see the names, which `native.plain`
   replaces, and its releases differ. What comes out of it is C, where a mistake is no trap but a crash. So
   nothing is compiled that wasmtime does not take. For a library that was compiled elsewhere, this was done
   there.

@@ -14,7 +14,7 @@ What was found about it and shapes this file:
 * Compiled code is freed with its store only. One store a thread serves all, and modules are compiled once.
 * The references in a table keep no instance alive. One whose start fails is freed at once, with its functions
   in the tables it imports. So modules that can put some there are made and started in two steps:
-  lowering/deferred.py.
+  passes/deferred.py.
 * When a guest lets a table grow, the process ends if there is no memory for it, and one instruction can ask
   for 16 GiB. So tables have a maximum.
 * It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
@@ -33,12 +33,12 @@ import wasmer
 from wasmer_compiler_cranelift import Compiler
 
 from ..errors import EngineUnavailableError, HiwireError, UnsupportedModuleError
-from ..lowering.deferred import defer_start
-from ..lowering.escapes import takes_functions
-from ..lowering.module import FUNCTION, Module
-from ..lowering.table_limits import limit_tables
+from ..passes.deferred import defer_start
+from ..passes.escapes import takes_functions
+from ..passes.table_limits import limit_tables
 from ..real_threads import allocate_lock, local, start_new_thread
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
+from ..wasm.module import FUNCTION, Module
 from . import forks, stack
 from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from .limits import GuestLimits

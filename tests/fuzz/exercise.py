@@ -17,8 +17,8 @@ import wasmtime
 
 from hiwire_py import NULL, Guest, Hiwire
 from hiwire_py.errors import DeadlineError, GuestTrap, HiwireError, UnsupportedModuleError
-from hiwire_py.lowering.module import FUNCTION, GLOBAL, KINDS, MEMORY, Import, Limits, Module, TableType
 from hiwire_py.values import EXTERNREF, F32, F64, I32, I64, FuncType, type_name
+from hiwire_py.wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, Import, Limits, Module, TableType
 
 __all__ = ["Log", "exercise", "oracle"]
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import wasmtime
 
 from hiwire_py.errors import UnsupportedModuleError
-from hiwire_py.lowering.binary import Reader, leb
 from hiwire_py.sources import VARIANTS, shipped
+from hiwire_py.wasm.binary import Reader, leb
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))

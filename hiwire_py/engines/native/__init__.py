@@ -1,0 +1,1 @@
+"""The engine native: modules that wasm2c turns into C."""

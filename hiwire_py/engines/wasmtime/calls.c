@@ -1,0 +1,223 @@
+/* Calls between Python and wasmtime, one crossing of cffi each: see compiled.py for the Python side.
+   Comes after refs.c, which has the types, in the same translation unit. */
+
+static HW_THREAD int hw_raised;
+
+/* Below this address of its stack a thread begins no call; 0: not looked up yet. wasmtime counts what a guest uses from
+   where the outermost call of its store begins, and does not know how much there is. */
+static HW_THREAD uintptr_t hw_end;
+
+struct hw_func {
+    hw_space *space;
+    wasmtime_func_t func;
+    size_t params, results, size;
+    int refs_in, refs_out, touches;
+    uint8_t codes[1]; /* of parameters, then of results */
+};
+
+typedef struct {
+    hw_space *space;
+    int64_t index;
+    size_t params, results;
+    int refs_in, refs_out, shape;
+    uint8_t codes[1];
+} hw_host;
+
+/* ---- calls of exports */
+
+static hw_func *hw_func_new(hw_space *space, intptr_t func, const uint8_t *codes, size_t params, size_t results,
+                            int touches)
+{
+    hw_func *f = calloc(1, sizeof *f + params + results);
+    if (f == NULL)
+        return NULL;
+    f->space = space;
+    HW_ADD(&space->users, 1);
+    f->func = *(wasmtime_func_t *)func;
+    f->params = params;
+    f->results = results;
+    f->size = params > results ? params : results;
+    f->touches = touches;
+    if (params + results > 0)
+        memcpy(f->codes, codes, params + results);
+    f->refs_in = memchr(f->codes, HW_EXTERNREF, params) != NULL;
+    f->refs_out = memchr(f->codes + params, HW_EXTERNREF, results) != NULL;
+    return f;
+}
+
+/* The same function in the store that the space has been moved to. */
+static void hw_func_move(hw_func *f, intptr_t func) { f->func = *(wasmtime_func_t *)func; }
+
+static void hw_func_drop(hw_func *f)
+{
+    hw_space_unuse(f->space);
+    free(f);
+}
+
+static int hw_fail(hw_space *space, wasm_trap_t *trap, wasmtime_error_t *error)
+{
+    hw_failure *failure = malloc(sizeof *failure);
+    if (failure == NULL)
+        abort(); /* not even 24 bytes: there is no way to say what went wrong */
+    failure->trap = trap;
+    failure->error = error;
+    failure->stack = 0;
+    failure->next = space->failures;
+    space->failures = failure;
+    return 1;
+}
+
+static int hw_stack_fails(hw_space *space)
+{
+    char here;
+    if (hw_end == 0)
+        hw_end = hw_stack_guest_end(hw_find_stack());
+    if ((uintptr_t)&here >= hw_end)
+        return 0;
+    hw_fail(space, NULL, NULL);
+    space->failures->stack = 1;
+    return 1;
+}
+
+/* Call with parameters and results in `values`. 1: it failed, and hw_failure_take says how. */
+static int hw_call(hw_func *f, wasmtime_val_raw_t *values)
+{
+    hw_space *space = f->space;
+    wasm_trap_t *trap = NULL;
+    wasmtime_error_t *error;
+    if (hw_stack_fails(space))
+        return 1;
+    if (f->refs_in && !hw_refs_in(space, f->codes, f->params, values))
+        return hw_fail(space, NULL, NULL);
+    if (f->touches)
+        hw_touched(space);
+    error = hw_wasmtime.wasmtime_func_call_unchecked(space->context, &f->func, values, f->size, &trap);
+    if (error != NULL || trap != NULL)
+        return hw_fail(space, trap, error);
+    if (f->refs_out)
+        hw_refs_out(space, f->codes + f->params, f->results, values);
+    return 0;
+}
+
+/* The same for integers and references only, with at most one result, no i64: HW_FAILED cannot be a value of it. */
+#define HW_FAILED INT64_MIN
+
+static int64_t hw_call_values(hw_func *f, wasmtime_val_raw_t *values)
+{
+    if (hw_call(f, values))
+        return HW_FAILED;
+    if (f->results == 0)
+        return 0;
+    return f->refs_out ? values[0].i64 : values[0].i32;
+}
+
+static int64_t hw_call_0(hw_func *f)
+{
+    wasmtime_val_raw_t v[1];
+    return hw_call_values(f, v);
+}
+
+static int64_t hw_call_1(hw_func *f, int64_t a)
+{
+    wasmtime_val_raw_t v[1];
+    v[0].i64 = a;
+    return hw_call_values(f, v);
+}
+
+static int64_t hw_call_2(hw_func *f, int64_t a, int64_t b)
+{
+    wasmtime_val_raw_t v[2];
+    v[0].i64 = a, v[1].i64 = b;
+    return hw_call_values(f, v);
+}
+
+static int64_t hw_call_3(hw_func *f, int64_t a, int64_t b, int64_t c)
+{
+    wasmtime_val_raw_t v[3];
+    v[0].i64 = a, v[1].i64 = b, v[2].i64 = c;
+    return hw_call_values(f, v);
+}
+
+static int64_t hw_call_4(hw_func *f, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    wasmtime_val_raw_t v[4];
+    v[0].i64 = a, v[1].i64 = b, v[2].i64 = c, v[3].i64 = d;
+    return hw_call_values(f, v);
+}
+
+/* ---- host functions */
+
+static int64_t hw_host_0(int64_t index);
+static int64_t hw_host_1(int64_t index, int64_t a);
+static int64_t hw_host_2(int64_t index, int64_t a, int64_t b);
+static int64_t hw_host_3(int64_t index, int64_t a, int64_t b, int64_t c);
+static int64_t hw_host_n(int64_t index, wasmtime_val_raw_t *values);
+
+/* The Python function that this thread is in has raised an exception, and has put it where hw_call's caller looks. */
+static void hw_raise(void) { hw_raised = 1; }
+
+static int64_t hw_integer(const hw_host *h, const wasmtime_val_raw_t *values, size_t i)
+{
+    return h->codes[i] == HW_I32 ? values[i].i32 : values[i].i64;
+}
+
+static wasm_trap_t *hw_entry(intptr_t env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count)
+{
+    static const char message[] = "a host function raised an exception";
+    const hw_host *h = (const hw_host *)env;
+    int64_t result;
+    (void)caller, (void)count;
+    if (h->refs_in)
+        hw_refs_out(h->space, h->codes, h->params, values);
+    switch (h->shape) {
+    case 0: result = hw_host_0(h->index); break;
+    case 1: result = hw_host_1(h->index, hw_integer(h, values, 0)); break;
+    case 2: result = hw_host_2(h->index, hw_integer(h, values, 0), hw_integer(h, values, 1)); break;
+    case 3:
+        result = hw_host_3(h->index, hw_integer(h, values, 0), hw_integer(h, values, 1), hw_integer(h, values, 2));
+        break;
+    default: result = hw_host_n(h->index, values);
+    }
+    if (hw_raised) {
+        hw_raised = 0;
+        return hw_wasmtime.wasmtime_trap_new(message, sizeof message - 1);
+    }
+    if (h->shape >= 0 && h->results == 1)
+        values[0].i64 = result;
+    if (h->refs_out && !hw_refs_in(h->space, h->codes + h->params, h->results, values)) {
+        static const char full[] = "no room for another externref";
+        h->space->full = 1;
+        return hw_wasmtime.wasmtime_trap_new(full, sizeof full - 1);
+    }
+    return NULL;
+}
+
+static void hw_host_drop(intptr_t env)
+{
+    hw_host *h = (hw_host *)env;
+    hw_space_unuse(h->space);
+    free(h);
+}
+
+/* Make the host function that calls Python with `index`; `shape` is the count of its parameters if all of them and the
+   result, if any, are integers or references, else -1. */
+static int hw_host_new(hw_space *space, int64_t index, intptr_t type, const uint8_t *codes, size_t params,
+                       size_t results, int shape, intptr_t func)
+{
+    hw_host *h = calloc(1, sizeof *h + params + results);
+    if (h == NULL)
+        return 0;
+    h->space = space;
+    HW_ADD(&space->users, 1);
+    h->index = index;
+    h->params = params;
+    h->results = results;
+    h->shape = shape;
+    if (params + results > 0)
+        memcpy(h->codes, codes, params + results);
+    h->refs_in = memchr(h->codes, HW_EXTERNREF, params) != NULL;
+    h->refs_out = memchr(h->codes + params, HW_EXTERNREF, results) != NULL;
+    hw_wasmtime.wasmtime_func_new_unchecked(space->context, (const wasm_functype_t *)type, hw_entry, (intptr_t)h,
+                                            hw_host_drop, (wasmtime_func_t *)func);
+    return 1;
+}

@@ -1,0 +1,251 @@
+"""Leaving a store of wasmtime for another one.
+
+wasmtime frees nothing that a store holds before the store itself: an instance keeps some 15 KB, its memory
+4 GiB of the address space and two of the 65,530 mappings that Linux lets a process have. Where guests come
+and go, the few instances that stay, the lasting ones, are made again in a new store, with the state of the
+old ones, and the old store is freed. objects/moving.py says when.
+
+What Python holds of lasting instances stays good: `Move.end` overwrites the structs in the objects of the
+wasmtime package, and points functions at their new targets. It can be repeated where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import wasmtime
+
+from ...errors import MemoryLimitError
+from ...passes.holders import hidden_exports, why_fixed
+from ...values import EXTERNREF
+from ...wasm.module import GLOBAL, MEMORY, TABLE, Module
+from ..base import Imports, Prepared, RawExtern
+from ..stack import StackEnd
+
+__all__ = ["Lasting", "Move", "State", "state_of"]
+
+_bindings: Any = wasmtime._bindings
+_PAGE = 65536
+_STRUCTS: dict[Any, str] = {
+    wasmtime.Func: "_func",
+    wasmtime.Memory: "_memory",
+    wasmtime.Table: "_table",
+    wasmtime.Global: "_global",
+}
+
+
+class State(NamedTuple):
+    """Where an instance keeps everything that can change: the names of hidden exports (passes/holders.py).
+
+    Attributes:
+        why_fixed: why that is not everything, or "".
+        memories, numbers: memories, and mutable globals that hold no reference.
+        tables, references: tables of externrefs, and mutable globals that hold one.
+        functions: tables of functions. They stay as the module fills them; else an instance cannot be moved.
+    """
+
+    why_fixed: str
+    memories: list[str]
+    numbers: list[str]
+    tables: list[str]
+    references: list[str]
+    functions: list[str]
+
+
+def state_of(wasm: bytes) -> State:
+    """Of a module, which is compiled with ``export_holders(wasm, whole=True)``."""
+    module = Module.parse(wasm)
+    state = State(why_fixed(module), [], [], [], [], [])
+    for one in hidden_exports(module, whole=True):
+        if one.kind == MEMORY:
+            state.memories.append(one.name)
+        elif one.kind == TABLE:
+            refs = module.tables[one.index].element == EXTERNREF
+            (state.tables if refs else state.functions).append(one.name)
+        elif one.kind == GLOBAL and module.globals[one.index].mutable:
+            refs = module.globals[one.index].type == EXTERNREF
+            (state.references if refs else state.numbers).append(one.name)
+    return state
+
+
+class Lasting(NamedTuple):
+    """An instance that may be moved.
+
+    Attributes:
+        prepared: its module, compiled as lasting.
+        raw: its exports.
+        functions: what its tables of functions held when it was made.
+        imports: for the exports of the instances that were moved before it, in their order, what it imports.
+    """
+
+    prepared: Prepared
+    raw: Mapping[str, RawExtern]
+    functions: list[list[int]]
+    imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports]
+
+    @classmethod
+    def of(
+        cls,
+        store: Any,
+        prepared: Prepared,
+        raw: Mapping[str, RawExtern],
+        imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
+    ) -> Lasting:
+        """One that was just made."""
+        return cls(prepared, raw, _functions(store, prepared, raw), imports)
+
+    def why_fixed(self, store: Any) -> str:
+        """Why it cannot be moved, or ""."""
+        state: State = self.prepared.compiled.state
+        if not state.why_fixed and _functions(store, self.prepared, self.raw) != self.functions:
+            return "its table of functions has been changed"
+        return state.why_fixed
+
+
+class _Saved(NamedTuple):
+    """The state of an instance; memories by address and size, good as long as the old store is there."""
+
+    memories: list[tuple[int, int]]
+    numbers: list[Any]
+    tables: list[Sequence[Any]]
+    references: list[Any]
+
+
+class Move:
+    """One move: `make`, and whatever came of that, `end`. A signal handler may raise at any time, and `end`
+    can be called again.
+
+    Args:
+        store: the store that is to be another one inside. No call of it is on its way.
+        lasting: the instances to take along; each imports of those before it only.
+
+    Attributes:
+        made: whether all is in the new store. If not, nothing that Python holds has changed.
+    """
+
+    def __init__(self, store: Any, lasting: Sequence[Lasting]) -> None:
+        self.made = False
+        self._store = store
+        self._lasting = lasting
+        self._before: dict[str, Any] = {}
+        self._made: list[Mapping[str, RawExtern]] = []
+        self._functions: list[list[list[int]]] = []
+        self._seen: dict[Any, tuple[RawExtern, int]] = {}  # a reference -> where it has been put
+
+    def make(self) -> None:
+        """Make the instances anew, with what the first ones hold.
+
+        Raises:
+            MemoryError: there is no room for that.
+        """
+        store = self._store
+        try:
+            saved = [_save(store, one) for one in self._lasting]
+            store.leave(self._before)
+            for one, state in zip(self._lasting, saved):
+                self._made.append(store.instantiate(one.prepared, one.imports(self._made), lambda made: None))
+                self._functions.append(_functions(store, one.prepared, self._made[-1]))
+                self._restore(one.prepared.compiled.state, self._made[-1], state)
+        except (wasmtime.WasmtimeError, wasmtime.Trap, MemoryLimitError, RecursionError, StackEnd) as error:
+            raise MemoryError(" ".join(str(error).split())) from error
+        self.made = True
+
+    def end(self) -> None:
+        """Point all that Python holds at the new store, and free the old one; or go back to that."""
+        if not self._before:
+            return
+        if not self.made:
+            self._store.back(self._before)
+            self._before.clear()
+            return
+        moved: dict[int, RawExtern] = {}
+        for one, made, functions in zip(self._lasting, self._made, self._functions):
+            one.functions[:] = functions
+            for name, extern in one.raw.items():
+                _overwrite(extern, made[name])
+                moved[id(extern)] = extern
+        self._store.retarget(moved)
+        self._store.arrive(self._before)
+
+    def _restore(self, state: State, raw: Mapping[str, RawExtern], saved: _Saved) -> None:
+        store = self._store
+        for name, (address, size) in zip(state.memories, saved.memories):
+            missing = size - store.memory_size(raw[name])
+            if missing > 0 and not store.memory_grow(raw[name], missing // _PAGE):
+                raise MemoryError(f"wasmtime has no room for another memory of {size} bytes")
+            ctypes.memmove(store.memory_address(raw[name]), address, size)
+        for name, number in zip(state.numbers, saved.numbers):
+            _check(
+                _bindings.wasmtime_global_set(
+                    store._store._context(), ctypes.byref(raw[name]._global), ctypes.byref(number)
+                )
+            )
+        for name, refs in zip(state.tables, saved.tables):
+            self._fill(raw[name], refs)
+        for name, ref in zip(state.references, saved.references):
+            store.put_reference(raw[name], ref, self._seen.get(ref))
+
+    def _fill(self, table: RawExtern, refs: Sequence[Any]) -> None:
+        """What the engine sees as one reference stays one: it says once when it lets go of it."""
+        seen, again = self._seen, []
+        first = refs[:]
+        for index, ref in enumerate(refs):
+            if not ref:
+                continue
+            if ref in seen:
+                again.append(index)
+                first[index] = self._store.null  # type: ignore[index]
+            else:
+                seen[ref] = table, index
+        self._store.fill_table(table, first)
+        for index in again:
+            self._store.copy_reference(*seen[refs[index]], table, index)
+
+
+def _save(store: Any, one: Lasting) -> _Saved:
+    state: State = one.prepared.compiled.state
+    raw = one.raw
+    return _Saved(
+        [(store.memory_address(raw[name]), store.memory_size(raw[name])) for name in state.memories],
+        [_number(store, raw[name]) for name in state.numbers],
+        [store.table_references(raw[name]) for name in state.tables],
+        [store.global_get(raw[name]) for name in state.references],
+    )
+
+
+def _number(store: Any, global_: RawExtern) -> Any:
+    """A global's value with all its bits, which those of a NaN in Python are not."""
+    value = _bindings.wasmtime_val_t()
+    _bindings.wasmtime_global_get(store._store._context(), ctypes.byref(global_._global), ctypes.byref(value))
+    return value
+
+
+def _functions(store: Any, prepared: Prepared, raw: Mapping[str, RawExtern]) -> list[list[int]]:
+    """Where the functions in an instance's tables are, 0 for null."""
+    return [_table_functions(store, raw[name]) for name in prepared.compiled.state.functions]
+
+
+def _table_functions(store: Any, table: RawExtern) -> list[int]:
+    context, pointer = store._store._context(), ctypes.byref(table._table)
+    found = array.array("q")
+    value = _bindings.wasmtime_val_t()
+    place = ctypes.addressof(value.of.funcref)
+    words = (ctypes.c_int64 * 2).from_address(place)  # the store's number, and the function's address
+    for index in range(table.size(store._store)):
+        _bindings.wasmtime_table_get(context, pointer, index, ctypes.byref(value))
+        found.append(words[1] if words[0] else 0)
+    return found.tolist()
+
+
+def _overwrite(old: RawExtern, new: RawExtern) -> None:
+    name = _STRUCTS[type(old)]
+    target, source = getattr(old, name), getattr(new, name)
+    ctypes.memmove(ctypes.addressof(target), ctypes.addressof(source), ctypes.sizeof(target))
+
+
+def _check(error: Any) -> None:
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(error)

@@ -1,0 +1,84 @@
+"""Whether what is given for a module's imports fits, and what the module asks for is within the limits."""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+from ..engines import GuestLimits
+from ..errors import MemoryLimitError, TableLimitError, UnsupportedModuleError
+from ..values import FuncType, type_name
+from ..wasm.module import GLOBAL, KINDS, Global, Import, Limits, Module, TableType
+from .instances import Extern
+
+__all__ = ["check_fit", "check_sizes", "no_fit"]
+
+_PAGE = 65536
+
+
+def no_fit(wanted: Import, value: Any) -> TypeError:
+    """What is said of ``value``, given for an import that is no function."""
+    kind = KINDS[wanted.kind]
+    extern = getattr(value, "__keep__", value)
+    constant = isinstance(wanted.type, Global) and not wanted.type.mutable
+    if not isinstance(extern, Extern):
+        mutable = "mutable " if wanted.kind == GLOBAL else ""
+        return TypeError(
+            f"import {wanted} must be a {mutable}{kind} of another guest, not {type(value).__name__}"
+        )
+    if extern.kind != wanted.kind:
+        return TypeError(f"import {wanted} must be a {kind}, but {extern.name!r} is a {KINDS[extern.kind]}")
+    value_too = "; or give its .value" if constant else ""
+    return TypeError(
+        f"import {wanted} must be a {kind} of the same space, but {extern.name!r} is of another engine, table"
+        " or guest: guests link if one imports from the other only, or both are given the same"
+        f" hiwire={value_too}"
+    )
+
+
+def check_fit(wanted: Import, extern: Extern) -> None:
+    """Types must match as they were before lowering: to the engine, externref and i32 are the same then."""
+    have, want = extern.type, wanted.type
+    if isinstance(want, FuncType):
+        fits = have == want
+    elif isinstance(want, Global):
+        fits = (have.type, have.mutable) == (want.type, want.mutable)
+    elif isinstance(want, TableType):
+        fits = have.element == want.element and _within(have.limits, want.limits)
+    else:
+        fits = True  # memories: the engine knows their sizes now
+    if not fits:
+        raise UnsupportedModuleError(
+            f"import {wanted} is a {KINDS[wanted.kind]} of type {_describe(want)},"
+            f" but {extern.name!r} is of type {_describe(have)}"
+        )
+
+
+def _within(have: Limits, want: Limits) -> bool:
+    if want.maximum is None:
+        return True
+    return have.maximum is not None and have.maximum <= want.maximum
+
+
+def _describe(type_: Union[FuncType, TableType, Limits, Global]) -> str:
+    if isinstance(type_, TableType):
+        return f"table of {type_name(type_.element)} {tuple(type_.limits)}"
+    if isinstance(type_, Global):
+        return ("mutable " if type_.mutable else "") + type_name(type_.type)
+    return str(type_)
+
+
+def check_sizes(module: Module, limits: GuestLimits, what: str) -> None:
+    """What the module asks for at the start is within the limits."""
+    memory_limit, table_limit = limits.memory_limit, limits.table_limit
+    for memory in module.memories:
+        size = memory.minimum * _PAGE
+        if memory_limit is not None and size > memory_limit:
+            raise MemoryLimitError(
+                f"{what} asks for a memory of {size} bytes, and {limits.describe('memory_limit')}"
+            )
+    for table in module.tables:
+        size = table.limits.minimum
+        if table_limit is not None and size > table_limit:
+            raise TableLimitError(
+                f"{what} asks for a table of {size} elements, and {limits.describe('table_limit')}"
+            )

@@ -1,0 +1,1 @@
+"""Externref lowering: every externref becomes an i32 id."""

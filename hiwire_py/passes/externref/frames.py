@@ -1,0 +1,76 @@
+"""Frames: what the functions on the guest's stack hold is on record, so that the rest can be released.
+
+An object that a guest gets from a host function, and neither stores nor keeps in its hands, should go before
+the outermost call returns: such calls may run for hours. So a function that holds externrefs while it calls
+others writes them to a frame on a stack of the companion; a host function may then release every object that
+no table slot, no global and no frame holds.
+
+Only what must be there is written. A caller holds its arguments for the callee, so parameters are not
+written. A value that is used up before the next call is not written either, so functions like ``hiwire_get``
+need no frame. Of the rest, each local has a word in the frame, and each instruction whose result is still on
+the operand stack during a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...values import EXTERNREF, I32
+from ...wasm.binary import leb, signed_leb
+from .analysis import Analysis
+
+__all__ = ["OPAQUE", "Insertions", "block_type", "frame_code"]
+
+OPAQUE = -1
+"""The word in a frame that says: this function's externrefs are not followed, release nothing meanwhile."""
+
+Insertions = list[tuple[int, bytes]]
+"""Positions in the original code, and what goes before the instruction there."""
+
+
+def frame_code(
+    analysis: Analysis, pointer: int, call: dict[str, bytes], block_type: bytes, start: int, end: int
+) -> Insertions | None:
+    """What to insert into a function so that it keeps a frame; None if it needs none.
+
+    Args:
+        analysis: of the function.
+        pointer: the index of a free i32 local, for the frame's address.
+        call: the companion's helpers: name -> code that calls it.
+        block_type: of a block with the function's results.
+        start: where its instructions begin.
+        end: the position of its last instruction, which ends the function.
+    """
+    words: dict[tuple[str, int], int] = {}
+    local = leb(pointer)
+
+    def keep(what: tuple[str, int]) -> bytes:
+        # keep(id, frame, offset) gives the id back
+        offset = 4 * words.setdefault(what, len(words))
+        return b"\x20" + local + b"\x41" + signed_leb(offset) + call["keep"]
+
+    inserted: Insertions = [(at, keep(("made", at))) for at in analysis.made]
+    inserted += [(at, keep(("local", index))) for at, index in analysis.assigned if index in analysis.locals]
+    opaque = b""
+    if analysis.opaque:
+        opaque = b"\x41" + signed_leb(OPAQUE) + keep(("opaque", 0)) + b"\x1a"
+    if not words:
+        return None
+    leave = b"\x20" + local + call["leave"]
+    inserted += [(at, leave) for at in analysis.returns]
+    # Branches to the function's own label arrive at the end of a block, where the frame is given up.
+    enter = (
+        b"\x41" + signed_leb(4 * len(words)) + call["enter"] + b"\x21" + local + opaque + b"\x02" + block_type
+    )
+    inserted += [(start, enter), (end, b"\x0b" + leave)]
+    # At one position, what belongs behind the instruction before it comes first.
+    return sorted(inserted, key=lambda item: (item[0], item[1][-len(leave) :] == leave))
+
+
+def block_type(results: bytes, add_type: Callable[[bytes, bytes], int]) -> bytes:
+    """The type of a block with the given results; ``add_type`` gives the index of a function type."""
+    if not results:
+        return b"\x40"
+    if len(results) == 1:
+        return results.replace(bytes((EXTERNREF,)), bytes((I32,)))
+    return signed_leb(add_type(b"", results.replace(bytes((EXTERNREF,)), bytes((I32,)))))

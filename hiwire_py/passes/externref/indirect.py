@@ -1,0 +1,125 @@
+"""Indirect calls: types that differ only in externref against i32 must stay different.
+
+``call_indirect`` compares the type of the function it finds with the one it expects. Lowering makes an
+externref an i32, so a guest could call a function that takes an externref with any integer of its choice, and
+read ids of objects as integers. Therefore functions whose address is taken are reached through a *thunk*: a
+function with extra parameters that nobody reads, whose types spell out which of the i32s were externrefs, and
+every ``call_indirect`` passes them.
+
+The spelling is injective. Let k be the number of i32s in the lowered parameters and results. k bits say, from
+the first to the last, which were externrefs; two bits at a time choose one of the types of `_DIGITS`; a
+funcref ends it:
+
+    (externref, i32) -> (externref)    becomes    (i32, i32, f32, i64, funcref) -> (i32)
+                                                   1    0    \\-10-/\\-1-/         1
+
+Read from the end, such a type gives back the original: the number of digits d is the only one with d = ceil(k
+/ 2). A type without externrefs keeps its form, unless its last parameter is a funcref: that one is spelled
+out too, so that it cannot be mistaken for another's spelling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from ...wasm.binary import leb, vector
+
+__all__ = ["IndirectCalls", "ends_in_funcref", "spell_out"]
+
+_DIGITS = (I32, I64, F32, F64)
+_ZERO = {
+    I32: b"\x41\x00",
+    I64: b"\x42\x00",
+    F32: b"\x43" + bytes(4),
+    F64: b"\x44" + bytes(8),
+    FUNCREF: bytes((0xD0, FUNCREF)),
+}
+
+
+def ends_in_funcref(functype: FuncType) -> bool:
+    return functype.params[-1:] == bytes((FUNCREF,))
+
+
+def spell_out(functype: FuncType) -> bytes | None:
+    """The types of the extra parameters for a function type; None if it needs none."""
+    if not functype.has_externref and not ends_in_funcref(functype):
+        return None
+    bits = [code == EXTERNREF for code in functype.params + functype.results if code in (I32, EXTERNREF)]
+    if len(bits) % 2:
+        bits.append(False)
+    digits = (2 * bits[i] + bits[i + 1] for i in range(0, len(bits), 2))
+    return bytes((*(_DIGITS[d] for d in digits), FUNCREF))
+
+
+class IndirectCalls:
+    """The thunks that a module needs, found while its code is rewritten.
+
+    Args:
+        types: the module's types, not lowered.
+        functions: for each function the index of its type.
+        add_type: takes lowered parameters and results, and gives the index of that type in the lowered
+            module.
+        renumber: old function index -> index in the lowered module.
+    """
+
+    def __init__(
+        self,
+        types: list[FuncType],
+        functions: list[int],
+        add_type: Callable[[bytes, bytes], int],
+        renumber: Callable[[int], int],
+    ) -> None:
+        self._types = types
+        self._functions = functions
+        self._add_type = add_type
+        self._renumber = renumber
+        self._first = renumber(len(functions))
+        self._spelled: dict[int, tuple[int, bytes] | None] = {}
+        self.thunks: dict[int, int] = {}  # old function index -> index of its thunk
+
+    def _spell(self, type_: int) -> tuple[int, bytes] | None:
+        """For a type: the index of its spelled out form, and code that pushes the extra arguments."""
+        if type_ not in self._spelled:
+            functype = self._types[type_]
+            extra = spell_out(functype)
+            if extra is None:
+                self._spelled[type_] = None
+            else:
+                low = bytes((EXTERNREF,)), bytes((I32,))
+                params, results = functype.params.replace(*low), functype.results.replace(*low)
+                code = b"".join(_ZERO[t] for t in extra)
+                self._spelled[type_] = self._add_type(params + extra, results), code
+        return self._spelled[type_]
+
+    def address(self, function: int) -> int:
+        """The index in the lowered module that stands for a function whose address is taken."""
+        if self._spell(self._functions[function]) is None:
+            return self._renumber(function)
+        return self.thunks.setdefault(function, self._first + len(self.thunks))
+
+    def call(self, type_: int) -> tuple[int, bytes]:
+        """For ``call_indirect`` of a type: the type to expect, and code that pushes what it takes more."""
+        return self._spell(type_) or (type_, b"")
+
+    def end(self) -> int:
+        """The index after that of the last thunk."""
+        return self._first + len(self.thunks)
+
+    def thunk_types(self) -> list[bytes]:
+        """Entries for the function section."""
+        return [leb(self._spell(self._functions[f])[0]) for f in self.thunks]  # type: ignore[index]
+
+    def thunk_bodies(self) -> list[bytes]:
+        """Entries for the code section."""
+        out = []
+        for function in self.thunks:
+            count = len(self._types[self._functions[function]].params)
+            code = b"".join(b"\x20" + leb(i) for i in range(count))
+            code = b"\0" + code + b"\x10" + leb(self._renumber(function)) + b"\x0b"
+            out.append(leb(len(code)) + code)
+        return out
+
+    def declaration(self) -> bytes | None:
+        """A declarative element segment, without which ``ref.func`` of a thunk would not be valid."""
+        return b"\x03\x00" + vector(leb(i) for i in self.thunks.values()) if self.thunks else None
