@@ -13,7 +13,7 @@ from ..guest import Guest
 from ..hiwire import Hiwire
 from ..interface import A_MEMORY, check_exports
 from ..memory import GuestMemory
-from ..passes import Module, lower_module
+from ..passes import lower
 from ..sources import read_wasm, shipped
 from .measure import Cycle, Settings, Times, clock, quiet, repeat
 
@@ -115,7 +115,7 @@ class Subject:
         self.times.add("startup.load", clock() - start)
         if not engine.externref:
             start = clock()
-            wasm = lower_module(Module.parse(wasm)).wasm
+            wasm = lower(wasm)
             self.times.add("startup.lower", clock() - start)
         start = clock()
         try:

@@ -15,7 +15,8 @@ import pytest
 from support import wat
 
 import hiwire_py
-from hiwire_py import cli, demo, doctor, engines, needs_lowering
+from hiwire_py import cli, engines, needs_lowering
+from hiwire_py.cli import demo, doctor
 from hiwire_py.collect import ways
 from hiwire_py.engines import EngineInfo, stack
 from hiwire_py.sources import shipped
@@ -44,7 +45,7 @@ def echo(tmp_path: Path) -> str:
 
 def fails(capsys: pytest.CaptureFixture[str], code: int, *args: str) -> str:
     """Run a command that must fail with this code and one line on standard error only; the line."""
-    assert cli.run(args) == code
+    assert cli.main(args) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("hiwire: error: ")
@@ -54,7 +55,7 @@ def fails(capsys: pytest.CaptureFixture[str], code: int, *args: str) -> str:
 
 def gives(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     """Run a command that must succeed; what it printed."""
-    assert cli.run(args) == 0
+    assert cli.main(args) == 0
     out, err = capsys.readouterr()
     assert err == ""
     return out
@@ -158,8 +159,8 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "examine", interrupted)
-    assert cli.run(["doctor"]) == 130
+    monkeypatch.setattr(doctor, "examine", interrupted)
+    assert cli.main(["doctor"]) == 130
     assert capsys.readouterr().err.strip().splitlines()[-1] == "hiwire: error: interrupted"
 
 
@@ -234,13 +235,13 @@ def test_demo_that_is_wrong(
     text = tmp_path / "text"
     text.write_text("to be")
     right = demo.count_words([text])
-    monkeypatch.setattr(cli, "count_words", lambda *_, **__: replace(right, difference="1 word differs"))
-    assert cli.run(["demo", str(text)]) == 1
+    monkeypatch.setattr(demo, "count_words", lambda *_, **__: replace(right, difference="1 word differs"))
+    assert cli.main(["demo", str(text)]) == 1
     assert "WRONG: 1 word differs" in capsys.readouterr().out
-    monkeypatch.setattr(cli, "count_words", lambda *_, **__: replace(right, refs_after=3))
-    assert cli.run(["demo", str(text)]) == 1
+    monkeypatch.setattr(demo, "count_words", lambda *_, **__: replace(right, refs_after=3))
+    assert cli.main(["demo", str(text)]) == 1
     assert "LEAK" in capsys.readouterr().out
-    assert cli.run(["demo", "--json", str(text)]) == 1
+    assert cli.main(["demo", "--json", str(text)]) == 1
 
 
 def test_demo_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,12 +289,12 @@ def test_doctor_finds_damage(
     """A changed module, a missing one, missing sums: named with the remedy, exit code 1."""
     folder = tmp_path / "modules"
     folder.mkdir()
-    monkeypatch.setattr("hiwire_py.doctor.resources.files", lambda package: tmp_path)
-    assert cli.run(["doctor"]) == 1
+    monkeypatch.setattr("hiwire_py.cli.doctor.resources.files", lambda package: tmp_path)
+    assert cli.main(["doctor"]) == 1
     assert "SHA256SUMS" in capsys.readouterr().out
     (folder / "SHA256SUMS").write_text(f"{'0' * 64}  hiwire-a.wasm\n{'0' * 64}  hiwire-b.wasm\n")
     (folder / "hiwire-a.wasm").write_bytes(b"changed")
-    assert cli.run(["doctor", "--json"]) == 1
+    assert cli.main(["doctor", "--json"]) == 1
     details = [module["detail"] for module in json.loads(capsys.readouterr().out)["modules"]]
     assert details[0].startswith("its SHA-256 is not the one") and details[1].startswith("missing;")
     assert all("install the package again" in detail for detail in details)
@@ -303,7 +304,7 @@ def test_doctor_without_engines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     """No engine at all: exit code 1, and each says how to get it."""
     none = [replace(i, available=False, version="", reason="install it with: pip") for i in engines()]
     monkeypatch.setattr(doctor, "engines", lambda: none)
-    assert cli.run(["doctor"]) == 1
+    assert cli.main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "No engine works" in out
     assert out.count("install it with: pip") == len(none)
@@ -444,7 +445,7 @@ def test_build_reports(
         asked.update(options, out=out)
         return Report()
 
-    monkeypatch.setattr(cli, "build", build)
+    monkeypatch.setattr("hiwire_py.cli.build.build", build)
     assert gives(capsys, "build", "--out", str(tmp_path), "--static-pages", "3") == "built with care\n"
     assert (asked["out"], asked["static_pages"], asked["toolchain"]) == (tmp_path, 3, None)
     assert "--static-pages" in fails(capsys, 2, "build", "--static-pages", "0")

@@ -1,8 +1,8 @@
-"""The main job: C code counts the words of real text; the words are Python strings that it holds through
+"""`hiwire demo`: C code counts the words of real text; the words are Python strings that it holds through
 handles.
 
-The guest is c/guests/wordcount.c. Here is its host's side: what the words are, where text comes from, how
-much of it, and the check of the result against `collections.Counter`. How it looks is up to `hiwire_py.cli`.
+The guest is c/guests/wordcount.c. Here is its host's side: what the words are, where the text comes from, how
+much of it is taken, and the comparison of the result with `collections.Counter`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import HiwireError, TableFullError
-from .guest import Guest
-from .hiwire import Hiwire
-from .sources import shipped
-from .values import NULL
+import click
+from rich import box
+from rich.markup import escape
+from rich.table import Table
 
-__all__ = ["DemoResult", "WordCounter", "choose_sources", "count_words", "words_of"]
+from ..engines import engines
+from ..errors import HiwireError, TableFullError
+from ..guest import Guest
+from ..hiwire import Hiwire
+from ..sources import VARIANTS, shipped
+from ..values import NULL
+from .display import console, facts, print_json, progress_bar
+from .options import FAILED, INPUT, OK, engine_option, json_option
+
+__all__ = ["DemoResult", "WordCounter", "choose_sources", "count_words", "demo_command", "words_of"]
 
 _WORDS = re.compile(r"[^\W\d]\w*")
 _TABLE_FULL, _OUT_OF_MEMORY = -1, -2
@@ -292,3 +300,90 @@ def _order(best: list[tuple[str, int]], expected: list[tuple[str, int]]) -> str:
                 f"place {place} differs: {found[0]!r} with {found[1]}, expected {right[0]!r} with {right[1]}"
             )
     return "" if len(best) == len(expected) else f"{len(best)} words were reported, expected {len(expected)}"
+
+
+@click.command("demo")
+@click.argument("files", nargs=-1, type=INPUT, metavar="[FILE]...")
+@engine_option
+@click.option("--variant", type=click.Choice(VARIANTS), default="extern_realloc", show_default=True,
+              help="The variant of hiwire; static_pages has room for 65,535 handles.")  # fmt: skip
+@click.option(
+    "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Show this many words."
+)
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+              help="Without FILE: take as much text as that lasts, if there is so much.")  # fmt: skip
+@click.option("--all-engines", is_flag=True, help="On every engine that is here, one after the other.")
+@json_option
+def demo_command(
+    files: tuple[Path, ...],
+    engine: str | None,
+    variant: str,
+    top: int,
+    seconds: float,
+    all_engines: bool,
+    as_json: bool,
+) -> int:
+    """Count the words of text files in C; the words are Python strings.
+
+    Without FILE it reads the sources of the running Python's standard library. Files are taken for UTF-8;
+    what is not becomes U+FFFD. The counts are compared with collections.Counter: on any difference the exit
+    code is 1.
+
+    \b
+    Examples:
+        hiwire demo
+        hiwire demo --engine wasmtime --seconds 3
+        hiwire demo --all-engines --seconds 2
+        hiwire demo --top 5 README.md CHANGELOG.md
+        hiwire demo --json | python -m json.tool
+    """
+    if all_engines and engine is not None:
+        raise click.UsageError("--engine and --all-engines exclude each other")
+    names = [info.name for info in engines() if info.available] if all_engines else [engine]
+    results = []
+    for name in names:
+        with progress_bar("counting words" + (f" on {name}" if all_engines else "")) as progress:
+            chosen = files or choose_sources(seconds, engine=name, variant=variant)
+            results.append(count_words(chosen, engine=name, variant=variant, top=top, progress=progress))
+    if as_json:
+        found = [result.as_json() for result in results]
+        print_json({"runs": found} if all_engines else found[0])
+    else:
+        _show(results)
+    return OK if all(result.ok for result in results) else FAILED
+
+
+def _show(results: Sequence[DemoResult]) -> None:
+    """The most frequent words of the first result, and what it took to count them on each engine."""
+    screen = console()
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("", justify="right", style="dim")
+    table.add_column("word", overflow="fold")
+    table.add_column("count", justify="right")
+    for place, (word, count) in enumerate(results[0].top, 1):
+        table.add_row(str(place), escape(word), f"{count:,}")
+    if results[0].top:
+        screen.print(table)
+    for result in results:
+        screen.print(_facts(result))
+        if len(results) > 1:
+            screen.print()
+
+
+def _facts(result: DemoResult) -> Table:
+    check = "every count equals that of collections.Counter"
+    bad = result.difference
+    files = "1 file" if result.files == 1 else f"{result.files:,} files"
+    table = facts()
+    table.add_row("words", f"{result.words:,}, of them distinct {result.distinct:,}, in {files}")
+    table.add_row(
+        "speed", f"{result.words_per_second:,.0f} words per second ({result.seconds:.2f} s in the guest)"
+    )
+    table.add_row("engine", result.engine)
+    table.add_row("variant", result.variant)
+    refs = f"{result.refs_before:,} before, {result.refs_peak:,} at the peak, {result.refs_after:,} after"
+    table.add_row("live refs", refs)
+    table.add_row("check", f"[bold red]WRONG[/]: {escape(bad)}" if bad else f"[green]{check}[/]")
+    if result.refs_after != result.refs_before:
+        table.add_row("", "[bold red]LEAK[/]: the guest has released everything, but handles are left")
+    return table

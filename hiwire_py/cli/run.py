@@ -1,24 +1,30 @@
-"""Calls one export of a module with arguments from a command line, for `hiwire run`."""
+"""`hiwire run`: calls one exported function of a module with arguments from the command line."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
-from .errors import HiwireError
-from .guest import Guest
-from .hiwire import Hiwire
-from .passes import Module
-from .values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value, type_name
-from .wasm.module import FUNCTION
+import click
 
-__all__ = ["ArgumentError", "parse_argument", "parse_arguments", "run_export", "show_value"]
+from ..errors import HiwireError
+from ..guest import Guest
+from ..hiwire import Hiwire
+from ..sources import VARIANTS
+from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value, type_name
+from ..wasm.module import FUNCTION, Module
+from .options import INPUT, OK, USAGE, engine_option
+
+__all__ = ["ArgumentError", "parse_argument", "parse_arguments", "run_command", "run_export", "show_value"]
 
 
-class ArgumentError(ValueError):
+class ArgumentError(click.ClickException):
     """The export, or an argument for it, is not what the module declares."""
+
+    exit_code = USAGE
 
 
 def run_export(
@@ -129,3 +135,28 @@ def parse_argument(text: str, code: int, what: str) -> Any:
 def show_value(value: Any) -> str:
     """A result, in the form in which arguments are typed."""
     return "null" if value is NULL else repr(value)
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True})
+@click.argument("module", type=INPUT)
+@click.argument("export")
+@click.argument("args", nargs=-1, metavar="[ARG]...", type=click.UNPROCESSED)
+@engine_option
+@click.option("--variant", type=click.Choice(VARIANTS), default="extern_realloc", show_default=True,
+              help="Of the handle table, if the module imports one.")  # fmt: skip
+def run_command(module: Path, export: str, args: tuple[str, ...], engine: str | None, variant: str) -> int:
+    """Call one exported function of MODULE and print its results.
+
+    Each ARG is read as its parameter's type says: an integer, a number, or for externref a Python literal.
+    Text that is no literal stands for itself; null is the null externref. Results are printed one a line in
+    the same form.
+
+    \b
+    Examples:
+        hiwire run add.wasm add 1 -2
+        hiwire run echo.wasm echo "{'a': [1, 2]}"
+        hiwire run --engine wasmtime hiwire-static_pages.wasm hiwire_new hello
+    """
+    for value in run_export(module.read_bytes(), export, args, engine=engine, variant=variant):
+        click.echo(show_value(value))
+    return OK

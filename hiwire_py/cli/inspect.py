@@ -1,16 +1,24 @@
-"""What a WebAssembly module declares, for `hiwire inspect`."""
+"""`hiwire inspect`: what a WebAssembly module declares."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from .passes import Module, module_needs_lowering
-from .values import EXTERNREF, V128, FuncType, type_name
-from .wasm.binary import Reader
-from .wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Limits, TableType
+import click
+from rich.markup import escape
+from rich.table import Table
 
-__all__ = ["Description", "Item", "describe"]
+from ..passes import Module, module_needs_lowering
+from ..values import EXTERNREF, V128, FuncType, type_name
+from ..wasm.binary import Reader
+from ..wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Limits, TableType
+from .display import console, facts, print_json
+from .options import INPUT, OK, json_option
+
+__all__ = ["Description", "Item", "describe", "inspect_command"]
 
 _CUSTOM, _DATA_COUNT = 0, 12
 
@@ -121,3 +129,49 @@ def _features(module: Module) -> list[str]:
         "SIMD": V128 in value_types,
     }
     return [name for name, used in found.items() if used]
+
+
+@click.command("inspect")
+@click.argument("module", type=INPUT)
+@json_option
+def inspect_command(module: Path, as_json: bool) -> int:
+    """Show what MODULE imports and exports, and whether it must be lowered for engines without externref.
+
+    \b
+    Examples:
+        hiwire inspect guest.wasm
+        hiwire inspect --json guest.wasm
+    """
+    found = describe(module.read_bytes())
+    if as_json:
+        print_json(found.as_json())
+    else:
+        _show(str(module), found)
+    return OK
+
+
+def _show(name: str, found: Description) -> None:
+    """What a module declares."""
+    screen = console()
+    table = facts(indent=0)
+    table.add_row("size", f"{found.size:,} bytes")
+    lowering = "yes, on engines without externref" if found.needs_lowering else "no"
+    table.add_row("needs lowering", lowering)
+    table.add_row("features", ", ".join(found.features) or "none beyond the first release of WebAssembly")
+    table.add_row("memory", "; ".join(found.memories) or "none")
+    table.add_row("tables", "; ".join(found.tables) or "none")
+    if found.custom_sections:
+        table.add_row("custom sections", escape(", ".join(found.custom_sections)))
+    screen.print(escape(name), style="bold", soft_wrap=True)
+    screen.print(table)
+    for title, items in (("imports", found.imports), ("exports", found.exports)):
+        screen.print(f"\n{title}" if items else f"\n{title}: none", style="bold")
+        if items:
+            screen.print(_lines(items))
+
+
+def _lines(items: Iterable[Item]) -> Table:
+    table = facts(indent=2)
+    for item in items:
+        table.add_row(item.kind, escape(item.name), escape(item.type))
+    return table

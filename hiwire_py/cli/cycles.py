@@ -1,26 +1,33 @@
-"""The demo of `collect`: rounds of objects whose callbacks capture their own wrappers, in a small memory.
+"""`hiwire demo cycles`: rounds of objects whose callbacks capture their own wrappers, in a small memory.
 
 The guest is c/guests/cycle.c. The same rounds run twice, with the layout of its structs and without, so that
-nothing but the collector's sight differs. How it looks is up to `hiwire_py.display` and `plot`.
+only what Python's collector can see differs.
 """
 
 from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .collect import GuestObject, Layout, collect, layout
-from .guest import Guest
-from .hiwire import Hiwire
-from .sources import shipped
+import click
 
-__all__ = ["OBJECTS", "ROUNDS", "CycleRun", "CyclesResult", "plot", "run_cycles"]
+from ..collect import GuestObject, Layout, collect, layout
+from ..guest import Guest
+from ..hiwire import Hiwire
+from ..sources import shipped
+from .display import console, print_json
+from .options import FAILED, FILE, OK, engine_option, json_option
+
+__all__ = ["OBJECTS", "ROUNDS", "CycleRun", "CyclesResult", "cycles_command", "plot", "run_cycles"]
 
 ROUNDS, OBJECTS = 100, 1000
 _PAGE = 65536
+_PLOT_WIDTH, _PLOT_HEIGHT = 66, 6  # of the plot on a terminal, in characters
+_BLOCKS = " ▁▂▃▄▅▆▇█"
 # Colours that people who see no red or green can tell apart (Okabe and Ito's set), and marks besides.
 _WITHOUT, _WITH = "#d55e00", "#0072b2"
 
@@ -169,3 +176,81 @@ def plot(result: CyclesResult, path: Path) -> None:
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
+
+
+@click.command("demo cycles")
+@engine_option
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="How many rounds."
+)
+@click.option(
+    "--objects", type=click.IntRange(min=1), default=OBJECTS, show_default=True, help="Objects in each round."
+)
+@click.option("--png", type=FILE, help="Draw the plot into this file too.")
+@json_option
+def cycles_command(engine: str | None, rounds: int, objects: int, png: Path | None, as_json: bool) -> int:
+    """Collect cycles that pass through a guest's memory, beside the same without collection.
+
+    The guest has ten pages of memory. In each round objects are made in it whose callbacks capture their own
+    wrappers, and dropped. The exit code is 1 if the memory was full although cycles were collected.
+
+    \b
+    Examples:
+        hiwire demo cycles
+        hiwire demo cycles --engine wasmtime --rounds 20
+        hiwire demo cycles --png cycles.png
+    """
+    result = run_cycles(engine=engine, rounds=rounds, objects=objects)
+    if as_json:
+        print_json(result.as_json())
+    else:
+        _show(result)
+    if png is not None:
+        try:
+            plot(result, png)
+        except ImportError:
+            raise click.UsageError("--png needs matplotlib: pip install 'hiwire_py[plots]'") from None
+    return OK if result.ok else FAILED
+
+
+def _show(result: CyclesResult) -> None:
+    """Live objects round by round, both runs in the same scale."""
+    screen = console()
+    screen.print(
+        f"{result.rounds} rounds of {result.objects:,} objects, each with a callback that captures its own"
+        f" wrapper; engine {result.engine}",
+        soft_wrap=True,
+    )
+    top = max(*result.without.live, *result.with_.live, 1)
+    for title, run, style in (
+        ("without collection (no layout)", result.without, "yellow"),
+        ("with collection", result.with_, "blue"),
+    ):
+        outcome = (
+            f"OUT OF MEMORY in round {run.failed_in}, with {run.live[-1]:,} live objects"
+            if run.failed_in
+            else f"all {result.rounds} rounds, at most {max(run.live):,} live objects;"
+            f" {run.left:,} left at the end"
+        )
+        screen.print(f"\n[bold]{title}[/]: {outcome}, {run.pages} pages, {run.seconds:.2f} s", soft_wrap=True)
+        for label, line in _lines(run, top, result.rounds):
+            screen.print(f"{label:>8} ┤[{style}]{line}[/]", soft_wrap=True)
+        screen.print(" " * 9 + "└" + "─" * min(result.rounds, _PLOT_WIDTH) + " rounds", soft_wrap=True)
+    if result.with_.left or result.with_.failed_in:
+        screen.print("[bold red]WRONG[/]: with collection, memory must suffice and nothing be left")
+
+
+def _lines(run: CycleRun, top: int, rounds: int) -> Iterator[tuple[str, str]]:
+    """Columns of blocks, from the top line down; an x above the round that found no memory."""
+    width = min(rounds, _PLOT_WIDTH)
+    columns = [0] * width
+    for number, live in enumerate(run.live):
+        at = number * width // rounds
+        columns[at] = max(columns[at], live)
+    failed = (run.failed_in - 1) * width // rounds if run.failed_in else -1
+    for line in range(_PLOT_HEIGHT - 1, -1, -1):
+        filled = [round(live / top * _PLOT_HEIGHT * 8) - line * 8 for live in columns]
+        blocks = [_BLOCKS[min(max(eighths, 0), 8)] for eighths in filled]
+        if line == _PLOT_HEIGHT - 1 and failed >= 0 and failed + 1 < width:
+            blocks[failed + 1] = "x"
+        yield (f"{top:,}" if line == _PLOT_HEIGHT - 1 else "", "".join(blocks).rstrip())

@@ -1,21 +1,27 @@
-"""What of hiwire_py works on this machine, what does not, and how to get it."""
+"""`hiwire doctor`: what of hiwire_py works on this machine, what does not, and how to get it."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
-from . import __version__
-from .collect import ways
-from .engines import EngineInfo, engines, get_engine, stack
-from .errors import EngineUnavailableError
+import click
+from rich.markup import escape
+from rich.table import Table
 
-__all__ = ["Finding", "Report", "examine"]
+from .. import __version__
+from ..collect import ways
+from ..engines import EngineInfo, engines, get_engine, stack
+from ..errors import EngineUnavailableError
+from .display import console, facts, print_json
+from .options import FAILED, OK, json_option
+
+__all__ = ["Finding", "Report", "doctor_command", "examine"]
 
 _SUMS = "SHA256SUMS"
 _WITHOUT_GUARD = (
@@ -109,7 +115,7 @@ def _default_engine() -> str:
 
 def _modules() -> Iterator[Finding]:
     """The modules of the package, compared with their SHA-256 sums."""
-    folder = resources.files(__package__).joinpath("modules")
+    folder = resources.files("hiwire_py").joinpath("modules")
     sums = folder.joinpath(_SUMS)
     remedy = "install the package again; in a checkout: scripts/check_wasm.py --update"
     if not sums.is_file():
@@ -130,10 +136,10 @@ def _modules() -> Iterator[Finding]:
 
 def _toolchains() -> Iterator[Finding]:
     """What `hiwire build` could use. None is needed to run guests."""
-    from .toolchain import CONTAINERS, TOOLCHAINS
-    from .toolchain.containers import engine
-    from .toolchain.local import local_compiler
-    from .toolchain.process import Unusable
+    from ..toolchain import CONTAINERS, TOOLCHAINS
+    from ..toolchain.containers import engine
+    from ..toolchain.local import local_compiler
+    from ..toolchain.process import Unusable
 
     remedies = {
         "docker": "see docs.docker.com/engine/install",
@@ -153,3 +159,53 @@ def _toolchains() -> Iterator[Finding]:
                 yield Finding(name, True, "clang {}.{}.{}".format(*compiler.version))
         except Unusable as reason:
             yield Finding(name, False, f"{reason}; {remedies[name]}")
+
+
+@click.command("doctor")
+@json_option
+def doctor_command(as_json: bool) -> int:
+    """Show what is here, what is missing, and how to get it.
+
+    The exit code is 0 if at least one engine works and the modules of the package are whole, else 1.
+    Toolchains may be missing: only hiwire build needs one.
+
+    \b
+    Examples:
+        hiwire doctor
+        hiwire doctor --json
+    """
+    report = examine()
+    if as_json:
+        print_json(report.as_json())
+    else:
+        _show(report)
+    return OK if report.ok else FAILED
+
+
+def _show(report: Report) -> None:
+    """What works here, group by group."""
+    screen = console()
+    screen.print(f"hiwire_py {report.package}, {escape(report.python)}", soft_wrap=True)
+    groups = (
+        (f"engines (default: {report.default_engine or 'none'})", report.engines),
+        ("modules in the package", report.modules),
+        ("collector of cycles", report.collector),
+        ("toolchains, for hiwire build only", report.toolchains),
+    )
+    for title, findings in groups:
+        screen.print()
+        screen.print(title, style="bold")
+        screen.print(_findings(findings))
+    if not any(finding.ok for finding in report.engines):
+        screen.print("\n[bold red]No engine works[/]: install one of them to run guests.")
+    elif not report.ok:
+        screen.print("\n[bold red]A module of the package is damaged or missing.[/]")
+
+
+def _findings(findings: Iterable[Finding]) -> Table:
+    table = facts()
+    for finding in findings:
+        mark = "[green]yes[/]" if finding.ok else "[yellow]no[/]"
+        detail = f"{finding.detail}; {finding.note}" if finding.ok and finding.note else finding.detail
+        table.add_row(mark, escape(finding.name), escape(detail))
+    return table
