@@ -1,4 +1,4 @@
-"""The bits of handles and of the words of slots: the layout in c/hiwire/layout.h."""
+"""The bits of handles and of the words of slots, as c/hiwire/layout.h has them."""
 
 from __future__ import annotations
 

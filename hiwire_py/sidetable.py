@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from .checks import check_callable, check_integer, shown
-from .closing import Closing
 from .collect import GuestObject, collect, layout
 from .collect.collecting import watch
 from .collect.heap import Heap
@@ -21,6 +20,7 @@ from .errors import NullRefError, TableFullError
 from .guest import Guest
 from .interface import A_MEMORY, Required, check_exports, check_imports, function
 from .memory import GuestMemory
+from .resources import Closing
 from .sources import WasmSource, read_wasm
 from .values import NULL
 from .wasm.binary import leb, name, section, vector

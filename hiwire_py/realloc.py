@@ -1,4 +1,4 @@
-"""Memory for a table that grows: the host function hiwire_realloc."""
+"""The host function hiwire_realloc, by which the variant extern_realloc gets memory for its slots."""
 
 from __future__ import annotations
 
@@ -10,17 +10,27 @@ from .checks import check_integer, shown
 from .interface import A_GLOBAL, A_MEMORY, Required
 from .objects import Instance, Space
 
-__all__ = ["Heap"]
+__all__ = ["Realloc"]
 
 _PAGE = 65536
 _WORD = 0xFFFFFFFF
 
 
-class Heap:
-    """The host function hiwire_realloc: memory for the slots, by growing the module's own memory.
+class Realloc:
+    """The host function hiwire_realloc, as an allocator in the module's own memory, which it grows.
 
-    The module's data ends at its global ``__heap_base``; what comes after is ours. Its only blocks are the
-    few arrays of hiwire, so the last one grows in place and others are copied to the end.
+    The module's data ends at its global ``__heap_base``; the memory behind that belongs to this allocator.
+    Its only blocks are the few arrays of hiwire: the last one grows in place, others are copied to the end.
+
+    Args:
+        limit: how many bytes the module's memory may have.
+
+    Attributes:
+        refused: why the last growth failed; "" if it did not.
+
+    Raises:
+        TypeError: the limit is no integer.
+        ValueError: it is negative.
     """
 
     required: Mapping[str, Required] = {"memory": A_MEMORY, "__heap_base": A_GLOBAL}
@@ -38,12 +48,12 @@ class Heap:
         self.memory: Any = None
 
     def bind(self, space: Space, instance: Instance) -> None:
-        """Serve an instance that has what is `required`."""
+        """Serve an instance, whose module exports what is `required`."""
         self.store = space.store
         self.memory = instance.extern("memory").raw
         self.end = (space.store.global_get(instance.extern("__heap_base").raw) & _WORD) + 15 & ~15
 
-    def realloc(self, old: int, size: int) -> int:
+    def __call__(self, old: int, size: int) -> int:
         """A block of ``size`` bytes with the contents of ``old``, a block from here or 0; 0 when there is no
         memory."""
         old, size = old & _WORD, size & _WORD
@@ -74,7 +84,3 @@ class Heap:
             return False
         self.refused = ""
         return True
-
-    def refusal(self) -> str:
-        """Why the last growth failed; "" if it did not."""
-        return self.refused
