@@ -621,6 +621,7 @@ class Space:
         if missing:
             told = "; ".join([f"{what} imports what it was not given: {', '.join(missing)}", *advice])
             raise UnsupportedModuleError(told)
+        check_sizes(prepared.module, self.limits, what)
         raw = {}
         for wanted, value in zip(prepared.module.imports, given):
             extern = self._import(instance, wanted, value)
@@ -632,7 +633,6 @@ class Space:
         except StackEnd as error:
             self.explain(error, f"making {what}", FuncType(b"", b""), ())
             raise
-        check_sizes(prepared.module, self.limits, what)
         link(instance.lifetime, prepared.module, instance.links)
         outer = self.nesting[0]
         self.nesting[0] = self.depth + 1  # the start function may call host functions
