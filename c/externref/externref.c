@@ -37,7 +37,8 @@ typedef struct {
 
 _Static_assert(sizeof(Record) == 16, "the host reads records as four words");
 
-/* Frames of the functions that run: the ids they hold in locals and operands (hiwire_py/passes/externref/frames.py).
+/* Frames of the functions that run: the ids they hold in locals and operands
+ * (hiwire_py/passes/externref/frames.py).
  */
 static uint32_t frames[FRAME_BYTES / 4];
 
@@ -101,9 +102,9 @@ static void release_block(void *block, uint64_t bytes)
     }
 }
 
-/* An engine that stops a guest in time (hiwire_py's deadline and fuel) does so where a function begins, where a loop
- * jumps back, and in instructions on whole arrays. So what is between two of these leaves blocks, slots and counts as
- * they must be, and nothing is moved across a STEP. */
+/* An engine that stops a guest in time (hiwire_py's deadline and fuel) does so where a function begins, where
+ * a loop jumps back, and in instructions on whole arrays. So what is between two of these leaves blocks,
+ * slots and counts as they must be, and nothing is moved across a STEP. */
 #define STEP() __asm__ volatile("" ::: "memory")
 
 /* A block that is in no use, for `tidy` to release: it was left here if the guest was stopped. */
@@ -121,8 +122,8 @@ static void tidy(void)
     STEP();
 }
 
-/* A copy of `used` bytes in a block of `bytes`, the rest zero. It is `loose` until the caller has it in the place of
- * the old one, which is loose then. */
+/* A copy of `used` bytes in a block of `bytes`, the rest zero. It is `loose` until the caller has it in the
+ * place of the old one, which is loose then. */
 static void *regrow(void *old, uint64_t used, uint64_t bytes)
 {
     tidy();

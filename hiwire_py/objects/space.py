@@ -441,7 +441,8 @@ class Space:
         return [words[holders + (key & _INDEX) * _RECORD_WORDS] for key in keys]
 
     def table_keys(self, instance: Instance) -> list[Numbers]:
-        """The ids in the slots of each externref table of an instance, 0 for null, good until a guest runs."""
+        """The ids in the slots of each externref table of an instance, 0 for null; good until a guest
+        runs."""
         size = self.store.memory_size(self._runtime["memory"])
         found = []
         for handle in instance.tables.values():
