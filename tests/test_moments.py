@@ -36,8 +36,7 @@ def test_calls(engine: str, use: str, handler: str, no_gc: None) -> None:
     numbers, store, forget = guest.exports.numbers, guest.exports.store, guest.exports.forget
     pass_ = guest.exports["pass"]
     space = guest.instance.space
-    if hasattr(space, "patience"):
-        space.patience = space.limit = 4  # so that calls of a few objects are long ones
+    space.ids.patience = space.ids.limit = 4  # so that calls of a few objects are long ones
 
     def calls() -> None:
         store(Thing(), 20)

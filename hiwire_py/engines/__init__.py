@@ -75,7 +75,7 @@ def _wasmer() -> Engine:
 def _wasmtime() -> Engine:
     from .wasmtime.engine import WasmtimeEngine
 
-    return WasmtimeEngine.for_this_thread()
+    return WasmtimeEngine.for_this_thread(lowered=True)
 
 
 def _wasmtime_lowered() -> Engine:

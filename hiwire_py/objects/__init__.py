@@ -32,14 +32,6 @@ def new_space(engine: str | None, limits: GuestLimits = NO_LIMITS) -> Space:
     found = get_engine(engine)
     if limits.names:
         found = found.limited(limits)
-    if found.externref and found.externref_ids:
-        from .refs import RefSpace
-
-        return RefSpace(found, limits)
-    if found.externref:
-        from .tokens import TokenSpace
-
-        return TokenSpace(found, limits)
     from .lowered import LoweredSpace
 
     return LoweredSpace(found, limits)

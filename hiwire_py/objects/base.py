@@ -32,11 +32,11 @@ from ..wasm.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, TableT
 from .calls import Given, bind_host
 from .fitting import check_fit, check_sizes, no_fit
 from .here import here
+from .ids import Ids
 from .instances import Extern, Gate, Instance, Missing
 from .lifetimes import link
 from .moving import Mover
 from .numbers import Numbers
-from .styles import Style
 
 __all__ = ["Space"]
 
@@ -44,7 +44,9 @@ __all__ = ["Space"]
 class Space(abc.ABC):
     """Base of the three kinds of space."""
 
-    style: Style
+    ids: Ids
+    objects: dict[Any, Any]
+    gone: dict[Any, None]
 
     def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
         self.here = here()
@@ -54,24 +56,12 @@ class Space(abc.ABC):
         self.limits = limits
         self.store = engine.store(limits)
         self.timed = limits.deadline is not None or limits.fuel is not None
-        if self.timed:
-            self.style = self.style.limited
         self.functions: weakref.WeakSet[Given] = weakref.WeakSet()  # host functions, each an instance's
-        self.objects: dict[Any, Any] = {}
-        # The keys of objects that the collector of cycles took out although handles name them still, until
-        # those are released: who looks one of them up finds out by the KeyError.
-        self.gone: dict[Any, None] = {}
-        self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
-        self.floor = self.limit = 0
-        self.status: Any = [0] * 5
         # `depth`, in a list, which is what calls.py can read and write quickest; negative in host functions.
         # It is set back without a call, in which a signal handler could raise.
         self.nesting = [0]
-        self.calls = 0  # of those, how many were not the outermost
-        self.unsettled = False  # a finalizer's call is on the way, see calls.py
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = self.here.ident
-        self.pending = False  # something waits for the outermost call to return
         self.closing = False
         # By their ids, until their instances are gone. Weak references would not do: those to a guest that a
         # finalizer keeps are gone, and closing the space must close it all the same.
@@ -81,32 +71,28 @@ class Space(abc.ABC):
         self.mover = Mover()
         self.holders = 0  # instances with externref tables or globals, handle tables among them
         self._ref = weakref.ref(self)
-        self.store.on_panic(functools.partial(_close, self._ref))
 
     @property
     def depth(self) -> int:
         """How many calls from Python into guests of this space have not returned."""
         return abs(self.nesting[0])
 
-    def style_of(self, instance: Instance) -> Style:
-        """How the exports of an instance are called."""
-        return self.style
+    # ---- objects
 
-    # ---- objects: what the boundary functions of calls.py use
-
-    @abc.abstractmethod
-    def hold(self, value: Any) -> Any:
-        """The engine's form of an externref for ``value``, which lives at least until the outermost call
-        returns."""
-
-    @abc.abstractmethod
     def leave(self) -> None:
         """The outermost call has returned: release what no guest stored."""
+        self.ids.release()
 
-    @abc.abstractmethod
-    def release_since(self, mark: int) -> None:
-        """A nested call has returned: release what was made since ``flight`` had ``mark`` entries, if not
-        stored."""
+    def request_leave(self) -> None:
+        """See to it that `leave` runs when the outermost call returns, and does what is pending."""
+        self.ids.request()
+
+    def _settle(self) -> bool:
+        """Do what is pending. True if the space is closed, so that all objects are to be dropped."""
+        if self.closing:
+            for given in list(self.functions):
+                given.function = _closed
+        return self.closing
 
     @abc.abstractmethod
     def fault(self) -> BaseException | str | None:
@@ -161,6 +147,7 @@ class Space(abc.ABC):
             None when ``error`` should go on as it is: a host function raised it. Or arguments to call again
             with, when the engine did not take one that is an integer to Python, but not an int.
         """
+        self.request_leave()  # a signal may have interrupted what releases: it goes on with that
         self._clear_frames(error)
         raised, self.raised = self.raised, None
         failure = self.store.panic(error)
@@ -237,19 +224,6 @@ class Space(abc.ABC):
             self.here.put_off(self)
         else:
             self.leave()
-
-    def request_leave(self) -> None:
-        """See to it that `leave` runs when the outermost call returns, and does what is pending."""
-        self.pending = True
-        self.flight.append(0)  # null: there to be seen, and never released
-
-    def _drop_everything(self) -> None:
-        for given in list(self.functions):
-            given.function = _closed
-        self.flight.clear()
-        self.objects.clear()
-        self.gone.clear()
-        self.here.settle()
 
     def _clear_frames(self, error: BaseException) -> None:
         """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them
@@ -373,10 +347,6 @@ class Space(abc.ABC):
         """What lowering makes a module import, where it is made again."""
         return {}
 
-    def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """An export's function was made."""
-        return function
-
     def depart(self, lasting: Sequence[Any]) -> None:
         """All instances but the lasting ones, of which these tell, are about to be left behind: release what
         would be held for them."""
@@ -413,7 +383,7 @@ class Space(abc.ABC):
             self.functions.add(given)
             instance.lifetime.hold(given)
             trampoline = bind_host(
-                weakref.ref(given), self.style, wanted.type, str(wanted), self.nesting, self.here.inside
+                weakref.ref(given), wanted.type, str(wanted), self.nesting, self.here.inside
             )
             instance.hosts[wanted.module, wanted.name] = trampoline, wanted.type
             return self.store.host_function(trampoline, wanted.type)
@@ -461,12 +431,6 @@ def _forget_gate(space_ref: Callable[[], Space | None], number: int) -> None:
     space = space_ref()
     if space is not None:
         space.gates.pop(number, None)
-
-
-def _close(space: Callable[[], Space | None]) -> None:
-    found = space()
-    if found is not None:
-        found.close()
 
 
 def _closed(*args: Any) -> Any:
