@@ -19,8 +19,7 @@ builder = cffi.FFI()
 builder.cdef("int hw_ids_into(intptr_t address);")
 builder.set_source(
     "hiwire_py.objects._ids",
-    "".join(f"#define HW_{name} {getattr(layout, name)}\n" for name in layout.__all__)
-    + (_HERE / "ids.c").read_text("ascii"),
+    layout.as_macros(layout) + (_HERE / "ids.c").read_text("ascii"),
     # The type has to know how objects are laid out, so the module is for one version of Python.
     define_macros=[("_CFFI_NO_LIMITED_API", None)],
     py_limited_api=False,

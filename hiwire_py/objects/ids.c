@@ -505,8 +505,9 @@ static PyObject *hw_ids_new(PyTypeObject *type, PyObject *args, PyObject *named)
 {
     unsigned long long base, state, seed;
     PyObject *reserve, *settle, *null;
+    Py_ssize_t patience;
     (void)named;
-    if (!PyArg_ParseTuple(args, "KKOOOK", &base, &state, &reserve, &settle, &null, &seed))
+    if (!PyArg_ParseTuple(args, "KKOOnOK", &base, &state, &reserve, &settle, &patience, &null, &seed))
         return NULL;
     hw_ids *ids = (hw_ids *)type->tp_alloc(type, 0);
     if (ids == NULL)
@@ -526,7 +527,7 @@ static PyObject *hw_ids_new(PyTypeObject *type, PyObject *args, PyObject *named)
     ids->state = (uint32_t *)(ids->base + state);
     ids->random = seed;
     ids->made = 1;
-    ids->limit = ids->patience = 1024;
+    ids->limit = ids->patience = patience;
     return (PyObject *)ids;
 }
 

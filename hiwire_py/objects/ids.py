@@ -50,7 +50,7 @@ except ImportError as error:
 
 
 def new_ids(
-    base: int, state: int, reserve: Callable[[int], object], settle: Callable[[], bool]
+    base: int, state: int, reserve: Callable[[int], object], settle: Callable[[], bool], patience: int
 ) -> Ids:
     """The ids of one space.
 
@@ -60,5 +60,6 @@ def new_ids(
         reserve: has the runtime make room for so many records; a failure is raised.
         settle: called at the end of the outermost call where `Ids.request` was; true says that the space is
             closed, and all its objects are dropped.
+        patience: how many objects may wait in a long call before they are looked at.
     """
-    return _class(base, state, reserve, settle, NULL, random.getrandbits(64))
+    return _class(base, state, reserve, settle, patience, NULL, random.getrandbits(64))

@@ -3,6 +3,8 @@ c/externref/ids.h, which says what they mean. tests/test_layouts.py compares the
 
 from __future__ import annotations
 
+from types import ModuleType
+
 __all__ = [
     "FAULT_BOUNDS",
     "FAULT_FORGED",
@@ -24,6 +26,7 @@ __all__ = [
     "STATE_ZOMBIE_COUNT",
     "TABLE_SIZE",
     "TABLE_SLOTS",
+    "as_macros",
 ]
 
 ID_INDEX_BITS = 26
@@ -40,3 +43,9 @@ TABLE_SLOTS, TABLE_SIZE = range(2)
 LINK_END = 1
 
 FAULT_BOUNDS, FAULT_FORGED, FAULT_FRAMES = range(1, 4)
+
+
+def as_macros(*modules: ModuleType) -> str:
+    """The constants of modules like this one for C, with ``HW_`` before their names."""
+    constants = {name: value for module in modules for name, value in vars(module).items() if name.isupper()}
+    return "".join(f"#define HW_{name} {value}\n" for name, value in constants.items())

@@ -78,6 +78,9 @@ def _orphan(space_ref: Callable[[], LoweredSpace | None], holdings: _Holdings) -
 
 
 class LoweredSpace(Space):
+    patience = 1024
+    """How many objects may wait in a long call before they are looked at."""
+
     def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
         super().__init__(engine, limits)
         self.holdings: dict[int, _Holdings] = {}  # by their ids, until they are among the orphans
@@ -98,6 +101,7 @@ class LoweredSpace(Space):
             state,
             functools.partial(_reserve, self._ref),
             functools.partial(_settle, self._ref),
+            self.patience,
         )
         self.objects, self.gone = self.ids.objects, self.ids.gone
         self.store.on_panic(functools.partial(_close, self._ref))

@@ -62,13 +62,13 @@ class Ids:
         state: int,
         reserve: Callable[[int], object],
         settle: Callable[[], bool],
+        patience: int,
         null: object,
         seed: int,
     ) -> None:
         self.objects: dict[int, Any] = {}
         self.gone: dict[int, None] = {}
-        self.patience = 1024
-        self.limit = self.patience
+        self.patience = self.limit = patience
         self.pending = False
         self._state = state
         self._reserve = reserve
