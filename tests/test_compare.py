@@ -111,9 +111,8 @@ def test_everything_is_measured(quick: tuple[Report, Path], variant: str, engine
     assert (found["status"], found["problems"]) == ("measured", {})
     names = {f"python.{n}" for n in PYTHON_OPERATIONS} | {f"guest.{n}" for n in GUEST_OPERATIONS}
     names |= {f"fragmentation.{n}" for n in ("in_order", "at_random", "refill")}
-    names |= {"growth.100", "growth.20000", "startup.load", "startup.compile", "startup.instantiate"}
-    if not get_engine(engine).externref:
-        names.add("startup.lower")
+    names |= {"growth.100", "growth.20000"}
+    names |= {f"startup.{step}" for step in ("load", "lower", "compile", "instantiate")}
     assert set(found["statistics"]) == names
     rounds = report["command"]["settings"]["rounds"]
     for name, value in found["statistics"].items():

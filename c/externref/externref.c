@@ -1,4 +1,4 @@
-/* The runtime that lowered modules share: where their externref tables live.
+/* The runtime of externref lowering: where the externref tables of lowered modules live.
  *
  * A lowered module holds 32-bit ids in place of externrefs, and its tables are here, in the memory of an
  * instance of its own, where a stray write of the guest cannot reach them. For each id this module counts the
@@ -71,9 +71,9 @@ static void release_block(void *block, uint64_t bytes)
     }
 }
 
-/* A copy of `used` bytes in a block of `bytes`, the rest zero; the old block of `before` bytes is given back.
- */
-static void *regrow(void *old, uint64_t before, uint64_t used, uint64_t bytes)
+/* A copy of `used` bytes in a block of `bytes`, the rest zero. The old block is the caller's to give back, when the new
+ * one is in its place. */
+static void *regrow(void *old, uint64_t used, uint64_t bytes)
 {
     unsigned char *block = allocate(bytes);
     if (!block) {
@@ -81,7 +81,6 @@ static void *regrow(void *old, uint64_t before, uint64_t used, uint64_t bytes)
     }
     __builtin_memcpy(block, old, used);
     __builtin_memset(block + used, 0, bytes - used);
-    release_block(old, before);
     return block;
 }
 
@@ -125,6 +124,11 @@ static inline void put(uint32_t *slot, uint32_t id)
     let_go(old);
 }
 
+/* An engine that stops a guest in time (hiwire_py's deadline and fuel) does so where a function begins and where a loop
+ * jumps back. So each step of a loop over slots leaves slots and counts as they must be: nothing is moved across this.
+ */
+#define STEP() __asm__ volatile("" ::: "memory")
+
 static inline uint32_t *range(Table *table, uint32_t start, uint32_t count)
 {
     if ((uint64_t)start + count > table->size) {
@@ -144,17 +148,18 @@ EXPORT("state") void *externref_state(void)
 EXPORT("reserve") uint32_t externref_reserve(uint32_t count)
 {
     if (count > state.record_count) {
-        uint64_t before = (uint64_t)state.record_count * sizeof(Record);
+        uint64_t used = (uint64_t)state.record_count * sizeof(Record);
         uint64_t bytes = (uint64_t)1 << block_class((uint64_t)count * sizeof(Record));
-        Record *grown = regrow(state.records, before, before, bytes);
+        Record *before = state.records, *grown = regrow(before, used, bytes);
         if (!grown) {
             return 0;
         }
-        if (!state.records) {
+        if (!before) {
             grown[0].holders = 0x40000000;
         }
         state.records = grown;
         state.record_count = (uint32_t)(bytes / sizeof(Record));
+        release_block(before, used);
     }
     return state.record_count;
 }
@@ -180,18 +185,20 @@ EXPORT("grow") uint32_t externref_grow(uint32_t id, uint32_t count, Table *table
     }
     if (size > table->capacity) {
         uint64_t capacity = (uint64_t)1 << (block_class(size * 4) - 2);
-        uint32_t *slots =
-            regrow(table->slots, (uint64_t)table->capacity * 4, (uint64_t)old * 4, capacity * 4);
+        uint32_t *before = table->slots, *slots = regrow(before, (uint64_t)old * 4, capacity * 4);
+        uint64_t bytes = (uint64_t)table->capacity * 4;
         if (!slots) {
             return UINT32_MAX;
         }
         table->slots = slots;
         table->capacity = (uint32_t)capacity;
+        release_block(before, bytes);
     }
-    hold(id, count);
     for (uint32_t i = old; i < size; i++) {
-        table->slots[i] = id;
+        table->slots[i] = id; /* no slot of the table yet */
     }
+    STEP();
+    hold(id, count);
     table->size = (uint32_t)size;
     return old;
 }
@@ -228,11 +235,9 @@ EXPORT("size") uint32_t externref_size(Table *table)
 EXPORT("fill") void externref_fill(uint32_t start, uint32_t id, uint32_t count, Table *table)
 {
     uint32_t *slots = range(table, start, count);
-    hold(id, count);
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t old = slots[i];
-        slots[i] = id;
-        let_go(old);
+        put(slots + i, id);
+        STEP();
     }
 }
 
@@ -245,10 +250,12 @@ void externref_copy(uint32_t to, uint32_t from, uint32_t count, Table *target, T
     if (destination <= origin) {
         for (uint32_t i = 0; i < count; i++) {
             put(destination + i, origin[i]);
+            STEP();
         }
     } else {
         for (uint32_t i = count; i > 0; i--) {
             put(destination + i - 1, origin[i - 1]);
+            STEP();
         }
     }
 }
@@ -256,10 +263,10 @@ void externref_copy(uint32_t to, uint32_t from, uint32_t count, Table *target, T
 /* elem.drop: the segment is empty from now on. */
 EXPORT("drop") void externref_drop(Table *table)
 {
-    for (uint32_t i = 0; i < table->size; i++) {
-        let_go(table->slots[i]);
+    while (table->size > 0) {
+        let_go(table->slots[--table->size]);
+        STEP();
     }
-    table->size = 0;
 }
 
 /* The instance that owned the table is gone. */

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import HiwireError
 
 if TYPE_CHECKING:
-    from .base import Space
+    from .space import Space
     from .instances import Gate
 
 __all__ = ["MOST", "Mover"]
