@@ -71,16 +71,41 @@ static void release_block(void *block, uint64_t bytes)
     }
 }
 
-/* A copy of `used` bytes in a block of `bytes`, the rest zero. The old block is the caller's to give back, when the new
- * one is in its place. */
+/* An engine that stops a guest in time (hiwire_py's deadline and fuel) does so where a function begins, where a loop
+ * jumps back, and in instructions on whole arrays. So what is between two of these leaves blocks, slots and counts as
+ * they must be, and nothing is moved across a STEP. */
+#define STEP() __asm__ volatile("" ::: "memory")
+
+/* A block that is in no use, for `tidy` to release: it was left here if the guest was stopped. */
+static void *loose;
+static uint64_t loose_bytes;
+
+static void tidy(void)
+{
+    if (loose) {
+        unsigned k = block_class(loose_bytes);
+        *(void **)loose = spare[k];
+        spare[k] = loose;
+        loose = NULL;
+    }
+    STEP();
+}
+
+/* A copy of `used` bytes in a block of `bytes`, the rest zero. It is `loose` until the caller has it in the place of
+ * the old one, which is loose then. */
 static void *regrow(void *old, uint64_t used, uint64_t bytes)
 {
+    tidy();
     unsigned char *block = allocate(bytes);
     if (!block) {
         return NULL;
     }
+    loose = block;
+    loose_bytes = bytes;
+    STEP();
     __builtin_memcpy(block, old, used);
     __builtin_memset(block + used, 0, bytes - used);
+    STEP();
     return block;
 }
 
@@ -124,11 +149,6 @@ static inline void put(uint32_t *slot, uint32_t id)
     let_go(old);
 }
 
-/* An engine that stops a guest in time (hiwire_py's deadline and fuel) does so where a function begins and where a loop
- * jumps back. So each step of a loop over slots leaves slots and counts as they must be: nothing is moved across this.
- */
-#define STEP() __asm__ volatile("" ::: "memory")
-
 static inline uint32_t *range(Table *table, uint32_t start, uint32_t count)
 {
     if ((uint64_t)start + count > table->size) {
@@ -150,16 +170,19 @@ EXPORT("reserve") uint32_t externref_reserve(uint32_t count)
     if (count > state.record_count) {
         uint64_t used = (uint64_t)state.record_count * sizeof(Record);
         uint64_t bytes = (uint64_t)1 << block_class((uint64_t)count * sizeof(Record));
-        Record *before = state.records, *grown = regrow(before, used, bytes);
+        Record *grown = regrow(state.records, used, bytes);
         if (!grown) {
             return 0;
         }
-        if (!before) {
+        if (!state.records) {
             grown[0].holders = 0x40000000;
         }
+        loose = state.records;
+        loose_bytes = used;
         state.records = grown;
         state.record_count = (uint32_t)(bytes / sizeof(Record));
-        release_block(before, used);
+        STEP();
+        tidy();
     }
     return state.record_count;
 }
@@ -185,14 +208,16 @@ EXPORT("grow") uint32_t externref_grow(uint32_t id, uint32_t count, Table *table
     }
     if (size > table->capacity) {
         uint64_t capacity = (uint64_t)1 << (block_class(size * 4) - 2);
-        uint32_t *before = table->slots, *slots = regrow(before, (uint64_t)old * 4, capacity * 4);
-        uint64_t bytes = (uint64_t)table->capacity * 4;
+        uint32_t *slots = regrow(table->slots, (uint64_t)old * 4, capacity * 4);
         if (!slots) {
             return UINT32_MAX;
         }
+        loose = table->slots;
+        loose_bytes = (uint64_t)table->capacity * 4;
         table->slots = slots;
         table->capacity = (uint32_t)capacity;
-        release_block(before, bytes);
+        STEP();
+        tidy();
     }
     for (uint32_t i = old; i < size; i++) {
         table->slots[i] = id; /* no slot of the table yet */
