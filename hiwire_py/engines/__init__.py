@@ -2,8 +2,8 @@
 
 base         what an engine must be able to do
 wasmer       one file
-wasmtime/    in C through cffi, in one of two ways: modes says which is taken, and why; moving leaves a store for
-             another one
+wasmtime/    in C through cffi, in one of two ways: modes says which is taken, and why; moving leaves a store
+             for another one
 native*      native_compile leads from a module to its library: native_source writes C around wasm2c's,
              native_build compiles it and keeps libraries; native.calls calls them
 validation   wasmtime's answer whether a module is valid, for the others
@@ -74,7 +74,7 @@ def _wasmer() -> Engine:
 def _wasmtime() -> Engine:
     from .wasmtime.engine import WasmtimeEngine
 
-    return WasmtimeEngine.for_this_thread(lowered=True)
+    return WasmtimeEngine.for_this_thread()
 
 
 def _native() -> Engine:
