@@ -131,9 +131,7 @@ class Hiwire(Closing):
         check_imports(self._variant, _CLAIM, prepared.module, _GIVEN)
         instance = self._space.instantiate(prepared, find, self._gate, self._variant)
         self.exports: dict[str, Callable[..., Any]] = {
-            name: instance.function(name)
-            for name in exported
-            if name.startswith("hiwire_")
+            name: instance.function(name) for name in exported if name.startswith("hiwire_")
         }
         """What to give a guest that imports hiwire functions, so that it shares this table: name ->
         function."""

@@ -1,7 +1,7 @@
 """What guests must do: the plain ``wasmtime`` package runs them, with the engine's own externrefs.
 
-No part of hiwire_py's engines, lowering or bookkeeping takes part. The package is given small boxes, as it can
-pass neither NULL nor tell it from None.
+Nothing of hiwire_py's engines, lowering and bookkeeping takes part. To the package None is the null
+externref, which is NULL here; so it is given objects in boxes.
 """
 
 from __future__ import annotations

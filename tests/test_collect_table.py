@@ -75,7 +75,6 @@ def test_handles_that_no_struct_describes(host: Host, watching: _Watching, handl
         assert button.fire(3) == 6
 
 
-
 # ---- where the slots are
 
 

@@ -33,7 +33,6 @@ from hiwire_py.compare.plots import draw
 from hiwire_py.compare.recommend import recommend
 from hiwire_py.compare.report import sheets
 from hiwire_py.compare.subject import GUEST_OPERATIONS, PYTHON_OPERATIONS
-from hiwire_py.engines import get_engine
 from hiwire_py.sources import shipped
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ class Side:
         self.log: list[Any] = []
         self.made = {0: Thing("m0"), 1: Thing("m1")}
         self.nesting = 0
+        host: dict[str, Callable[..., Any]]
         host = {"make": self.make, "see": self.see, "swap": lambda a, b: (b, a), "again": self.again}
         if engine is None:
             self.run = Oracle(EVERYTHING, host).call
@@ -161,7 +163,7 @@ def test_random_guests(engine: str, seed: int, monkeypatch: pytest.MonkeyPatch) 
             log.append(f"{one!r} {other!r}")
             return other
 
-        host = {"make": make, "see": see, "both": both}
+        host: dict[str, Callable[..., Any]] = {"make": make, "see": see, "both": both}
         if oracle:
             run = Oracle(wat(text), host).call
         else:

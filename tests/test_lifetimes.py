@@ -14,7 +14,6 @@ import pytest
 from support import Counted, Thing, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, Hiwire
-from hiwire_py.objects import Space
 
 pytestmark = pytest.mark.usefixtures("no_gc")
 

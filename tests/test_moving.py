@@ -125,9 +125,7 @@ def run(program: str, *args: str) -> str:
     return done.stdout
 
 
-def test_a_collection_opens_no_table_that_moves(
-    way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_collection_opens_no_table_that_moves(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A finalizer or signal handler may have Python collect in the midst of a move."""
     ways = Ways("wasmtime")
     space, store = ways.table.space, type(ways.table.space.store)

@@ -16,7 +16,8 @@ enum { PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28, FRAME_BYTES = 1 <
 
 #define ID_INDEX ((UINT32_C(1) << ID_INDEX_BITS) - 1)
 
-/* Frames of the functions that run: the ids they hold in locals and operands (hiwire_py/passes/externref/frames.py).
+/* Frames of the functions that run: the ids they hold in locals and operands
+ * (hiwire_py/passes/externref/frames.py).
  */
 static uint32_t frames[FRAME_BYTES / 4];
 
@@ -71,9 +72,9 @@ static void release_block(void *block, uint64_t bytes)
     }
 }
 
-/* An engine that stops a guest in time (hiwire_py's deadline and fuel) does so where a function begins, where a loop
- * jumps back, and in instructions on whole arrays. So what is between two of these leaves blocks, slots and counts as
- * they must be, and nothing is moved across a STEP. */
+/* An engine that stops a guest in time (hiwire_py's deadline and fuel) does so where a function begins, where
+ * a loop jumps back, and in instructions on whole arrays. So what is between two of these leaves blocks,
+ * slots and counts as they must be, and nothing is moved across a STEP. */
 #define STEP() __asm__ volatile("" ::: "memory")
 
 /* A block that is in no use, for `tidy` to release: it was left here if the guest was stopped. */
@@ -91,8 +92,8 @@ static void tidy(void)
     STEP();
 }
 
-/* A copy of `used` bytes in a block of `bytes`, the rest zero. It is `loose` until the caller has it in the place of
- * the old one, which is loose then. */
+/* A copy of `used` bytes in a block of `bytes`, the rest zero. It is `loose` until the caller has it in the
+ * place of the old one, which is loose then. */
 static void *regrow(void *old, uint64_t used, uint64_t bytes)
 {
     tidy();

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..engines import get_engine
-from ..errors import HiwireError, TableFullError, UnsupportedModuleError
+from ..errors import HiwireError, TableFullError
 from ..guest import Guest
 from ..hiwire import Hiwire
 from ..interface import A_MEMORY, check_exports

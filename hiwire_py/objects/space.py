@@ -244,7 +244,8 @@ class Space:
         return [records[(key & ID_INDEX) * RECORD_WORDS + RECORD_HOLDERS] for key in keys]
 
     def table_keys(self, instance: Instance) -> list[Numbers]:
-        """The ids in the slots of each externref table of an instance, 0 for null, good until a guest runs."""
+        """The ids in the slots of each externref table of an instance, 0 for null; good until a guest
+        runs."""
         size = self.store.memory_size(self._runtime["memory"])
         found = []
         for handle in instance.tables.values():

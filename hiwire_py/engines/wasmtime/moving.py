@@ -178,9 +178,7 @@ def _restore(store: Any, state: State, raw: Mapping[str, RawExtern], saved: _Sav
         ctypes.memmove(store.memory_address(raw[name]), address, size)
     context = store._store._context()
     for name, number in zip(state.numbers, saved.numbers):
-        error = _bindings.wasmtime_global_set(
-            context, ctypes.byref(raw[name]._global), ctypes.byref(number)
-        )
+        error = _bindings.wasmtime_global_set(context, ctypes.byref(raw[name]._global), ctypes.byref(number))
         if error:
             raise wasmtime.WasmtimeError._from_ptr(error)
 
