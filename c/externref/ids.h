@@ -1,4 +1,5 @@
-/* Ids and what is kept for each: the interface between this runtime and the host, which reads and writes both.
+/* Ids and what is kept for each: the interface between this runtime and the host, which reads and writes
+ * both.
  *
  *            31    26 25                          0
  *           +--------+-----------------------------+
@@ -7,7 +8,7 @@
  *           +--------+-----------------------------+
  *
  * Each index has a record of RECORD_WORDS words, and the runtime as a whole a state of STATE_WORDS words. The
- * names in the first two enums are the positions of words. hiwire_py/objects/layout.py has the same names and
+ * names are the positions of words. hiwire_py/objects/layout.py has the same names and
  * numbers; tests/test_layouts.py compares.
  */
 #ifndef EXTERNREF_IDS_H
@@ -36,8 +37,8 @@ enum {
     TABLE_SLOTS = 0, /* of a table: the address of its slots, each an id, */
     TABLE_SIZE = 1,  /* and how many there are */
 
-    /* A link is the next record's index * 2 + 1, so that 0 says "not in the list", and this ends it. A record in
-     * the list may be held again by the time the host reads it. */
+    /* A link is the next record's index * 2 + 1, so that 0 says "not in the list", and this ends it. A record
+     * in the list may be held again by the time the host reads it. */
     LINK_END = 1,
 
     FAULT_NONE = 0,
@@ -72,6 +73,7 @@ _Static_assert(AT(State, zombies, STATE_ZOMBIES) && AT(State, zombie_count, STAT
                    AT(State, frames_end, STATE_FRAMES_END) && AT(State, records, STATE_RECORDS) &&
                    AT(State, record_count, STATE_RECORD_COUNT) && sizeof(State) == 4 * STATE_WORDS,
                "the state is as the host reads it");
-_Static_assert(AT(Table, slots, TABLE_SLOTS) && AT(Table, size, TABLE_SIZE), "tables are as the host reads them");
+_Static_assert(AT(Table, slots, TABLE_SLOTS) && AT(Table, size, TABLE_SIZE),
+               "tables are as the host reads them");
 
 #endif

@@ -185,8 +185,7 @@ def _export_code(functype: FuncType, timed: bool, engine_checks_integers: bool) 
         results = [f"r{i}" for i in range(len(functype.results))]
         body.append(f"{', '.join(results)} = {call}")
         objects = [
-            f"({_to_object(r)})" if code == EXTERNREF else r
-            for r, code in zip(results, functype.results)
+            f"({_to_object(r)})" if code == EXTERNREF else r for r, code in zip(results, functype.results)
         ]
         body.append(f"return ({', '.join(objects)})")
     else:
@@ -271,7 +270,10 @@ def _host_code(functype: FuncType) -> Any:
         result = ["return None"]
     elif len(functype.results) == 1:
         code = functype.results[0]
-        result = [_check("result", code, what), "return " + ("own.give(result)" if code == EXTERNREF else "result")]
+        result = [
+            _check("result", code, what),
+            "return " + ("own.give(result)" if code == EXTERNREF else "result"),
+        ]
     else:
         count = len(functype.results)
         values = [f"r{i}" for i in range(count)]
@@ -328,9 +330,7 @@ def bind_host(
         "given": f"host function {shown} was given",
     }
     exec(_host_code(functype), names)
-    function: Callable[..., Any] = names["bind"](
-        given_ref, shown, check_value, NULL, _gone, nesting, inside
-    )
+    function: Callable[..., Any] = names["bind"](given_ref, shown, check_value, NULL, _gone, nesting, inside)
     return function
 
 

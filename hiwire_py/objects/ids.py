@@ -30,7 +30,7 @@ WAY = "compiled"
 WHY_NOT_COMPILED = ""
 """Why it is not ``"compiled"``."""
 
-_class = Ids
+_class: type[Ids] = Ids
 _wanted = os.environ.get(_VARIABLE, "")
 if _wanted not in ("", "compiled", "python"):
     raise ImportError(

@@ -301,4 +301,3 @@ class Ids:
         """How many words the frames of running functions take."""
         size: int = self._status[STATE_FRAMES_END] - self._status[STATE_FRAMES]
         return size // 4
-
