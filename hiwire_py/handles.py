@@ -1,5 +1,7 @@
-"""The bits of handles and of the words of slots: the names and numbers of c/hiwire/layout.h, which has a picture
-of them. tests/test_layouts.py compares the two."""
+"""The bits of handles and of the words of slots: names and numbers of c/hiwire/layout.h, which has a picture.
+
+tests/test_layouts.py compares the two.
+"""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def constants(header: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("what", HEADERS)
 def test_the_same_numbers(what: str) -> None:
-    """The C headers are the source; Python has what it needs of them, and nothing that they do not have but the
-    largest values that fields can have."""
+    """The C headers are the source; Python has what it needs of them, and nothing else but the largest values
+    that fields can have."""
     header, module = HEADERS[what]
     written = constants(header)
     ours = {name: value for name, value in vars(module).items() if name.isupper()}

@@ -45,7 +45,9 @@ Mark: TypeAlias = tuple[int, int, int, int, bool]
 
 
 class Ids:
-    """The ids of one space. `new_ids` makes it. It is true if the end of the outermost call has anything to do.
+    """The ids of one space. `new_ids` makes it.
+
+    It is true while there is anything to do for the end of the outermost call.
 
     Attributes:
         objects: id -> object.

@@ -4,8 +4,9 @@ Instances that share a handle table, or import from each other, live in one spac
 are lowered before an engine sees them: ids stand in the place of externrefs. A space keeps the objects its
 guests hold in a Python dict, id -> object, where Python's cycle collector sees them. How many table slots and
 globals hold an id is counted by a module of WebAssembly, the *runtime* of externref lowering
-(c/externref/externref.c), of which each space has an instance of its own. What an id is, and how long it lives, is told in `ids`; here is how calls end, what instances hold, and what
-becomes of that when they are gone.
+(c/externref/externref.c), of which each space has an instance of its own. What an id is, and how long it
+lives, is told in `ids`; here is how calls end, what instances hold, and what becomes of that when they are
+gone.
 """
 
 from __future__ import annotations
