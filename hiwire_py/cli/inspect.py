@@ -39,7 +39,7 @@ class Description:
 
     Attributes:
         size: in bytes.
-        needs_lowering: whether engines without externref run it lowered.
+        needs_lowering: whether it is lowered when it is loaded.
         features: WebAssembly features beyond the first release that its declarations use. What only its code
             uses is not seen.
         imports, exports, tables, memories: in the order of the module; imported tables and memories come
@@ -135,7 +135,7 @@ def _features(module: Module) -> list[str]:
 @click.argument("module", type=INPUT)
 @json_option
 def inspect_command(module: Path, as_json: bool) -> int:
-    """Show what MODULE imports and exports, and whether it must be lowered for engines without externref.
+    """Show what MODULE imports and exports, and whether it is lowered when it is loaded.
 
     \b
     Examples:
@@ -155,7 +155,7 @@ def _show(name: str, found: Description) -> None:
     screen = console()
     table = facts(indent=0)
     table.add_row("size", f"{found.size:,} bytes")
-    lowering = "yes, on engines without externref" if found.needs_lowering else "no"
+    lowering = "yes, when it is loaded" if found.needs_lowering else "no"
     table.add_row("needs lowering", lowering)
     table.add_row("features", ", ".join(found.features) or "none beyond the first release of WebAssembly")
     table.add_row("memory", "; ".join(found.memories) or "none")

@@ -1,4 +1,4 @@
-"""`hiwire lower`: a module as engines without externref get it."""
+"""`hiwire lower`: a module as engines get it, without externrefs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["lower_command"]
 def lower_command(source: Path, target: Path, in_place: bool) -> int:
     """Write the lowered form of the module IN to OUT: externrefs become 32-bit ids.
 
-    Guests are lowered by themselves where an engine needs it; this shows what the engine gets. A module that
+    Guests are lowered when they are loaded; this shows what the engine gets. A module that
     does not need it is copied.
 
     \b

@@ -198,7 +198,7 @@ def _start(report: dict[str, Any], brief: bool) -> Sheet:
         for variant, engine, row in _measured(report)
         if "startup.compile" in row["statistics"]
     )
-    note = "lower: only where the engine has no externref"
+    note = "lower: reading the module, and putting ids in the place of externrefs"
     head = ("variant", "engine", *STARTUP, *(("range",) if brief else ()))
     return Sheet("Starting, microseconds", head, rows, note)
 

@@ -1,17 +1,21 @@
 """Spaces: which Python objects guests hold, since when and how long, and how instances link.
 
-Instances that share a handle table, or import from each other, live in one space; others do not meet. A space
-keeps the objects its guests hold in a Python dict, where Python's cycle collector sees them; the engine gets
-only ids (`lowered`) or tokens (`tokens`).
+Instances that share a handle table, or import from each other, live in one space; others do not meet. Modules
+are lowered before an engine sees them: ids stand in the place of externrefs. A space keeps the objects its
+guests hold in a Python dict, id -> object, where Python's cycle collector sees them. How many table slots and
+globals hold an id is counted by a module of WebAssembly, the *runtime* of externref lowering
+(c/externref/externref.c), of which each space has an instance of its own. What an id is, and how long it
+lives, is told in `ids`; here is how calls end, what instances hold, and what becomes of that when they are
+gone.
 """
 
 from __future__ import annotations
 
-import abc
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from importlib import resources
+from typing import Any, NamedTuple
 
 from ..checks import check_callable
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, Store
@@ -23,28 +27,89 @@ from ..errors import (
     ForgedRefError,
     FuelError,
     GuestTrap,
+    MemoryLimitError,
     RefError,
     StaleRefError,
+    TableFullError,
     UnsupportedModuleError,
 )
-from ..values import CROSSING, EXTERNREF, FuncType, check_value, type_name
+from ..passes.externref.code import HELPERS
+from ..passes.externref.rewrite import COMPANION_MODULE
+from ..real_threads import get_ident
+from ..values import CROSSING, EXTERNREF, I32, NULL, FuncType, check_value, type_name
 from ..wasm.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, TableType
 from .calls import Given, bind_host
 from .fitting import check_fit, check_sizes, no_fit
 from .here import here
+from .ids import new_ids
 from .instances import Extern, Gate, Instance, Missing
+from .layout import (
+    FAULT_FORGED,
+    FAULT_FRAMES,
+    ID_INDEX,
+    RECORD_HOLDERS,
+    RECORD_WORDS,
+    TABLE_SIZE,
+    TABLE_SLOTS,
+)
 from .lifetimes import link
 from .moving import Mover
 from .numbers import Numbers
-from .styles import Style
 
 __all__ = ["Space"]
 
+_PAGE = 65536
+_ROOM = 64  # pages that the runtime's memory may have, whatever the limit of memories
+_FIRST_RESERVE = 1024
+_WORD = 0xFFFFFFFF
 
-class Space(abc.ABC):
-    """Base of the three kinds of space."""
 
-    style: Style
+class _Owned:
+    """What an instance's tables and globals hold on to in the runtime.
+
+    When the instance is gone, in whatever thread, this only queues: the space frees the tables when none of
+    its guests runs. The token says when that is. A finalizer of this object's own would not do: those of a
+    dying cycle run in any order, and others of them may call the guest after it.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.holdings = _Holdings([], [], [], [])
+        self._token = at_release(functools.partial(_orphan, weakref.ref(space), self.holdings))
+        space.holdings[id(self.holdings)] = self.holdings
+
+
+class _Holdings(NamedTuple):
+    """Of an instance, or of those that are gone."""
+
+    drops: list[int]  # tables that are only to be emptied: others may still use them
+    tables: list[int]
+    pins: list[int]  # ids held by immutable globals
+    globals: list[RawExtern]  # mutable externref globals
+
+
+def _orphan(space_ref: Callable[[], Space | None], holdings: _Holdings) -> None:
+    space = space_ref()
+    if space is None:
+        return
+    waits = not space.closing and any(holdings)
+    if waits:
+        for orphans, more in zip(space.orphans, holdings):
+            orphans.extend(more)
+        space.request_leave()
+    space.holdings.pop(id(holdings), None)
+    if waits and space.paused is None and get_ident() == space.thread:
+        space.leave_if_idle()
+
+
+class Space:
+    """Where instances live that can meet, and the objects that they hold. A thread's own.
+
+    Raises:
+        EngineUnavailableError: the engine has no such limits.
+    """
+
+    patience = 1024
+    """How many objects may wait in a long call before they are looked at."""
 
     def __init__(self, engine: Engine, limits: GuestLimits = NO_LIMITS) -> None:
         self.here = here()
@@ -54,24 +119,12 @@ class Space(abc.ABC):
         self.limits = limits
         self.store = engine.store(limits)
         self.timed = limits.deadline is not None or limits.fuel is not None
-        if self.timed:
-            self.style = self.style.limited
         self.functions: weakref.WeakSet[Given] = weakref.WeakSet()  # host functions, each an instance's
-        self.objects: dict[Any, Any] = {}
-        # The keys of objects that the collector of cycles took out although handles name them still, until
-        # those are released: who looks one of them up finds out by the KeyError.
-        self.gone: dict[Any, None] = {}
-        self.flight: list[Any] = []  # always the same list, as are the other things that calls.py binds
-        self.floor = self.limit = 0
-        self.status: Any = [0] * 5
         # `depth`, in a list, which is what calls.py can read and write quickest; negative in host functions.
         # It is set back without a call, in which a signal handler could raise.
         self.nesting = [0]
-        self.calls = 0  # of those, how many were not the outermost
-        self.unsettled = False  # a finalizer's call is on the way, see calls.py
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = self.here.ident
-        self.pending = False  # something waits for the outermost call to return
         self.closing = False
         # By their ids, until their instances are gone. Weak references would not do: those to a guest that a
         # finalizer keeps are gone, and closing the space must close it all the same.
@@ -79,71 +132,135 @@ class Space(abc.ABC):
         # As `Gate.held`, for those who come in by no gate. While it is there `objects` must not change.
         self.paused: Callable[[], None] | None = None
         self.mover = Mover()
-        self.holders = 0  # instances with externref tables or globals, handle tables among them
         self._ref = weakref.ref(self)
+        self.holdings: dict[int, _Holdings] = {}  # by their ids, until they are among the orphans
+        self.orphans = _Holdings([], [], [], [])
+        self._lasting: list[object] = []
+        runtime = resources.files("hiwire_py").joinpath("modules/hiwire-externref.wasm").read_bytes()
+        prepared = engine.prepare(runtime, lasting=True)
+        self._runtime = self.store.instantiate(prepared, {}, self._lasting.append)
+        self._raw = {
+            e.name: self.store.caller(self._runtime[e.name], prepared.module.function_type(e.index))
+            for e in prepared.module.exports
+            if e.kind == 0
+        }
+        self._base = self._address()
+        state = self._raw["state"]() & _WORD
+        self.ids = new_ids(
+            self._base,
+            state,
+            functools.partial(_reserve, self._ref),
+            functools.partial(_settle, self._ref),
+            self.patience,
+        )
+        self.objects, self.gone = self.ids.objects, self.ids.gone
         self.store.on_panic(functools.partial(_close, self._ref))
+        self._reserve(_FIRST_RESERVE)
+        if limits.memory_limit is not None or limits.table_limit is not None:
+            self._limit_sizes()
+        self.store.watch(self._base + state)
+        if engine.moves:
+            self.mover.lasting.append(self.store.lasting(prepared, self._runtime, lambda made: {}))
+
+    def _limit_sizes(self) -> None:
+        """Have the engine limit memories and tables. The runtime's memory, which has references to objects,
+        is one more memory, but not refused by a limit which is less than it needs to begin with."""
+        memory = self._runtime["memory"]
+        missing = _ROOM - self.store.memory_size(memory) // _PAGE
+        if missing > 0 and (self.limits.memory_limit or 0) < _ROOM * _PAGE:
+            self.store.memory_grow(memory, missing)  # pages that are not used take no room
+        self.store.limit_sizes()
 
     @property
     def depth(self) -> int:
         """How many calls from Python into guests of this space have not returned."""
         return abs(self.nesting[0])
 
-    def style_of(self, instance: Instance) -> Style:
-        """How the exports of an instance are called."""
-        return self.style
+    # ---- ids
 
-    # ---- objects: what the boundary functions of calls.py use
+    def _reserve(self, count: int) -> None:
+        """Have the runtime make room for so many ids."""
+        if not self._raw["reserve"](count):
+            raise self._no_room(count)
+        if self._address() != self._base:
+            # Addresses in the memory are in use everywhere, and would now be of what is not theirs.
+            self.close()
+            raise MemoryError(
+                "the engine moved a memory when it grew; engines must reserve its address space"
+            )
 
-    @abc.abstractmethod
-    def hold(self, value: Any) -> Any:
-        """The engine's form of an externref for ``value``, which lives at least until the outermost call
-        returns."""
+    def _no_room(self, count: int) -> MemoryError:
+        if self.limits.memory_limit is None:
+            return MemoryError(f"no memory for references to {count} objects")
+        return MemoryLimitError(
+            f"no room for references to {count} objects, which take memory too:"
+            f" {self.limits.describe('memory_limit')}"
+        )
 
-    @abc.abstractmethod
+    def _address(self) -> int:
+        return self.store.memory_address(self._runtime["memory"])
+
     def leave(self) -> None:
         """The outermost call has returned: release what no guest stored."""
+        self.ids.release()
 
-    @abc.abstractmethod
-    def release_since(self, mark: int) -> None:
-        """A nested call has returned: release what was made since ``flight`` had ``mark`` entries, if not
-        stored."""
+    def request_leave(self) -> None:
+        """See to it that `leave` runs when the outermost call returns, and does what is pending."""
+        self.ids.request()
 
-    @abc.abstractmethod
+    def _settle(self) -> bool:
+        """Do what is pending. True if the space is closed, so that all objects are to be dropped."""
+        self.here.settle()
+        self._bury()
+        if self.closing:
+            for given in list(self.functions):
+                given.function = _closed
+        return self.closing
+
     def fault(self) -> BaseException | str | None:
-        """Why the engine's last trap happened, where it was on our account: an exception, or the trap's real
+        """Why the engine's last trap happened, where the runtime trapped: an exception, or the trap's real
         kind."""
+        why = self.ids.fault()
+        if not why:
+            return None
+        if why == FAULT_FRAMES:
+            return "call stack exhausted"
+        if why == FAULT_FORGED:
+            return ForgedRefError("the guest stored an externref that it was not given: it forged an id")
+        return "out of bounds table access"
 
-    @abc.abstractmethod
-    def global_object(self, raw: Any) -> Any:
+    def global_object(self, raw: int) -> Any:
         """The object of an externref global's value, as the engine gives it."""
+        return self.objects[raw] if raw else NULL
 
-    @abc.abstractmethod
     def live(self) -> int:
         """How many objects the guests of this space hold."""
+        return len(self.objects)
 
-    # ---- objects: what the collector of cycles asks
+    # ---- what the collector of cycles asks
 
-    @abc.abstractmethod
-    def key(self, raw: Any) -> Any:
-        """The key in ``objects`` of an externref in the engine's form; None for the null externref."""
-
-    @abc.abstractmethod
-    def places(self, keys: Iterable[Any]) -> list[int] | None:
-        """How many table slots and globals of guests hold each object; None where only the engine knows."""
+    def places(self, keys: Iterable[int]) -> list[int]:
+        """How many table slots and globals of guests hold each object."""
+        records = self.holder_records().view()
+        return [records[(key & ID_INDEX) * RECORD_WORDS + RECORD_HOLDERS] for key in keys]
 
     def table_keys(self, instance: Instance) -> list[Numbers]:
-        """The keys in the slots of each externref table of an instance, 0 for null, good until a guest runs.
-        Empty where reading a slot takes a call from Python."""
-        return []
-
-    def other_keys(self, instance: Instance) -> Sequence[int] | None:
-        """The keys in externref tables and globals of all other instances; None if that is not known."""
-        return None
+        """The ids in the slots of each externref table of an instance, 0 for null; good until a guest
+        runs."""
+        size = self.store.memory_size(self._runtime["memory"])
+        found = []
+        for handle in instance.tables.values():
+            table = Numbers(self._base + handle, 2, "I").view()
+            slots, count = table[TABLE_SLOTS], table[TABLE_SIZE]
+            if slots + 4 * count <= size:
+                found.append(Numbers(self._base + slots, count, "i"))
+        return found
 
     def holder_records(self) -> Numbers:
-        """Records of four words for each key, by its low 26 bits; the second word says how many slots and
-        globals hold the object. At address 0: there are none."""
-        return Numbers(0, 0, "I")
+        """The records of all ids, by their indexes: see `layout`."""
+        return Numbers(self.ids.records, RECORD_WORDS * self.ids.record_count, "I")
+
+    # ---- how calls end
 
     @property
     def busy(self) -> bool:
@@ -161,6 +278,7 @@ class Space(abc.ABC):
             None when ``error`` should go on as it is: a host function raised it. Or arguments to call again
             with, when the engine did not take one that is an integer to Python, but not an int.
         """
+        self.request_leave()  # a signal may have interrupted what releases: it goes on with that
         self._clear_frames(error)
         raised, self.raised = self.raised, None
         failure = self.store.panic(error)
@@ -197,7 +315,7 @@ class Space(abc.ABC):
         advice = " (infinite recursion?)" if kind == "call stack exhausted" else ""
         raise GuestTrap(f"{name} trapped: {kind}{advice}", kind) from error
 
-    def missing(self, key: Any, what: str) -> RefError:
+    def missing(self, key: int, what: str) -> RefError:
         """The exception for an externref that names no object.
 
         Args:
@@ -237,19 +355,6 @@ class Space(abc.ABC):
             self.here.put_off(self)
         else:
             self.leave()
-
-    def request_leave(self) -> None:
-        """See to it that `leave` runs when the outermost call returns, and does what is pending."""
-        self.pending = True
-        self.flight.append(0)  # null: there to be seen, and never released
-
-    def _drop_everything(self) -> None:
-        for given in list(self.functions):
-            given.function = _closed
-        self.flight.clear()
-        self.objects.clear()
-        self.gone.clear()
-        self.here.settle()
 
     def _clear_frames(self, error: BaseException) -> None:
         """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them
@@ -307,6 +412,7 @@ class Space(abc.ABC):
         if missing:
             told = "; ".join([f"{what} imports what it was not given: {', '.join(missing)}", *advice])
             raise UnsupportedModuleError(told)
+        check_sizes(prepared.module, self.limits, what)
         raw = {}
         for wanted, value in zip(prepared.module.imports, given):
             extern = self._import(instance, wanted, value)
@@ -318,12 +424,7 @@ class Space(abc.ABC):
         except StackEnd as error:
             self.explain(error, f"making {what}", FuncType(b"", b""), ())
             raise
-        check_sizes(prepared.module, self.limits, what)
         link(instance.lifetime, prepared.module, instance.links)
-        module = prepared.module
-        self.holders += any(t.element == EXTERNREF for t in module.tables) or any(
-            g.type == EXTERNREF for g in module.globals
-        )
         outer = self.nesting[0]
         self.nesting[0] = self.depth + 1  # the start function may call host functions
         try:
@@ -356,7 +457,7 @@ class Space(abc.ABC):
         """The instance, of a module prepared as lasting, outlives all that come after it."""
         if self.engine.moves:
             store, hosts, handles = self.store, instance.hosts, instance.handles
-            others = self._lasting_imports
+            others = _lasting_imports
 
             def imports(made: Sequence[Mapping[str, RawExtern]]) -> dict[tuple[str, str], RawExtern]:
                 found = {key: store.host_function(*host) for key, host in hosts.items()}
@@ -366,26 +467,25 @@ class Space(abc.ABC):
             self.mover.gates.append(instance.gate)
             self.mover.complete = True
 
-    @staticmethod
-    def _lasting_imports(
-        store: Store, handles: Mapping[str, int], made: Sequence[Mapping[str, RawExtern]]
-    ) -> dict[tuple[str, str], RawExtern]:
-        """What lowering makes a module import, where it is made again."""
-        return {}
-
-    def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """An export's function was made."""
-        return function
+    def arrived(self) -> None:
+        """The lasting instances have been moved. What only guests held that were left behind is released when
+        a call has returned. May be called again where a signal interrupted it."""
+        self._base = self._address()
+        self.ids.moved(self._base)
+        lasting = {id(extern) for one in self.mover.lasting for extern in one.raw.values()}
+        # Orphans last: they may have become so just now, on another thread.
+        for holdings in (*self.holdings.values(), self.orphans):
+            held = holdings.globals
+            held[:] = [global_ for global_ in held if id(global_) in lasting]
 
     def depart(self, lasting: Sequence[Any]) -> None:
         """All instances but the lasting ones, of which these tell, are about to be left behind: release what
         would be held for them."""
-        return None
+        kept = {id(extern) for one in lasting for extern in one.raw.values()}
+        for holdings in list(self.holdings.values()):
+            self._clear_globals(holdings.globals, kept)
 
-    def arrived(self) -> None:
-        """The lasting instances have been moved. What only guests held that were left behind is released when
-        a call has returned. May be called again where a signal interrupted it."""
-        return None
+    # ---- imports, and what instances own
 
     def _import(self, instance: Instance, wanted: Import, value: Any) -> RawExtern | None:
         extern = getattr(value, "__keep__", value)
@@ -397,7 +497,8 @@ class Space(abc.ABC):
                 and isinstance(extern.type, TableType)
                 and extern.type.element == EXTERNREF
             ):
-                return self._import_table(instance, extern)
+                instance.tables[instance.imported_tables] = extern.raw
+                return None  # it was lowered: its instructions have the table's handle
             return extern.raw
         if wanted.kind == FUNCTION:
             assert isinstance(wanted.type, FuncType)
@@ -413,7 +514,7 @@ class Space(abc.ABC):
             self.functions.add(given)
             instance.lifetime.hold(given)
             trampoline = bind_host(
-                weakref.ref(given), self.style, wanted.type, str(wanted), self.nesting, self.here.inside
+                weakref.ref(given), wanted.type, str(wanted), self.nesting, self.here.inside
             )
             instance.hosts[wanted.module, wanted.name] = trampoline, wanted.type
             return self.store.host_function(trampoline, wanted.type)
@@ -427,40 +528,147 @@ class Space(abc.ABC):
                 return self.store.constant(code, number)
         raise no_fit(wanted, value)
 
-    @abc.abstractmethod
-    def _import_table(self, instance: Instance, extern: Extern) -> RawExtern | None:
-        """An externref table of another instance; None where lowering made it a handle."""
-
-    @abc.abstractmethod
     def _import_reference(self, instance: Instance, value: Any) -> RawExtern:
         """An immutable externref global that holds ``value``."""
+        outer = self.nesting[0]
+        self.nesting[0] = self.depth + 1
+        try:
+            id_ = self.ids.give(value)
+            self._raw["pin"](id_)
+        finally:
+            self.nesting[0] = outer
+        self._holdings(instance).pins.append(id_)
+        return self.store.constant(I32, id_)
 
-    @abc.abstractmethod
+    def _holdings(self, instance: Instance) -> _Holdings:
+        if instance.owned is None:
+            instance.owned = _Owned(self)
+        holdings: _Holdings = instance.owned.holdings
+        return holdings
+
     def _add_imports(
         self, instance: Instance, prepared: Prepared, raw: dict[tuple[str, str], RawExtern]
     ) -> None:
         """Add what lowering made the module import."""
+        if prepared.lowered is None:
+            return
+        for helper in HELPERS:
+            raw[COMPANION_MODULE, helper] = self._runtime[helper]
+        for wanted in prepared.lowered.handles:
+            limits, table = wanted.limits, wanted.table
+            handle = instance.tables.get(table) if table is not None else None
+            if handle is None:
+                # A hidden table of a segment never grows, and is not what table_limit is about.
+                most = self.limits.table_limit if table is not None else None
+                maximum = min(limit for limit in (limits.maximum, most, _WORD) if limit is not None)
+                handle = self._raw["table"](_signed(limits.minimum), _signed(maximum))
+                if not handle:
+                    raise TableFullError(f"no memory for a table of {limits.minimum} externrefs")
+                self._holdings(instance).tables.append(handle)
+                if table is not None:
+                    instance.tables[table] = handle
+            instance.handles[wanted.name] = handle
+            raw[COMPANION_MODULE, wanted.name] = self.store.constant(I32, handle)
+        instance.lifetime.hold(self._lasting)
 
     def _own(self, instance: Instance, prepared: Prepared) -> None:
-        """Arrange for the release of what the instance's tables and globals hold, when the instance is
-        gone."""
-        return None
+        """Arrange for the release of what the instance's globals hold, when the instance is gone."""
+        if prepared.lowered is not None and prepared.lowered.globals:
+            globals_ = (instance.raw[name] for name in prepared.lowered.globals.values())
+            self._holdings(instance).globals.extend(globals_)
 
     def disown(self, instance: Instance) -> None:
         """The instance is closed: release now what its tables and globals hold, or when the running call
         returns."""
-        return None
+        # Other instances may still call into this one: its tables are emptied here, and freed with the
+        # instance.
+        owned: _Owned | None = instance.owned
+        if owned is not None:
+            if self.here.elsewhere():
+                self.orphans.drops.extend(owned.holdings.tables)
+                self.orphans.globals.extend(owned.holdings.globals)
+            else:
+                for handle in owned.holdings.tables:
+                    self._raw["drop"](handle)
+                self._clear_globals(owned.holdings.globals)
+            self.leave_if_idle()
 
-    @abc.abstractmethod
+    def _clear_globals(self, globals_: list[RawExtern], kept: Set[int] = frozenset()) -> None:
+        """Clear those whose `id` is not among ``kept``."""
+        outer = self.nesting[0]
+        self.nesting[0] = self.depth + 1  # a signal handler that makes a guest must not have the space move
+        try:
+            for global_ in [one for one in globals_ if id(one) not in kept]:
+                id_ = self.store.global_get(global_)
+                if id_:
+                    self.store.global_set(global_, 0)
+                    self._raw["unpin"](id_)
+        finally:
+            self.nesting[0] = outer
+
+    def _bury(self) -> None:
+        drops, tables, pins, globals_ = self.orphans
+        while True:
+            if drops:  # before they are freed
+                handle = drops[-1]
+                del drops[-1]
+                self._raw["drop"](handle)
+            elif tables:
+                handle = tables[-1]
+                del tables[-1]
+                self._raw["free"](handle)
+            elif pins:
+                id_ = pins[-1]
+                del pins[-1]
+                self._raw["unpin"](id_)
+            elif globals_:
+                count = len(globals_)
+                self._clear_globals(globals_)
+                del globals_[:count]  # others may have been added
+            else:
+                break
+
     def table_operations(self, extern: Extern) -> dict[str, Callable[..., Any]]:
-        """get(index), set(index, ref), size() and grow(ref, count) of an externref table, in the engine's
-        terms."""
+        """get(index), set(index, id), size() and grow(id, count) -> old size or -1, of an externref table."""
+        raw, handle = self._raw, extern.raw
+        return {
+            "get": lambda index: raw["get"](index, handle),
+            "set": lambda index, id_: raw["set"](index, id_, handle),
+            "size": lambda: raw["size"](handle),
+            "grow": lambda id_, count: raw["grow"](id_, count, handle),
+        }
+
+
+def _lasting_imports(
+    store: Store, handles: Mapping[str, int], made: Sequence[Mapping[str, RawExtern]]
+) -> dict[tuple[str, str], RawExtern]:
+    """What lowering makes a module import, where it is made again."""
+    runtime = made[0]
+    found = {(COMPANION_MODULE, helper): runtime[helper] for helper in HELPERS}
+    for name, handle in handles.items():
+        found[COMPANION_MODULE, name] = store.constant(I32, handle)
+    return found
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 32) if number >= 1 << 31 else number
 
 
 def _forget_gate(space_ref: Callable[[], Space | None], number: int) -> None:
     space = space_ref()
     if space is not None:
         space.gates.pop(number, None)
+
+
+def _reserve(space_ref: Callable[[], Space | None], count: int) -> None:
+    space = space_ref()
+    if space is not None:
+        space._reserve(count)
+
+
+def _settle(space_ref: Callable[[], Space | None]) -> bool:
+    space = space_ref()
+    return space is None or space._settle()
 
 
 def _close(space: Callable[[], Space | None]) -> None:
