@@ -53,7 +53,10 @@ class Subject:
         most_refs: how many handles the variant has room for, if that is known.
         times: runs by name: ``startup.load``, ``python.new``, ``guest.new``, ``growth.1000`` and so on.
         growth: size -> pages of the table's memory when it was reached.
-        full_at: where the growth curve or the fragmentation met the end of the table.
+        pages_before: of the empty table's memory.
+        growth_stopped: why the growth curve ended before its last size; "" if it did not.
+        fragmentation: how many handles were replaced, and the pages before and after.
+        capacity: what `fill` found.
         problems: what could not be measured, and why.
     """
 
