@@ -18,7 +18,6 @@ from .variants import RequestError
 __all__ = ["Outputs", "Sheet", "markdown", "sheets", "unchanged"]
 
 _NONE = "-"
-_SIZE = 1000
 _HEADS = {
     "new_deduplicate_new": "dedup. new key",
     "new_deduplicate_known": "dedup. known key",
@@ -89,7 +88,15 @@ def sheets(report: dict[str, Any], brief: bool = False) -> list[Sheet]:
             brief,
             "in order and at random: one decref and one new; refill: new, after all were released at random",
         ),
-        _start(report, brief),
+        _times(
+            report,
+            "startup",
+            STARTUP,
+            "Starting, microseconds",
+            brief,
+            "lower: reading the module, and putting ids in the place of externrefs",
+            unit=1000.0,
+        ),
         _deduplicate(report),
         _not_measured(report),
         _changes(report),
@@ -128,13 +135,19 @@ def _measured(report: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _times(
-    report: dict[str, Any], group: str, names: tuple[str, ...], title: str, brief: bool, note: str = ""
+    report: dict[str, Any],
+    group: str,
+    names: tuple[str, ...],
+    title: str,
+    brief: bool,
+    note: str = "",
+    unit: float = 1.0,
 ) -> Sheet:
     rows = []
     for variant, engine, row in _measured(report):
         found = [row["statistics"].get(f"{group}.{name}") for name in names]
         if any(found):
-            rows.append((variant, engine, *_cells(found, brief)))
+            rows.append((variant, engine, *_cells(found, brief, unit)))
     head = ("variant", "engine", *(_HEADS.get(n, n) for n in names), *(("range",) if brief else ()))
     return Sheet(title, head, tuple(rows), note)
 
@@ -190,17 +203,6 @@ def _capacity(report: dict[str, Any]) -> Sheet:
         if (c := row["capacity"])
     )
     return Sheet("Filled up", ("variant", "engine", "refs", "pages", "then"), rows)
-
-
-def _start(report: dict[str, Any], brief: bool) -> Sheet:
-    rows = tuple(
-        (variant, engine, *_cells([row["statistics"].get(f"startup.{n}") for n in STARTUP], brief, _SIZE))
-        for variant, engine, row in _measured(report)
-        if "startup.compile" in row["statistics"]
-    )
-    note = "lower: reading the module, and putting ids in the place of externrefs"
-    head = ("variant", "engine", *STARTUP, *(("range",) if brief else ()))
-    return Sheet("Starting, microseconds", head, rows, note)
 
 
 def _deduplicate(report: dict[str, Any]) -> Sheet:

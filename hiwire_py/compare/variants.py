@@ -55,11 +55,6 @@ _MOST_PAGES = 32768
 _SHIPPED_PAGES = 64
 _MOST_REFS = (1 << 25) - 1
 _CODE, _DATA = 10, 11
-_TEXTS = {
-    "extern_realloc": "grows through the host function hiwire_realloc",
-    "libc_realloc": "grows through realloc of wasi-libc, linked in; imports nothing of WASI",
-    "linked_allocator": "extern_realloc over the allocator c/sidetable/allocator.c, linked in",
-}
 
 
 class RequestError(ValueError):
@@ -77,9 +72,18 @@ class Recipe:
 
 
 _GROWING = {
-    "extern_realloc": Recipe(("-DHIWIRE_EXTERN_REALLOC",)),
-    "libc_realloc": Recipe((), wasi=True),
-    "linked_allocator": Recipe(("-DHIWIRE_EXTERN_REALLOC",), sources=("sidetable/allocator.c",)),
+    "extern_realloc": (
+        "grows through the host function hiwire_realloc",
+        Recipe(("-DHIWIRE_EXTERN_REALLOC",)),
+    ),
+    "libc_realloc": (
+        "grows through realloc of wasi-libc, linked in; imports nothing of WASI",
+        Recipe((), wasi=True),
+    ),
+    "linked_allocator": (
+        "extern_realloc over the allocator c/sidetable/allocator.c, linked in",
+        Recipe(("-DHIWIRE_EXTERN_REALLOC",), sources=("sidetable/allocator.c",)),
+    ),
 }
 
 
@@ -180,7 +184,7 @@ def _file(name: str) -> Variant:
 def _variant(name: str, builder: Builder, toolchain: str | None) -> Variant:
     pages = _pages(name)
     if pages is None:
-        text, recipe, most = _TEXTS[name], _GROWING[name], _MOST_REFS
+        (text, recipe), most = _GROWING[name], _MOST_REFS
     else:
         most = pages * _SLOTS_PER_PAGE - 1
         text = f"a static array of {pages:,} pages of {_SLOTS_PER_PAGE:,} handles"
