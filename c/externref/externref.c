@@ -1,4 +1,4 @@
-/* The companion: where the externref tables of lowered modules live.
+/* The runtime of lowered modules: where their externref tables live.
  *
  * A lowered module holds 32-bit ids in place of externrefs, and its tables are here, in the memory of an
  * instance of its own, where a stray write of the guest cannot reach them. For each id this module counts the
@@ -7,6 +7,8 @@
  *
  *     id      [generation 6][index 26]   0 is the null reference; index 0 is never given out
  *     record  id  holders  link  reaped  one for each index; id is 0 while no object has that index
+ *
+ * Who holds the null reference is not counted.
  *
  * `link` chains the records whose count fell to 0 ("zombies"), most recent first: next index * 2 + 1, so that
  * 0 says "not in the list" and 1 ends it. A zombie may have been stored again by the time the host reads the
@@ -22,7 +24,7 @@
 
 #define EXPORT(name) __attribute__((export_name(name)))
 
-enum { INDEX_BITS = 26, PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28, FRAME_BYTES = 1 << 20 };
+enum { PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28, FRAME_BYTES = 1 << 20 };
 
 enum Fault { FAULT_NONE, FAULT_BOUNDS, FAULT_FORGED, FAULT_FRAMES };
 
@@ -37,8 +39,8 @@ typedef struct {
 
 _Static_assert(sizeof(Record) == 16, "the host reads records as four words");
 
-/* Frames of the functions that run: the ids they hold in locals and operands (hiwire_py/passes/externref/frames.py).
- */
+/* Frames of the functions that run: the ids they hold in locals and operands (see
+ * hiwire_py/passes/externref/frames.py). */
 static uint32_t frames[FRAME_BYTES / 4];
 
 /* What the host reads and writes directly: the zombie list and its length, why the last trap happened, where
@@ -50,8 +52,9 @@ static struct {
     uint32_t reaped;
 } state = {.zombies = 1, .frames = frames, .frames_end = frames};
 
+/* There are index_mask + 1 records, a power of two. */
 static Record *records;
-static uint32_t record_count;
+static uint32_t index_mask;
 
 /* ---- memory: blocks of 2^k bytes, returned ones kept by size; growing arrays leave blocks others can use */
 
@@ -123,27 +126,33 @@ static _Noreturn void fault(enum Fault why)
     __builtin_trap();
 }
 
+/* Each number has a record to look at, so no bound is checked: that of a forged id has another id in it. */
 static inline Record *record_of(uint32_t id)
 {
-    return &records[id & ((1u << INDEX_BITS) - 1)];
+    return &records[id & index_mask];
 }
 
-/* Record 0 stands for null: its id is 0, and its count starts so high that it never reaches 0. */
 static inline void hold(uint32_t id, uint32_t times)
 {
-    if ((id & ((1u << INDEX_BITS) - 1)) >= record_count || record_of(id)->id != id) {
-        fault(FAULT_FORGED);
+    if (id != 0) {
+        Record *record = record_of(id);
+        if (record->id != id) {
+            fault(FAULT_FORGED);
+        }
+        record->holders += times;
     }
-    record_of(id)->holders += times;
 }
 
+/* The id comes from a slot or a global, where `hold` let it in: so it is not a forged one. */
 static inline void let_go(uint32_t id)
 {
-    Record *record = record_of(id);
-    if (--record->holders == 0 && record->link == 0) {
-        record->link = state.zombies;
-        state.zombies = (id & ((1u << INDEX_BITS) - 1)) * 2 + 1;
-        state.zombie_count++;
+    if (id != 0) {
+        Record *record = record_of(id);
+        if (--record->holders == 0 && record->link == 0) {
+            record->link = state.zombies;
+            state.zombies = (id & index_mask) * 2 + 1;
+            state.zombie_count++;
+        }
     }
 }
 
@@ -170,20 +179,19 @@ EXPORT("state") void *externref_state(void)
     return &state;
 }
 
-/* Room for `count` ids: the address of the records, or NULL when there is no memory; nothing changes then. */
+/* Room for `count` ids, a power of two: the address of the records, or NULL when there is no memory; nothing
+ * changes then. */
 EXPORT("reserve") Record *externref_reserve(uint32_t count)
 {
-    if (count > record_count) {
-        Record *grown = regrow(records, (uint64_t)record_count * sizeof(Record),
-                               (uint64_t)record_count * sizeof(Record), (uint64_t)count * sizeof(Record));
+    uint32_t have = records ? index_mask + 1 : 0;
+    if (count > have) {
+        uint64_t used = (uint64_t)have * sizeof(Record);
+        Record *grown = regrow(records, used, used, (uint64_t)count * sizeof(Record));
         if (!grown) {
             return NULL;
         }
-        if (!records) {
-            grown[0].holders = 0x40000000;
-        }
         records = grown;
-        record_count = count;
+        index_mask = count - 1;
     }
     return records;
 }
