@@ -2,8 +2,9 @@
 """What calls, handles and lowering cost on each engine, against plain packages and bare table instructions.
 
 Prints one line for each measurement: the ratio first, then both sides as median (smallest..largest) of
-several runs. Times are of the processor. The sides of a ratio take turns in one process, so that what else the
-machine does meets both alike. What is not here, an engine or a module of others, has a line that says so.
+several runs. Times are of the processor. The sides of a ratio take turns in one process, so that what else
+the machine does meets both alike. What is not here, an engine or a module of others, has a line that says
+so.
 
     scripts/bench.py                            all but what takes minutes
     scripts/bench.py --full --json all.json     all, and each run's numbers in a file
