@@ -2,59 +2,27 @@
  *
  * A lowered module holds 32-bit ids in place of externrefs, and its tables are here, in the memory of an
  * instance of its own, where a stray write of the guest cannot reach them. For each id this module counts the
- * table slots and globals that hold it. The host (hiwire_py/objects/space.py) keeps id -> object, and asks
- * for the ids whose count fell to 0.
- *
- *     id      [generation 6][index 26]   0 is the null reference; index 0 is never given out
- *     record  id  holders  link  reaped  one for each index; id is 0 while no object has that index
- *
- * Who holds the null reference is not counted.
- *
- * `link` chains the records whose count fell to 0 ("zombies"), most recent first: next index * 2 + 1, so that
- * 0 says "not in the list" and 1 ends it. A zombie may have been stored again by the time the host reads the
- * list. `reaped` has nothing to do with its record: the words of all records together are a list of ids which
- * `reap` took out of service.
+ * table slots and globals that hold it. The host (hiwire_py/objects/ids.py) keeps id -> object, and looks for
+ * ids whose count fell to 0 in the list of "zombies"; ids.h has the layout of what both sides read.
  *
  * Handles of tables reach this code from lowered instructions only, never from values that a guest computes;
  * indexes, lengths and ids do come from the guest, and each is checked.
  */
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "ids.h"
 
 #define EXPORT(name) __attribute__((export_name(name)))
 
 enum { PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28, FRAME_BYTES = 1 << 20 };
 
-enum Fault { FAULT_NONE, FAULT_BOUNDS, FAULT_FORGED, FAULT_FRAMES };
+#define ID_INDEX ((UINT32_C(1) << ID_INDEX_BITS) - 1)
 
-typedef struct {
-    uint32_t id, holders, link, reaped;
-} Record;
-
-typedef struct {
-    uint32_t *slots;
-    uint32_t size, capacity, maximum;
-} Table;
-
-_Static_assert(sizeof(Record) == 16, "the host reads records as four words");
-
-/* Frames of the functions that run: the ids they hold in locals and operands (see
- * hiwire_py/passes/externref/frames.py). */
+/* Frames of the functions that run: the ids they hold in locals and operands
+ * (hiwire_py/passes/externref/frames.py).
+ */
 static uint32_t frames[FRAME_BYTES / 4];
 
-/* What the host reads and writes directly: the zombie list and its length, why the last trap happened, where
- * the frames begin and end, and how many ids were reaped. */
-static struct {
-    uint32_t zombies, zombie_count;
-    uint32_t fault;
-    uint32_t *frames, *frames_end;
-    uint32_t reaped;
-} state = {.zombies = 1, .frames = frames, .frames_end = frames};
-
-/* There are index_mask + 1 records, a power of two. */
-static Record *records;
-static uint32_t index_mask;
+/* What the host reads and writes directly. */
+static State state = {.zombies = LINK_END, .frames = frames, .frames_end = frames};
 
 /* ---- memory: blocks of 2^k bytes, returned ones kept by size; growing arrays leave blocks others can use */
 
@@ -144,39 +112,33 @@ static void *regrow(void *old, uint64_t used, uint64_t bytes)
 
 /* ---- counts */
 
-static _Noreturn void fault(enum Fault why)
+static _Noreturn void fault(uint32_t why)
 {
     state.fault = why;
     __builtin_trap();
 }
 
-/* Each number has a record to look at, so no bound is checked: that of a forged id has another id in it. */
 static inline Record *record_of(uint32_t id)
 {
-    return &records[id & index_mask];
+    return &state.records[id & ID_INDEX];
 }
 
+/* Record 0 stands for null: its id is 0, and its count starts so high that it never reaches 0. */
 static inline void hold(uint32_t id, uint32_t times)
 {
-    if (id != 0) {
-        Record *record = record_of(id);
-        if (record->id != id) {
-            fault(FAULT_FORGED);
-        }
-        record->holders += times;
+    if ((id & ID_INDEX) >= state.record_count || record_of(id)->id != id) {
+        fault(FAULT_FORGED);
     }
+    record_of(id)->holders += times;
 }
 
-/* The id comes from a slot or a global, where `hold` let it in: so it is not a forged one. */
 static inline void let_go(uint32_t id)
 {
-    if (id != 0) {
-        Record *record = record_of(id);
-        if (--record->holders == 0 && record->link == 0) {
-            record->link = state.zombies;
-            state.zombies = (id & index_mask) * 2 + 1;
-            state.zombie_count++;
-        }
+    Record *record = record_of(id);
+    if (--record->holders == 0 && record->link == 0) {
+        record->link = state.zombies;
+        state.zombies = (id & ID_INDEX) * 2 + 1;
+        state.zombie_count++;
     }
 }
 
@@ -203,42 +165,27 @@ EXPORT("state") void *externref_state(void)
     return &state;
 }
 
-/* Room for `count` ids, a power of two: the address of the records, or NULL when there is no memory; nothing
- * changes then. */
-EXPORT("reserve") Record *externref_reserve(uint32_t count)
+/* Make room for `count` records or more; 0 when there is no memory, and nothing changes then. */
+EXPORT("reserve") uint32_t externref_reserve(uint32_t count)
 {
-    uint32_t have = records ? index_mask + 1 : 0;
-    if (count > have) {
-        uint64_t bytes = (uint64_t)have * sizeof(Record);
-        Record *grown = regrow(records, bytes, (uint64_t)count * sizeof(Record));
+    if (count > state.record_count) {
+        uint64_t used = (uint64_t)state.record_count * sizeof(Record);
+        uint64_t bytes = (uint64_t)1 << block_class((uint64_t)count * sizeof(Record));
+        Record *grown = regrow(state.records, used, bytes);
         if (!grown) {
-            return NULL;
+            return 0;
         }
-        loose = records;
-        loose_bytes = bytes;
-        records = grown;
-        index_mask = count - 1;
+        if (!state.records) {
+            grown[0].holders = 0x40000000;
+        }
+        loose = state.records;
+        loose_bytes = used;
+        state.records = grown;
+        state.record_count = (uint32_t)(bytes / sizeof(Record));
         STEP();
         tidy();
     }
-    return records;
-}
-
-/* Take the zombies that nothing holds out of service: their records are empty, and their ids are added to
- * those that the host has not taken yet. There is room: an index is not given out again before its id was
- * taken. */
-EXPORT("reap") void externref_reap(void)
-{
-    while (state.zombies != 1) {
-        Record *record = &records[state.zombies >> 1];
-        state.zombies = record->link;
-        record->link = 0;
-        if (record->holders == 0 && record->id != 0) {
-            records[state.reaped++].reaped = record->id;
-            record->id = 0;
-        }
-    }
-    state.zombie_count = 0;
+    return state.record_count;
 }
 
 EXPORT("pin") void externref_pin(uint32_t id)
