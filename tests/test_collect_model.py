@@ -160,7 +160,7 @@ def _faults_of_lending() -> Faults:
     }
 
 
-BROKEN = _faults_of_lending() if ways.WAY == "types" else _faults_of_parking()
+BROKEN = _faults_of_lending() if backend.BACKEND == "types" else _faults_of_parking()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a wrong collector may notice itself

@@ -16,7 +16,7 @@ from collect_support import Button, Host, left
 from support import Thing, wat
 
 from hiwire_py import Guest, GuestObject, Hiwire, StaleRefError, collect, layout
-from hiwire_py.collect import ways
+from hiwire_py.collect import backend
 from hiwire_py.objects.externrefs import ExternrefSpace
 from hiwire_py.sources import shipped
 
@@ -71,7 +71,7 @@ def test_handles_that_no_struct_describes(host: Host, watching: _Watching, handl
     many = watching.collect()
     if not handle or not isinstance(host.table.space, ExternrefSpace):  # whose slots are read one by one
         assert few - 10 <= many <= few + 10
-    if ways.WAY == "types":
+    if backend.BACKEND == "types":
         assert all(watching.in_sight)
     if handle:
         assert button.fire(3) == 6

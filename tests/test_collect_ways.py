@@ -15,7 +15,7 @@ import pytest
 from support import Thing
 
 from hiwire_py import Guest, GuestObject, Hiwire, collect, layout
-from hiwire_py.collect import ways
+from hiwire_py.collect import backend
 from hiwire_py.sources import shipped
 
 HERE = Path(__file__).parent
@@ -33,17 +33,17 @@ SUITES = tuple(
     )
 )
 
-needs_types = pytest.mark.skipif(ways.WAY != "types", reason=f"no compiled types: {ways.WHY_NOT_TYPES}")
+needs_types = pytest.mark.skipif(backend.BACKEND != "types", reason=f"no compiled types: {backend.WHY_NOT_TYPES}")
 
 
 def test_the_types_are_here() -> None:
     """Where a run must have all that is compiled at install, these are part of it."""
     if "compiled" not in os.environ.get("HIWIRE_REQUIRE_MODES", "").split(","):
         pytest.skip("HIWIRE_REQUIRE_MODES does not ask for what is compiled")
-    assert ways.WAY == "types", ways.WHY_NOT_TYPES
+    assert backend.BACKEND == "types", backend.WHY_NOT_TYPES
 
 
-@pytest.mark.skipif(ways.WAY == "python", reason="this run is the other way")
+@pytest.mark.skipif(backend.BACKEND == "python", reason="this run is the other way")
 def test_the_other_way_passes_the_same_tests() -> None:
     run = subprocess.run(
         [
