@@ -147,20 +147,20 @@ def test_a_dropped_table_with_objects_that_refer_to_it(engine: str) -> None:
 
 @needs_types
 def test_the_types_check_what_they_are_given() -> None:
-    from hiwire_py.collect import lending
+    from hiwire_py.collect import traverse
 
     with pytest.raises(ValueError, match="not within the struct"):
-        lending.Shape(None, 8, (2,), ())
-    shape = lending.Shape(None, 8, (0,), (1,))
+        traverse.PointerMap(None, 8, (2,), ())
+    pointer_map = traverse.PointerMap(None, 8, (0,), (1,))
     with pytest.raises(IndexError, match="no such owning pointer"):
-        shape.own(1, shape)
+        pointer_map.own(1, pointer_map)
     with pytest.raises(TypeError):
-        shape.own(0, None)
-    shape.own(0, shape)
-    survey = lending.Survey(0)
+        pointer_map.own(0, None)
+    pointer_map.own(0, pointer_map)
+    edges = traverse.Edges(0)
     with pytest.raises(TypeError):
-        survey.add(None, 0, 0)
-    survey.end()
-    wrapper = lending.WrapperBase.__new__(type("Bare", (GuestObject,), {}))
+        edges.add(None, 0, 0)
+    edges.end()
+    wrapper = traverse.WrapperBase.__new__(type("Bare", (GuestObject,), {}))
     with pytest.raises(AttributeError, match="no struct"):
         wrapper._guest_pointer  # noqa: B018
