@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import HiwireError
 
 if TYPE_CHECKING:
-    from .base import Space
     from .instances import Gate
+    from .space import Space
 
 __all__ = ["MOST", "Mover"]
 
