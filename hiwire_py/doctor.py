@@ -89,14 +89,14 @@ def _note(info: EngineInfo) -> str:
 
 
 def _collector() -> Finding:
-    """The way in which cycles through guests are collected: docs/cycles.md."""
+    """How cycles through guests are collected: docs/cycles.md."""
     if backend.BACKEND == "types":
         return Finding("types", True, "cycles are collected with types compiled at install")
     return Finding(
         "types",
         False,
-        f"cycles are collected in Python, several times slower: {backend.WHY_NOT_TYPES}; with a C compiler here,"
-        " install hiwire_py from its source",
+        f"cycles are collected in Python, several times slower: {backend.WHY_NOT_TYPES}; with a C compiler"
+        " here, install hiwire_py from its source",
     )
 
 

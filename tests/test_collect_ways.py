@@ -33,7 +33,9 @@ SUITES = tuple(
     )
 )
 
-needs_types = pytest.mark.skipif(backend.BACKEND != "types", reason=f"no compiled types: {backend.WHY_NOT_TYPES}")
+needs_types = pytest.mark.skipif(
+    backend.BACKEND != "types", reason=f"no compiled types: {backend.WHY_NOT_TYPES}"
+)
 
 
 def test_the_types_are_here() -> None:

@@ -51,8 +51,11 @@ def collect() -> int:
 
 
 def run(errors: list[BaseException] | None) -> int:
-    """What `collect` does. ``errors`` is as in `Heap.free_dead`; what went wrong with the collection itself is
-    raised."""
+    """What `collect` does.
+
+    Args:
+        errors: as of `Heap.free_dead`; with None, what went wrong with the collection itself is raised.
+    """
     freed = _free_dead(errors)
     install()
     for _ in range(_MOST_PASSES):
