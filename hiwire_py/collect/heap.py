@@ -8,9 +8,9 @@ guest's memory, and does the rest: no cycle is looked for here.
 
 from __future__ import annotations
 
+import functools
 import warnings
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 from ..guest import Guest
@@ -20,11 +20,10 @@ from .backend import new_edges
 from .handle_table import HandleTableSource
 from .layouts import Layout
 from .refcounts import RefcountSource
-from .registry import Registries
+from .registry import CommonRegistry, Registries
 
 __all__ = ["Heap", "heap_of", "heaps_here"]
 
-_NOBODY = 0  # no thread has this number
 _LEAST = 1000
 
 _heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
@@ -113,22 +112,19 @@ class Heap(Registries):
             registries = [registry for registry in self.registries if registry.waiting]
             if not registries and not self.orphans:
                 return freed
-            # One call of the guest as far as the space is concerned: what dies, dies at its end, and can come
-            # back here then. What a struct held may have been the last reference to another wrapper.
-            now = 0
-            space.nesting[0] = 1
-            try:
-                for registry in registries:
-                    now += registry.free_dead(errors)
-                while self.orphans:
-                    now += self.orphans[0].free_dead(errors)
-                    del self.orphans[0]  # not before: a signal handler may raise
-            finally:
-                space.nesting[0] = 0
-                space.leave()
+            # What a struct held may have been the last reference to another wrapper, and comes back here when
+            # it dies.
+            now = space.as_one_call(functools.partial(self._free_once, registries, errors))
             if not now:  # those that wait are alive: finalizers kept them
                 return freed
             freed += now
+
+    def _free_once(self, registries: list[CommonRegistry], errors: list[BaseException] | None) -> int:
+        freed = sum(registry.free_dead(errors) for registry in registries)
+        while self.orphans:
+            freed += self.orphans[0].free_dead(errors)
+            del self.orphans[0]  # not before: a signal handler may raise
+        return freed
 
     # ---- from `begin` to `end` Python's collector runs
 
@@ -154,7 +150,7 @@ class Heap(Registries):
         if space.closing:
             return
         self._edges = edges
-        self._shut(self.interrupt)
+        space.pause(self.interrupt)
         try:
             for registry in registries:
                 registry.find_edges(edges)
@@ -164,14 +160,6 @@ class Heap(Registries):
         except BaseException:
             self.end()
             raise
-
-    def _shut(self, resume: Callable[[], None]) -> None:
-        """Have ``resume`` called before anyone comes in."""
-        space = self.space
-        for gate in list(space.gates.values()):
-            if gate.owner == space.thread:
-                gate.owner, gate.held = _NOBODY, (space.thread, resume)
-        space.paused = resume
 
     def interrupt(self) -> None:
         """Someone comes into the guest before the collection is over: the table must hold everything again.
@@ -183,18 +171,11 @@ class Heap(Registries):
 
     def restore(self) -> None:
         """The table holds the objects again, and whoever wants can come in."""
-        space, edges = self.space, self._edges
         if self.source is None:
             return
-        if edges is not None:
-            edges.end()
-        # A table that is being moved stays shut.
-        ours = self.interrupt, self.settle
-        if space.paused in ours:
-            space.paused = None
-        for gate in list(space.gates.values()):
-            if gate.held is not None and gate.held[1] in ours:
-                gate.owner, gate.held = gate.held[0], None
+        if self._edges is not None:
+            self._edges.end()
+        self.space.unpause(self.interrupt, self.settle)
 
     def end(self) -> None:
         """The collection is over. The handles of what it took out are to be released before they are seen."""
@@ -204,7 +185,7 @@ class Heap(Registries):
         if not space.gone or space.busy or space.closing or get_ident() != space.thread:
             return
         if self.orphans or any(registry.waiting for registry in self.registries):
-            self._shut(self.settle)
+            space.pause(self.settle)
 
     def settle(self) -> None:
         """Someone comes in after a collection: structs of dead wrappers whose objects are gone are freed

@@ -11,7 +11,7 @@ Numbers found in a guest's memory are not believed: one is a reference only if t
 from __future__ import annotations
 
 import ctypes
-from typing import Literal, Protocol
+from typing import Protocol
 
 from ..handles import COUNT_MAX, INDEX, VERSION_SHIFT
 from ..objects import Numbers, Space
@@ -83,10 +83,6 @@ class Slots(ctypes.Structure):
     def views(self) -> tuple[memoryview[int] | None, memoryview[int], memoryview[int]]:
         """The words, the keys, and the numbers of holders by the keys' indexes."""
         step, most = self.holder_step, self.holder_count
-        holders = _view(self.holders, (most - 1) * step + 1 if most else 0, "I")
-        words = _view(self.words, self.count, "I") if self.words else None
-        return words, _view(self.keys, self.count, "i"), holders[::step]
-
-
-def _view(address: int, count: int, code: Literal["I", "i"]) -> memoryview[int]:
-    return memoryview((ctypes.c_char * (4 * count)).from_address(address)).cast("B").cast(code)
+        holders = Numbers(self.holders, (most - 1) * step + 1 if most else 0, "I").view()
+        words = Numbers(self.words, self.count, "I").view() if self.words else None
+        return words, Numbers(self.keys, self.count, "i").view(), holders[::step]

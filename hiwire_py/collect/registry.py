@@ -17,7 +17,7 @@ from typing import Any
 from ..exports import unknown
 from ..guest import Guest
 from ..memory import GuestMemory
-from ..objects import Space
+from ..objects import Extern, Space
 from ..objects.calls import ForEach
 from ..real_threads import get_ident
 from .layouts import Layout
@@ -162,15 +162,10 @@ class CommonRegistry(abc.ABC):
             )
 
     def find_edges(self, edges: Any) -> None:
-        """Have ``edges``, see `backend.new_edges`, find what the wrappers refer to. The gates are closed to
-        everyone else."""
-        gate = self.memory.__keep__.owner.gate
-        owner, gate.owner = gate.owner, get_ident()
-        try:
-            address, size = self.memory.address, self.memory.size
-        finally:
-            gate.owner = owner
-        edges.add(self, address, size)
+        """Have ``edges``, see `backend.new_edges`, find what the wrappers refer to."""
+        memory: Extern = self.memory.__keep__
+        store = memory.space.store  # asked without the memory's gate, which is shut
+        edges.add(self, store.memory_address(memory.raw), store.memory_size(memory.raw))
 
 
 def _unraisable(error: BaseException) -> None:

@@ -26,7 +26,7 @@ import ctypes
 import functools
 import random
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from importlib import resources
 from types import CellType
 from typing import Any, NamedTuple
@@ -435,11 +435,6 @@ class Space:
 
     # ---- what the collector of cycles asks
 
-    def places(self, keys: Iterable[int]) -> list[int]:
-        """How many table slots and globals of guests hold each object."""
-        words, holders = self.words, self.records + 1
-        return [words[holders + (key & _INDEX) * _RECORD_WORDS] for key in keys]
-
     def table_keys(self, instance: Instance) -> list[Numbers]:
         """The ids in the slots of each externref table of an instance, 0 for null; good until a guest
         runs."""
@@ -456,6 +451,31 @@ class Space:
         """Records of four words for each id, by its low 26 bits; the second word says how many slots and
         globals hold the object."""
         return Numbers(self._base + 4 * self.records, 4 * self._capacity, "I")
+
+    def pause(self, resume: Callable[[], None]) -> None:
+        """Have ``resume`` called before anyone comes in, by whatever way, to end the pause. Until then
+        ``objects`` is the caller's to change."""
+        for gate in list(self.gates.values()):
+            if gate.owner == self.thread:
+                gate.shut(resume)
+        self.paused = resume
+
+    def unpause(self, *resumes: Callable[[], None]) -> None:
+        """End the pause of one of these, if there is one. A table that is being moved stays shut."""
+        if self.paused in resumes:
+            self.paused = None
+        for gate in list(self.gates.values()):
+            if gate.held is not None and gate.held[1] in resumes:
+                gate.open()
+
+    def as_one_call(self, work: Callable[[], int]) -> int:
+        """Call functions of `Instance.for_each`, all as one call from Python: what dies, dies at its end."""
+        self.nesting[0] = 1
+        try:
+            return work()
+        finally:
+            self.nesting[0] = 0
+            self.leave()
 
     # ---- how calls end
 
