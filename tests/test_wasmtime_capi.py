@@ -167,7 +167,7 @@ def test_another_version_of_the_package_is_refused() -> None:
     """A struct of another size is named, and the versions that are known to work."""
     said = _run(_OTHER_SIZE + _REFUSED)
     assert "wasmtime_func_t has 24 bytes, not 16" in said and "are known to work" in said
-    assert 'pip install "wasmtime>=35,<' in said
+    assert 'pip install "wasmtime>=46,<' in said
 
 
 def test_mode_is_forced(mode: str) -> None:
