@@ -11,7 +11,7 @@ import threading
 import weakref
 
 import pytest
-from support import Thing, guest_file, wat
+from support import Thing, guest_file, python_path, wat
 
 from hiwire_py import (
     NULL,
@@ -302,12 +302,11 @@ print(calls > 100, calls == ended)
 def test_deep_guest_that_calls_host_functions(engine: str) -> None:
     """A guest near the end of its stack calls a host function that needs some itself, and is not cut off. In a
     process of its own, as that is what wasmer would do (docs/limits.md)."""
-    path = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
     run = subprocess.run(
         [sys.executable, "-c", _DEEP, engine],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": python_path()},
         check=False,
     )
     said = run.stdout.split()
@@ -342,12 +341,11 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
         instance.space.fault()
         with pytest.raises(ForgedRefError, match="no such object"):
             from hiwire_py.objects.calls import Given, bind_host
-            from hiwire_py.objects.styles import LOWERED
             from hiwire_py.values import EXTERNREF, FuncType
 
             given = Given(instance.space, seen.append)
             functype = FuncType(bytes((EXTERNREF,)), b"")
-            host = bind_host(weakref.ref(given), LOWERED, functype, "env.see", given.space.nesting, [0])
+            host = bind_host(weakref.ref(given), functype, "env.see", given.space.nesting, [0])
             host(id_)
     assert guest.exports.take(0) == "real" and guest.exports.take(1) is NULL and seen == []
 

@@ -70,19 +70,14 @@ struct hw_registry {
 
 /* ---- for one collection */
 
-/* The slots of a refcount source, where they lie: refcounts.Slots, field by field. */
+/* The slots of a refcount source, where they lie: refcounts.Slots, field by field. _build.py puts the constants of
+   handles.py and objects/layout.py before all this, with HW_ before their names. */
 typedef struct {
-    const uint32_t *words;   /* bit 0: in use; bit 1: of the map of equal objects; then count and version; or NULL */
+    const uint32_t *words;   /* as in c/hiwire/layout.h; NULL: a reference is the index of a slot, and counts once */
     const int32_t *keys;     /* of the slots' objects; 0: none */
-    const uint32_t *holders; /* of keys, by index, at every `holder_step`-th word: how many slots and globals hold one */
+    const uint32_t *records; /* of keys, by their index */
     uint64_t count;
-    uint64_t holder_count;
-    uint32_t holder_step;
-    uint32_t key_mask;      /* of a key, the index */
-    uint32_t index_mask;    /* of a reference in memory, from bit 1: the slot */
-    uint32_t count_max;     /* at which a count stays for ever */
-    uint32_t version_shift; /* of references and words */
-    uint32_t none;          /* stands in memory where there is no reference */
+    uint64_t record_count;
 } hw_slots;
 
 /* An array that grows. */

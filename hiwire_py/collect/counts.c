@@ -25,18 +25,18 @@ static int hw_occupied(const hw_slots *slots, uint64_t index)
 /* The index of the slot that a reference names, or 0 if it names none. Without words a reference is the index. */
 static int hw_index(const hw_slots *slots, uint32_t reference, uint32_t *index)
 {
-    *index = slots->words == NULL ? reference : reference >> 1 & slots->index_mask;
+    *index = slots->words == NULL ? reference : reference >> HW_INDEX_SHIFT & HW_INDEX;
     if (*index >= slots->count || (slots->words != NULL && !(reference & 1)) || !hw_occupied(slots, *index))
         return 0;
     return slots->words == NULL ||
-           slots->words[*index] >> slots->version_shift == reference >> slots->version_shift;
+           slots->words[*index] >> HW_VERSION_SHIFT == reference >> HW_VERSION_SHIFT;
 }
 
 /* How many slots and globals hold an object. */
 static uint64_t hw_holders(const hw_slots *slots, int32_t key)
 {
-    uint64_t index = (uint32_t)key & slots->key_mask;
-    return index < slots->holder_count ? slots->holders[index * slots->holder_step] : UINT64_MAX;
+    uint64_t index = (uint32_t)key & HW_ID_INDEX;
+    return index < slots->record_count ? slots->records[index * HW_RECORD_WORDS + HW_RECORD_HOLDERS] : UINT64_MAX;
 }
 
 static void hw_count_edges(hw_edges *edges, hw_counts *counts)
@@ -91,14 +91,14 @@ static int hw_judge(hw_edges *edges, hw_counts *counts, int *wrong)
             *wrong |= counts->verdicts[index] == HW_WRONG;
             continue;
         }
-        uint32_t word = slots->words == NULL ? 1 | 1 << 2 : slots->words[index];
-        int32_t count = (int32_t)(word >> 2 & slots->count_max);
+        uint32_t word = slots->words == NULL ? 1 | 1 << HW_COUNT_SHIFT : slots->words[index];
+        int32_t count = (int32_t)(word >> HW_COUNT_SHIFT & HW_COUNT_MAX);
         int32_t key = slots->keys[index];
         counts->verdicts[index] = HW_NO;
         if (counts->found[index] > count) {
             counts->verdicts[index] = HW_WRONG;
             *wrong = 1;
-        } else if (counts->found[index] == count && count != (int32_t)slots->count_max && !(word & 2) && key != 0) {
+        } else if (counts->found[index] == count && count != HW_COUNT_MAX && !(word & 2) && key != 0) {
             /* Bit 1: the map of equal objects holds the object, or looks it up by its address. */
             if (hw_holders(slots, key) == 1) {
                 counts->verdicts[index] = HW_YES;

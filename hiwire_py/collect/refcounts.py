@@ -13,13 +13,12 @@ from __future__ import annotations
 import ctypes
 from typing import Protocol
 
-from ..handles import COUNT_MAX, INDEX, VERSION_SHIFT
 from ..objects import Numbers, Space
+from ..objects.layout import RECORD_HOLDERS, RECORD_WORDS
 
 __all__ = ["RefcountSource", "Slots"]
 
-_U32, _U64, _POINTER = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
-_RECORD_WORDS, _HOLDERS, _KEY_INDEX = 4, 1, (1 << 26) - 1
+_POINTER = ctypes.c_void_p
 
 
 class RefcountSource(Protocol):
@@ -40,49 +39,33 @@ class Slots(ctypes.Structure):
     """Where the slots lie in this process' memory. The struct ``hw_slots`` of collect.h has the same fields.
 
     Attributes:
-        words: a word for each slot, as c/hiwire/layout.h describes them; 0: there are none, a reference is
+        words: a word for each slot, as c/hiwire/layout.h describes them; None: there are none, a reference is
             its slot's index, and counts once while the slot has a key.
         keys: the keys of the slots' objects, signed, 32 bits each; 0 for none.
-        holders: how many slots and globals hold an object: at every ``holder_step``-th word the number of
-            the next key, by the index that is in its low bits, ``key_mask``.
-        count, holder_count: how many slots there are, and how many numbers of holders.
-        index_mask, count_max, version_shift: of words and references, as in `handles`.
+        records: of keys, as `Space.holder_records` gives them.
+        count, record_count: how many slots and records there are.
     """
 
     _fields_ = (
         ("words", _POINTER),
         ("keys", _POINTER),
-        ("holders", _POINTER),
-        ("count", _U64),
-        ("holder_count", _U64),
-        ("holder_step", _U32),
-        ("key_mask", _U32),
-        ("index_mask", _U32),
-        ("count_max", _U32),
-        ("version_shift", _U32),
+        ("records", _POINTER),
+        ("count", ctypes.c_uint64),
+        ("record_count", ctypes.c_uint64),
     )
 
     @classmethod
     def of(cls, space: Space, keys: Numbers, words: Numbers | None = None) -> Slots:
         """Those whose objects are in a table of externrefs, as `Space.table_keys` gives it."""
         records = space.holder_records()
-        return cls(
-            words=None if words is None else words.address,
-            keys=keys.address,
-            holders=records.address + 4 * _HOLDERS,
-            # A table of externrefs has as many elements as there are slots, unless the module is no hiwire.
-            count=keys.count if words is None else min(words.count, keys.count),
-            holder_count=records.count // _RECORD_WORDS,
-            holder_step=_RECORD_WORDS,
-            key_mask=_KEY_INDEX,
-            index_mask=INDEX,
-            count_max=COUNT_MAX,
-            version_shift=VERSION_SHIFT,
-        )
+        if words is None:
+            return cls(None, keys.address, records.address, keys.count, records.count // RECORD_WORDS)
+        # A table of externrefs has as many elements as there are slots, unless the module is no hiwire.
+        count = min(words.count, keys.count)
+        return cls(words.address, keys.address, records.address, count, records.count // RECORD_WORDS)
 
     def views(self) -> tuple[memoryview[int] | None, memoryview[int], memoryview[int]]:
-        """The words, the keys, and the numbers of holders by the keys' indexes."""
-        step, most = self.holder_step, self.holder_count
-        holders = Numbers(self.holders, (most - 1) * step + 1 if most else 0, "I").view()
+        """The words, the keys, and how many slots and globals hold an object, by the index in its key."""
         words = Numbers(self.words, self.count, "I").view() if self.words else None
-        return words, Numbers(self.keys, self.count, "i").view(), holders[::step]
+        records = Numbers(self.records, self.record_count * RECORD_WORDS, "I").view()
+        return words, Numbers(self.keys, self.count, "i").view(), records[RECORD_HOLDERS::RECORD_WORDS]

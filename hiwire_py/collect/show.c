@@ -101,24 +101,24 @@ static int hw_find_rest(hw_edges *edges, const hw_slots *slots)
     Py_ssize_t lent = 0, at = 0;
     PyObject *number, *object;
     int good = 1;
-    uint8_t *of_keys = calloc((size_t)(slots->holder_count / 8 + 1), 1); /* a bit set, by the keys' indexes */
+    uint8_t *of_keys = calloc((size_t)(slots->record_count / 8 + 1), 1); /* a bit set, by the keys' indexes */
     if (of_keys == NULL) {
         PyErr_NoMemory();
         return 0;
     }
     for (size_t i = 0; i < edges->all.count; i++)
         if (all[i].object != NULL && all[i].kind == HW_LENT) {
-            hw_test_and_set(of_keys, (uint32_t)all[i].key & slots->key_mask);
+            hw_test_and_set(of_keys, (uint32_t)all[i].key & HW_ID_INDEX);
             lent++;
         }
     while (good && lent < PyDict_Size(edges->objects) && PyDict_Next(edges->objects, &at, &number, &object)) {
         if (!PyObject_IS_GC(object))
             continue;
         long key = PyLong_AsLong(number);
-        uint64_t index = (uint32_t)key & slots->key_mask;
+        uint64_t index = (uint32_t)key & HW_ID_INDEX;
         if (key == -1 && PyErr_Occurred()) {
             good = 0;
-        } else if (index >= slots->holder_count || !(of_keys[index >> 3] >> (index & 7) & 1)) {
+        } else if (index >= slots->record_count || !(of_keys[index >> 3] >> (index & 7) & 1)) {
             PyObject **rest = hw_grow(&edges->rest, sizeof *rest);
             good = rest != NULL;
             if (good)

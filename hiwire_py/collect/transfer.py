@@ -16,8 +16,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..guest import Guest
+from ..handles import COUNT_MAX, COUNT_SHIFT, VERSION_SHIFT, slot_of
 from ..memory import GuestMemory
 from ..objects.calls import ForEach
+from ..objects.layout import ID_INDEX
 from .layouts import Layout
 from .refcounts import Slots
 from .registry import CommonRegistry, Registries
@@ -316,29 +318,28 @@ def _accounted(copies: Mapping[int, int], slots: Slots) -> tuple[dict[int, int],
     wrong: list[int] = []
     keys: dict[int, int] = {}
     words, all_keys, holders = slots.views()
-    most, shift = slots.count_max, slots.version_shift
     for reference, found in copies.items():
-        index = reference if words is None else reference >> 1 & slots.index_mask
+        index = reference if words is None else slot_of(reference)
         if index >= len(all_keys):
             continue
         if words is None:
             live, count, known = all_keys[index] != 0, 1, 0
         else:
             word = words[index]
-            live = index > 0 and bool(reference & word & 1) and word >> shift == reference >> shift
-            count, known = word >> 2 & most, word & 2
+            live = index > 0 and bool(reference & word & 1) and not (word ^ reference) >> VERSION_SHIFT
+            count, known = word >> COUNT_SHIFT & COUNT_MAX, word & 2
         if not live:
             continue
         if found > count:
             wrong.append(reference)
         # Bit 1: the map of equal objects knows it, and holds the object or looks it up by its address.
-        elif found == count != most and not known and all_keys[index]:
+        elif found == count != COUNT_MAX and not known and all_keys[index]:
             keys[reference] = all_keys[index]
     often = Counter(keys.values())  # a guest can store one externref in several slots
-    return {one: key for one, key in keys.items() if _holders(key, holders, slots) == often[key]}, wrong
+    return {one: key for one, key in keys.items() if _holders(key, holders) == often[key]}, wrong
 
 
-def _holders(key: int, holders: memoryview[int], slots: Slots) -> int:
+def _holders(key: int, holders: memoryview[int]) -> int:
     """How many slots and globals hold an object; -1 if that is not known."""
-    index = key & slots.key_mask
+    index = key & ID_INDEX
     return holders[index] if index < len(holders) else -1

@@ -1,0 +1,167 @@
+"""A signal handler that comes in at each moment there is, and raises or calls the guest: what it interrupts
+is not lost, and held no longer than else. (test_signals.py sends signals, at random.)"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import pytest
+from collect_support import Button, Host, left
+from moments import MISSING, Interrupt, each_moment, interrupt
+from support import Thing, guest_file, things, wat
+
+from hiwire_py import Guest, Hiwire, collect
+
+if MISSING:
+    pytest.skip(MISSING, allow_module_level=True)
+
+SLOTS = 16
+STARTED = """(module
+  (import "env" "make" (func $make (result externref)))
+  (import "env" "given" (global externref))
+  (table (export "t") 4 externref)
+  (global $g (export "g") (mut externref) (ref.null extern))
+  (func $start (table.set (i32.const 0) (call $make)) (global.set $g (call $make)))
+  (start $start)
+  (func (export "first") (result externref) (table.get 0 (i32.const 0))))"""
+
+
+@pytest.mark.parametrize("handler", ["raises", "calls", "releases"])
+@pytest.mark.parametrize("use", ["numbers", "pass", "store", "store few", "forget"])
+def test_calls(engine: str, use: str, handler: str, no_gc: None) -> None:
+    """Nothing is left, and nothing waits: each ordinary call afterwards sets it right."""
+    imports = {"env": {"same": lambda thing: Thing(), "next": lambda n: n - 1}}
+    guest = Guest(guest_file("interrupted"), imports, engine=engine)
+    numbers, store, forget = guest.exports.numbers, guest.exports.store, guest.exports.forget
+    pass_ = guest.exports["pass"]
+    space = guest.instance.space
+    space.ids.patience = space.ids.limit = 4  # so that calls of a few objects are long ones
+
+    def calls() -> None:
+        store(Thing(), 20)
+        pass_(Thing(), 6)
+        forget()
+        store(Thing(), 20)
+
+    def releases() -> None:
+        forget()
+        space.collect()
+
+    uses: dict[str, Callable[[], object]] = {
+        "numbers": lambda: numbers(3),
+        "pass": lambda: pass_(Thing(), 6),
+        "store": lambda: store(Thing(), 10),
+        "store few": lambda: store(Thing(), 2),
+        "forget": forget,
+    }
+    handlers = {"raises": interrupt, "calls": calls, "releases": releases}
+    store(Thing(), 20)
+    count = 0
+    for place in each_moment(uses[use], handlers[handler]):
+        count += 1
+        assert space.depth == 0, place
+        numbers(1)
+        assert things() == space.live() <= SLOTS, place
+        forget()
+        assert things() == space.live() == 0, place
+        store(Thing(), 20)
+    assert count > 3
+
+
+def test_tables(engine: str, no_gc: None) -> None:
+    """A handle is lost with the call that was to return it, as any other result is; the table is in order."""
+    table = Hiwire(engine=engine)
+    handle = table.new(Thing())
+    uses: list[Callable[[], object]] = [
+        lambda: table.new(Thing()),
+        lambda: table.pop(table.new(Thing())),
+        lambda: table.decref(table.new(Thing())),
+        lambda: table.get(handle),
+    ]
+    count = 0
+    for use in uses:
+        for place in each_moment(use):
+            count += 1
+            assert table.space.depth == 0, place
+            assert isinstance(table.get(handle), Thing), place
+            assert things() == table.num_refs() == table.space.live(), place
+    assert count > 20
+    table.close()
+    assert things() == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_new_guests(engine: str, no_gc: None) -> None:
+    """One that is half made, and one that is being closed, leave nothing behind."""
+    imports = {"env": {"make": Thing, "given": Thing()}}
+
+    def use() -> None:
+        guest = Guest(wat(STARTED), imports, engine=engine)
+        assert isinstance(guest.exports.first(), Thing)
+        guest.close()
+
+    use()
+    count = 0
+    for place in each_moment(use, step=41):  # a thousand of them make ids
+        count += 1
+        assert things() == 1, place
+    assert count > 8
+
+
+def test_an_interrupted_start_function(engine: str) -> None:
+    """It is not taken for an error of linking."""
+
+    def make() -> Thing:
+        raise Interrupt
+
+    with pytest.raises(Interrupt):
+        Guest(wat(STARTED), {"env": {"make": make, "given": None}}, engine=engine)
+
+
+def test_collecting(host: Host, no_gc: None) -> None:
+    """Wrappers that are alive work after it, and those that are not are collected by the next one. What may
+    be lost to the guest is a struct that was just made and has no wrapper yet, or was just to be freed."""
+    kept = [Button(host) for _ in range(4)]
+
+    def use() -> None:
+        for _ in range(3):
+            Button(host)
+        collect()
+
+    use()
+    count = lost = 0
+    for place in each_moment(use):
+        count += 1
+        assert host.guest.instance.space.depth == 0, place
+        assert [button.fire(3) for button in kept] == [6] * 4, place
+        while collect():
+            pass
+        structs, handles, objects = left(host)
+        before, lost = lost, structs - len(kept)
+        assert before <= lost <= before + 1, place
+        assert handles == objects + len(host.table.space.gone) <= structs, place
+    assert count > 100
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_moving() -> None:
+    """A table that moves to another store of wasmtime is in one of the two afterwards, and open."""
+    table = Hiwire(engine="wasmtime")
+    space, things_ = table.space, [Thing(i) for i in range(20)]
+    refs = [table.new(thing) for thing in things_]
+    exported = table.exports["hiwire_get"]
+
+    def use() -> None:
+        space.mover._move(space)
+
+    use()
+    count = 0
+    for place in each_moment(use, step=13):
+        count += 1
+        assert space.depth == 0 and space.paused is None and gc.isenabled(), place
+        for ref, thing in zip(refs, things_):
+            assert table.get(ref) is exported(ref) is thing, place
+        table.decref(table.new(Thing()))
+        assert things() == space.live() == table.num_refs() == 20, place
+    assert count > 8 and space.mover.moves > 2
