@@ -5,7 +5,7 @@ plain gc.collect() on the same Python heap. Calls of a guest without wrappers ar
 times are the thread's, on the processor.
 
 With --handles, a table has so many handles that no struct describes, and 0, 1, 100 or as many wrappers beside
-them: what collect() takes, and what gc.collect() takes, which looks at tables of true externrefs more rarely.
+them: what collect() takes, and what gc.collect() takes, which looks at them too.
 """
 
 from __future__ import annotations

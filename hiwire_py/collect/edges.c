@@ -85,18 +85,11 @@ static PyMethodDef hw_edges_methods[] = {{"add", hw_edges_add, METH_VARARGS, NUL
                                          {"words", hw_edges_words, METH_NOARGS, NULL},
                                          {NULL}};
 
-/* How many were found, and how many structs more than once; without either there is nothing to show. */
-static PyMemberDef hw_edges_members[] = {
-    {"count", Py_T_PYSSIZET, offsetof(hw_edges, all.count), Py_READONLY, NULL},
-    {"again", Py_T_PYSSIZET, offsetof(hw_edges, again.count), Py_READONLY, NULL},
-    {NULL}};
-
 static PyType_Slot hw_edges_slots[] = {{Py_tp_new, hw_edges_new},
                                        {Py_tp_traverse, hw_edges_traverse},
                                        {Py_tp_clear, hw_edges_clear},
                                        {Py_tp_dealloc, hw_edges_dealloc},
                                        {Py_tp_methods, hw_edges_methods},
-                                       {Py_tp_members, hw_edges_members},
                                        {0, NULL}};
 
 static PyType_Spec hw_edges_spec = {"hiwire_py.collect.Edges", sizeof(hw_edges), 0,

@@ -156,7 +156,7 @@ class Heap(Registries):
                 registry.find_edges(edges)
             slots = source.slots()
             if slots is not None:
-                self.mistaken.update(edges.show(space.objects, space.gone, slots))
+                self.mistaken.update(edges.show(space.objects, space.tombstones, slots))
         except BaseException:
             self.end()
             raise
@@ -182,7 +182,7 @@ class Heap(Registries):
         self.restore()
         self._edges = None
         space = self.space
-        if not space.gone or space.busy or space.closing or get_ident() != space.thread:
+        if not space.tombstones or space.busy or space.closing or get_ident() != space.thread:
             return
         if self.orphans or any(registry.waiting for registry in self.registries):
             space.pause(self.settle)

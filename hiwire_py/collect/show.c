@@ -149,7 +149,7 @@ static PyObject *hw_edges_show(PyObject *self, PyObject *args)
         PyErr_SetString(PyExc_RuntimeError, fits ? "edges are shown once" : "slots are described otherwise here");
         return NULL;
     }
-    if (edges->over)
+    if (edges->over || (edges->all.count == 0 && edges->again.count == 0))
         return PySet_New(NULL);
     edges->objects = Py_NewRef(objects);
     edges->tombstones = Py_NewRef(tombstones);

@@ -118,7 +118,7 @@ class Registry(CommonRegistry):
     def take_back(self, wrapper: Any) -> None:
         """A finalizer, or whoever a finalizer gave it to, uses a wrapper that was found to be garbage."""
         space = self.heap.space
-        _give_back(wrapper, wrapper._guest_held, space.objects, space.gone)
+        _give_back(wrapper, wrapper._guest_held, space.objects, space.tombstones)
         self.heap.again = True
 
     def renew(self, wrapper: Any, pointer: int) -> None:

@@ -151,7 +151,7 @@ class Space:
             functools.partial(_settle, self._ref),
             self.patience,
         )
-        self.objects, self.gone = self.ids.objects, self.ids.gone
+        self.objects, self.tombstones = self.ids.objects, self.ids.tombstones
         self.store.on_panic(functools.partial(_close, self._ref))
         self._reserve(_FIRST_RESERVE)
         if limits.memory_limit is not None or limits.table_limit is not None:
@@ -339,7 +339,7 @@ class Space:
         Args:
             what: who came with it, as in ``"f() gave"``.
         """
-        if key in self.gone:
+        if key in self.tombstones:
             return StaleRefError(
                 f"{what} an object that was collected: its handle is in a struct whose wrapper is dead, and"
                 " only good for being released"

@@ -1,10 +1,12 @@
-"""The two ways of collecting: what is chosen, that both pass the same tests, and what only the compiled types
-can get wrong."""
+"""The two backends of the collector: which is chosen, that both pass the same tests, and what only the
+compiled types can get wrong."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
+import re
 import subprocess
 import sys
 import weakref
@@ -16,6 +18,7 @@ from support import ROOT, Thing
 
 from hiwire_py import Guest, GuestObject, Hiwire, collect, layout
 from hiwire_py.collect import backend
+from hiwire_py.collect.refcounts import Slots
 from hiwire_py.sources import shipped
 
 HERE = Path(__file__).parent
@@ -44,8 +47,8 @@ def test_the_types_are_here() -> None:
     assert backend.BACKEND == "types", backend.WHY_NOT_TYPES
 
 
-@pytest.mark.skipif(backend.BACKEND == "python", reason="this run is the other way")
-def test_the_other_way_passes_the_same_tests() -> None:
+@pytest.mark.skipif(backend.BACKEND == "python", reason="this run is with the other backend")
+def test_the_other_backend_passes_the_same_tests() -> None:
     run = subprocess.run(
         [
             sys.executable,
@@ -72,7 +75,7 @@ def test_the_other_way_passes_the_same_tests() -> None:
     assert run.returncode == 0, run.stdout[-3000:]
 
 
-def test_unknown_way() -> None:
+def test_unknown_backend() -> None:
     run = subprocess.run(
         [sys.executable, "-c", "import hiwire_py"],
         capture_output=True,
@@ -147,6 +150,17 @@ def test_a_dropped_table_with_objects_that_refer_to_it(engine: str) -> None:
     assert watch() is None
 
 
+def test_slots_are_the_same_in_c() -> None:
+    """The struct that a refcount source fills in has the same fields in Python and in C."""
+    text = (ROOT / "hiwire_py" / "collect" / "collect.h").read_text("ascii")
+    (body,) = re.findall(r"typedef struct \{([^}]*)\} hw_slots;", text)
+    fields = re.findall(r"^    (?:const )?(\w+) (\*?)(\w+);", body, flags=re.MULTILINE)
+    types = {"uint64_t": ctypes.c_uint64}
+    assert [(name, ctypes.c_void_p if star else types[kind]) for kind, star, name in fields] == list(
+        Slots._fields_
+    )
+
+
 @needs_types
 def test_the_types_check_what_they_are_given() -> None:
     from hiwire_py.collect import traverse
@@ -162,7 +176,10 @@ def test_the_types_check_what_they_are_given() -> None:
     edges = traverse.Edges(0)
     with pytest.raises(TypeError):
         edges.add(None, 0, 0)
+    with pytest.raises(RuntimeError, match="described otherwise"):
+        edges.show({}, {}, b"short")
     edges.end()
+    assert edges.show({}, {}, Slots()) == set()
     wrapper = traverse.WrapperBase.__new__(type("Bare", (GuestObject,), {}))
     with pytest.raises(AttributeError, match="no struct"):
         wrapper._guest_pointer  # noqa: B018
