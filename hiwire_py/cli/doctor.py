@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import __version__
-from ..collect import ways
+from ..collect import backend
 from ..engines import EngineInfo, engines, get_engine, stack
 from ..errors import EngineUnavailableError
 from ..objects import ids
@@ -96,14 +96,14 @@ def _note(info: EngineInfo) -> str:
 
 
 def _collector() -> Finding:
-    """The way in which cycles through guests are collected: docs/cycles.md."""
-    if ways.WAY == "types":
+    """How cycles through guests are collected: docs/cycles.md."""
+    if backend.BACKEND == "types":
         return Finding("types", True, "cycles are collected with types compiled at install")
     return Finding(
         "types",
         False,
-        f"cycles are collected in Python, several times slower: {ways.WHY_NOT_TYPES}; with a C compiler here,"
-        " install hiwire_py from its source",
+        f"cycles are collected in Python, several times slower: {backend.WHY_NOT_TYPES}; with a C compiler"
+        " here, install hiwire_py from its source",
     )
 
 

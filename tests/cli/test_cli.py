@@ -17,7 +17,7 @@ from support import wat
 import hiwire_py
 from hiwire_py import cli, engines, needs_lowering
 from hiwire_py.cli import demo, doctor
-from hiwire_py.collect import ways
+from hiwire_py.collect import backend
 from hiwire_py.engines import EngineInfo, stack
 from hiwire_py.sources import shipped
 
@@ -277,7 +277,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert {t["name"] for t in found["toolchains"]} == {"docker", "podman", "buildah", "clang", "zig"}
     groups = ("engines", "collector", "modules", "toolchains")
     assert all(item["detail"] for group in groups for item in found[group])
-    assert found["collector"][0]["ok"] == (ways.WAY == "types")
+    assert found["collector"][0]["ok"] == (backend.BACKEND == "types")
     out = gives(capsys, "doctor")
     assert all(name in out for name in names)
 

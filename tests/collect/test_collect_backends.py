@@ -1,10 +1,12 @@
-"""The two ways of collecting: what is chosen, that both pass the same tests, and what only the compiled types
-can get wrong."""
+"""The two backends of the collector: which is chosen, that both pass the same tests, and what only the
+compiled types can get wrong."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
+import re
 import subprocess
 import sys
 import weakref
@@ -15,7 +17,8 @@ import pytest
 from support import ROOT, Thing
 
 from hiwire_py import Guest, GuestObject, Hiwire, collect, layout
-from hiwire_py.collect import ways
+from hiwire_py.collect import backend
+from hiwire_py.collect.refcounts import Slots
 from hiwire_py.sources import shipped
 
 HERE = Path(__file__).parent
@@ -32,18 +35,20 @@ SUITES = tuple(
     )
 )
 
-needs_types = pytest.mark.skipif(ways.WAY != "types", reason=f"no compiled types: {ways.WHY_NOT_TYPES}")
+needs_types = pytest.mark.skipif(
+    backend.BACKEND != "types", reason=f"no compiled types: {backend.WHY_NOT_TYPES}"
+)
 
 
 def test_the_types_are_here() -> None:
     """Where a run must have all that is compiled at install, these are part of it."""
     if "compiled" not in os.environ.get("HIWIRE_REQUIRE_MODES", "").split(","):
         pytest.skip("HIWIRE_REQUIRE_MODES does not ask for what is compiled")
-    assert ways.WAY == "types", ways.WHY_NOT_TYPES
+    assert backend.BACKEND == "types", backend.WHY_NOT_TYPES
 
 
-@pytest.mark.skipif(ways.WAY == "python", reason="this run is the other way")
-def test_the_other_way_passes_the_same_tests() -> None:
+@pytest.mark.skipif(backend.BACKEND == "python", reason="this run is with the other backend")
+def test_the_other_backend_passes_the_same_tests() -> None:
     run = subprocess.run(
         [
             sys.executable,
@@ -70,7 +75,7 @@ def test_the_other_way_passes_the_same_tests() -> None:
     assert run.returncode == 0, run.stdout[-3000:]
 
 
-def test_unknown_way() -> None:
+def test_unknown_backend() -> None:
     run = subprocess.run(
         [sys.executable, "-c", "import hiwire_py"],
         capture_output=True,
@@ -145,22 +150,36 @@ def test_a_dropped_table_with_objects_that_refer_to_it(engine: str) -> None:
     assert watch() is None
 
 
+def test_slots_are_the_same_in_c() -> None:
+    """The struct that a refcount source fills in has the same fields in Python and in C."""
+    text = (ROOT / "hiwire_py" / "collect" / "collect.h").read_text("ascii")
+    (body,) = re.findall(r"typedef struct \{([^}]*)\} hw_slots;", text)
+    fields = re.findall(r"^    (?:const )?(\w+) (\*?)(\w+);", body, flags=re.MULTILINE)
+    types = {"uint64_t": ctypes.c_uint64}
+    assert [(name, ctypes.c_void_p if star else types[kind]) for kind, star, name in fields] == list(
+        Slots._fields_
+    )
+
+
 @needs_types
 def test_the_types_check_what_they_are_given() -> None:
-    from hiwire_py.collect import lending
+    from hiwire_py.collect import traverse
 
     with pytest.raises(ValueError, match="not within the struct"):
-        lending.Shape(None, 8, (2,), ())
-    shape = lending.Shape(None, 8, (0,), (1,))
+        traverse.PointerMap(None, 8, (2,), ())
+    pointer_map = traverse.PointerMap(None, 8, (0,), (1,))
     with pytest.raises(IndexError, match="no such owning pointer"):
-        shape.own(1, shape)
+        pointer_map.own(1, pointer_map)
     with pytest.raises(TypeError):
-        shape.own(0, None)
-    shape.own(0, shape)
-    survey = lending.Survey(0)
+        pointer_map.own(0, None)
+    pointer_map.own(0, pointer_map)
+    edges = traverse.Edges(0)
     with pytest.raises(TypeError):
-        survey.add(None, 0, 0)
-    survey.end()
-    wrapper = lending.WrapperBase.__new__(type("Bare", (GuestObject,), {}))
+        edges.add(None, 0, 0)
+    with pytest.raises(RuntimeError, match="described otherwise"):
+        edges.show({}, {}, b"short")
+    edges.end()
+    assert edges.show({}, {}, Slots()) == set()
+    wrapper = traverse.WrapperBase.__new__(type("Bare", (GuestObject,), {}))
     with pytest.raises(AttributeError, match="no struct"):
         wrapper._guest_pointer  # noqa: B018

@@ -1,4 +1,5 @@
-"""Reading a handle table where it lies: the words of its slots, and the keys of the objects in them.
+"""Handle tables as refcount sources: the words of a table's slots, and the keys of the objects in them, read
+where they lie.
 
 A call of the guest for each handle would cost more than all the rest of a collection, and code of the guest
 does not belong in one: it may trap, or not return. So the table's module is asked once, when the first struct
@@ -8,54 +9,66 @@ anything, as all memory of guests.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import TableFullError
 from ..handles import INDEX, slot_of
-from ..objects import Instance, Numbers, Space
+from ..hiwire import Hiwire
+from ..objects import Instance, Numbers
 from ..values import I32, FuncType
 from ..wasm.module import FUNCTION, MEMORY
+from .refcounts import Slots
 
-if TYPE_CHECKING:
-    from ..hiwire import Hiwire
-
-__all__ = ["SlotArray", "find_keys"]
+__all__ = ["HandleTableSource"]
 
 _WORD = 0xFFFFFFFF
 _STATE = "_hiwire_state"
 _STATE_TYPE = FuncType(b"", bytes((I32,)))
 
 
-class SlotArray:
-    """The slots of one table.
+class HandleTableSource:
+    """The handles of one table. It does not hold the table: a guest that shares one needs only this.
 
     Args:
-        space: the table's.
-        memory: of the table's instance, in the engine's form.
-        state: the address in it of the two words: see ``_hiwire_state`` in c/hiwire/internal.h.
+        instance: the table's.
+        state: the address in its memory of the two words: see ``_hiwire_state`` in c/hiwire/internal.h.
+        keys: which of its externref tables has the objects.
     """
 
-    def __init__(self, space: Space, memory: Any, state: int) -> None:
-        self._store = space.store
-        self._memory = memory
+    none = 0
+
+    def __init__(self, instance: Instance, state: int, keys: int) -> None:
+        self._instance = instance
+        self._memory = instance.extern("memory").raw
         self._state = state
+        self._keys = keys
 
     @classmethod
-    def of(cls, instance: Instance) -> SlotArray | None:
-        """Of a table's instance; None where it does not say where its slots are."""
+    def of(cls, table: Hiwire) -> HandleTableSource | None:
+        """Of a table; None where the module does not say where its slots are, as one built with an older
+        version of the library does not."""
+        instance: Instance = table.exports["hiwire_get"].__keep__.owner  # type: ignore[attr-defined]
         module = instance.module
-        state = module.exported(FUNCTION).get(_STATE)
-        if state is None or module.function_type(state) != _STATE_TYPE:
+        function = module.exported(FUNCTION).get(_STATE)
+        if function is None or module.function_type(function) != _STATE_TYPE:
             return None
         if instance.index.get("memory", (None, 0))[0] != MEMORY:
             return None
-        address = instance.function(_STATE)() & _WORD
-        return cls(instance.space, instance.extern("memory").raw, address)
+        state = instance.function(_STATE)() & _WORD
+        keys = _find_keys(table, instance)
+        return None if keys is None else cls(instance, state, keys)
 
-    def read(self) -> Numbers | None:
-        """The words of all slots, by index, until the table is used; None where the memory has no such
-        array."""
-        size, base = self._store.memory_size(self._memory), self._store.memory_address(self._memory)
+    def slots(self) -> Slots | None:
+        instance = self._instance
+        words = self._words()
+        if words is None:
+            return None
+        return Slots.of(instance.space, instance.space.table_keys(instance)[self._keys], words)
+
+    def _words(self) -> Numbers | None:
+        """The words of all slots, by index; None where the memory has no such array."""
+        store = self._instance.space.store
+        size, base = store.memory_size(self._memory), store.memory_address(self._memory)
         if self._state % 4 or self._state + 8 > size:
             return None
         start, count = Numbers(base + self._state, 2, "I").view()
@@ -64,14 +77,14 @@ class SlotArray:
         return Numbers(base + start, count, "I")
 
 
-def find_keys(table: Hiwire, instance: Instance) -> int | None:
+def _find_keys(table: Hiwire, instance: Instance) -> int | None:
     """Which of the table's externref tables, as `Space.table_keys` has them, holds the objects of its slots;
     None where that cannot be told.
 
     C cannot export it. So an object is put in, and looked for.
     """
     space = table.space
-    probe: object = object()
+    probe: Any = object()
     try:
         handle = table.new(probe)
     except TableFullError:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from typing import Any, Union
 
 from ..checks import check_integer, shown
 from ..errors import ClosedError
 from ..guest import Guest
-from .collecting import collect, heap_of, run
+from .backend import Registry, WrapperBase
+from .heap import heap_of
 from .layouts import Layout
-from .ways import Arena, WrapperBase
+from .triggers import collect, install, run_if_due
 
 __all__ = ["GuestObject"]
 
@@ -52,24 +52,21 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
     def __init__(
         self, guest: Guest, pointer: Union[int, Callable[[], int]], *, layout: Layout, free: str
     ) -> None:
-        if hasattr(self, "_guest_arena"):
+        if hasattr(self, "_guest_registry"):
             raise TypeError(f"this {type(self).__name__} has a struct already; make another wrapper")
         try:
-            arena = _arena(guest)
-            release = arena.freeing(guest, free)
-            heap = arena.heap
-            if heap.waits(arena):
-                heap.drain()
+            registry = _registry(guest)
+            release = registry.freeing(guest, free)
+            heap = registry.heap
+            if heap.waits(registry):
+                heap.free_dead()
             heap.until -= 1
-            if (heap.until < 0 and heap.many()) or heap.wanted:
-                if heap.space.busy:
-                    heap.wanted = True
-                elif gc.isenabled():
-                    run(None)
+            if heap.until < 0 or heap.wanted:
+                run_if_due(heap)
             number = pointer if isinstance(pointer, int) else _number(self, pointer)
             if not _LOWEST <= number <= _WORD:
                 raise ValueError(f"{shown(number)} is no pointer: it does not fit 32 bits")
-            arena.adopt(self, number & _WORD, layout, release)
+            registry.register(self, number & _WORD, layout, release)
         except (AttributeError, TypeError):
             _check_kinds(guest, layout, free)  # only now, since this is done for every object
             raise
@@ -84,12 +81,12 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
             ClosedError: the wrapper has no struct, as ``__init__`` failed, or Python has taken it apart.
         """
         try:
-            arena = self._guest_arena
+            registry = self._guest_registry
         except AttributeError:
             raise ClosedError(f"this {type(self).__name__} has no struct") from None
         pointer: int = self._guest_pointer
-        if arena.waiting and not arena.heap.looking:
-            arena.heap.drain()
+        if registry.waiting and not registry.heap.showing:
+            registry.heap.free_dead()
         return pointer
 
     def _guest_make(self, function: Callable[[], int]) -> int:
@@ -113,11 +110,12 @@ def _number(wrapper: GuestObject, pointer: Any) -> int:
     return check_integer(made, "a pointer, given or made by the function given,")
 
 
-def _arena(guest: Guest) -> Any:
-    arena = guest.wrapped
-    if arena is None:
-        arena = guest.wrapped = Arena(guest, heap_of(guest))
-    return arena
+def _registry(guest: Guest) -> Any:
+    registry = guest.wrapped
+    if registry is None:
+        registry = guest.wrapped = Registry(guest, heap_of(guest))
+        install()
+    return registry
 
 
 def _make(function: Callable[[], int], name: str) -> int:

@@ -1,4 +1,5 @@
-"""When cycles are looked for: on demand, and with each full collection of Python's collector."""
+"""When a collection begins: on demand, with each full collection of Python's collector, and when a wrapper is
+made and there are many."""
 
 from __future__ import annotations
 
@@ -7,22 +8,17 @@ import gc
 import signal
 import threading
 import warnings
-import weakref
 from typing import Any
 
-from ..guest import Guest
-from ..real_threads import get_ident, local
-from . import turns
-from .accounts import Accounts
-from .heap import Heap
+from ..real_threads import local
+from . import python_gc
+from .heap import Heap, heaps_here
 
-__all__ = ["collect", "heap_of", "run", "watch"]
+__all__ = ["collect", "install", "run", "run_if_due"]
 
 _FULL = 2  # the generation that Python's collector names when it looks at all objects
 _MOST_PASSES = 10
 _AGAIN = 0.02  # seconds
-
-_heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
 
 
 class _State(local):
@@ -30,7 +26,6 @@ class _State(local):
     lock is needed, and none can be waited for in a finalizer."""
 
     error: BaseException | None = None
-    asked = False  # whether `run` began the collection
 
 
 _state = _State()
@@ -56,25 +51,23 @@ def collect() -> int:
 
 
 def run(errors: list[BaseException] | None) -> int:
-    """What `collect` does. ``errors`` is as in `Heap.drain`; what went wrong with the collection itself is
-    raised."""
-    freed = _drain(errors)
-    if _on_collection not in gc.callbacks:
-        gc.callbacks.append(_on_collection)
+    """What `collect` does.
+
+    Args:
+        errors: as of `Heap.free_dead`; with None, what went wrong with the collection itself is raised.
+    """
+    freed = _free_dead(errors)
+    install()
     for _ in range(_MOST_PASSES):
-        for heap in _mine():
+        for heap in heaps_here():
             heap.again = False
         heap = None  # type: ignore[assignment]
-        _state.asked = True
-        try:
-            turns.collect_python()
-        finally:
-            _state.asked = False
-        freed += _drain(errors)
+        python_gc.collect_python()
+        freed += _free_dead(errors)
         # A finalizer used a wrapper, and so kept it; it will not run again.
-        if not any(heap.again for heap in _mine()):
+        if not any(heap.again for heap in heaps_here()):
             break
-    for heap in _mine():
+    for heap in heaps_here():
         heap.adjust()
     error, _state.error = _state.error, None
     if error is not None:
@@ -86,44 +79,23 @@ def run(errors: list[BaseException] | None) -> int:
     return freed
 
 
-def heap_of(guest: Guest) -> Heap:
-    """The heap of a guest's table."""
-    space, table = guest.instance.space, guest.table
-    heap: Heap | None
-    if table is not None:
-        heap = table.wrapped
-    else:
-        heap = next((known for known in list(_heaps) if known.space is space), None)
-    if heap is None and table is not None:
-        accounts = Accounts.of(table)
-        if accounts is None:
-            warnings.warn(
-                f"cycles through {table!r} are not collected: its module does not say where its slots are;"
-                " build it again with this version of hiwire, linked with module-link.txt",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-        heap = table.wrapped = Heap(space, accounts)
-    elif heap is None:
-        heap = Heap(space, None)
-    watch(heap)
-    return heap
+def run_if_due(heap: Heap) -> None:
+    """A wrapper is about to be made: collect if there are many of them, or a collection was put off."""
+    if heap.many() or heap.wanted:
+        if heap.space.busy:
+            heap.wanted = True
+        elif gc.isenabled():
+            run(None)
 
 
-def watch(heap: Heap) -> None:
-    """See to it that collections look at a heap."""
-    _heaps.add(heap)
+def install() -> None:
+    """See to it that collections of Python's look at the heaps, from the first wrapper on."""
     if _on_collection not in gc.callbacks:
         gc.callbacks.append(_on_collection)
 
 
-def _mine() -> list[Heap]:
-    me = get_ident()
-    return [heap for heap in list(_heaps) if heap.space.thread == me]
-
-
-def _drain(errors: list[BaseException] | None) -> int:
-    return sum(heap.drain(errors) for heap in _mine())
+def _free_dead(errors: list[BaseException] | None) -> int:
+    return sum(heap.free_dead(errors) for heap in heaps_here())
 
 
 def _on_collection(phase: str, info: dict[str, Any]) -> None:
@@ -132,13 +104,13 @@ def _on_collection(phase: str, info: dict[str, Any]) -> None:
         return
     try:
         if phase == "start":
-            turns.began()
-            for heap in _mine():
-                heap.park(_state.asked)
+            python_gc.began()
+            for heap in heaps_here():
+                heap.begin()
         else:
-            turns.ended()
-            for heap in _mine():
-                heap.close_window()
+            python_gc.ended()
+            for heap in heaps_here():
+                heap.end()
     except KeyboardInterrupt:
         # Python's collector would only print it. So the key is pressed once more, when the collector is done.
         again = threading.Timer(_AGAIN, _press_ctrl_c)
@@ -157,7 +129,7 @@ def _press_ctrl_c() -> None:
 
 
 def _warn() -> None:
-    for heap in _mine():
+    for heap in heaps_here():
         for layout in heap.mistaken:
             warnings.warn(
                 f"{layout} does not describe the guest's memory: handles are in it more often than they are"

@@ -10,7 +10,7 @@ from collections import deque
 import pytest
 
 from hiwire_py import collect
-from hiwire_py.collect import turns
+from hiwire_py.collect import python_gc
 
 
 def test_first_come_first_served(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ def test_first_come_first_served(monkeypatch: pytest.MonkeyPatch) -> None:
             collect()
 
     lock = threading.Lock()
-    monkeypatch.setattr(turns, "_line", Line())
+    monkeypatch.setattr(python_gc, "_line", Line())
     collect()
     came.clear()
     gc.callbacks.append(on_collection)
@@ -54,7 +54,7 @@ def test_first_come_first_served(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_waiting_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A finalizer that waits for another thread which collects does not wait for ever."""
-    monkeypatch.setattr(turns, "_PATIENCE", 0.1)
+    monkeypatch.setattr(python_gc, "_PATIENCE", 0.1)
     freed: list[int] = []
 
     class Waiting:
@@ -77,7 +77,7 @@ def test_within_a_collection(when: str, monkeypatch: pytest.MonkeyPatch) -> None
     """From other functions that Python's collector calls there is nothing to be done, and no wait for it."""
     collect()
     waits: list[float] = []
-    monkeypatch.setattr(turns, "_BRIEF", 0.0)
+    monkeypatch.setattr(python_gc, "_BRIEF", 0.0)
     monkeypatch.setattr(time, "sleep", waits.append)
     freed: list[int] = []
 

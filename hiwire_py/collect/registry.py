@@ -1,31 +1,73 @@
-"""The structs of one guest that have wrappers: what both ways of collecting have in common."""
+"""Registries: the wrappers of one guest, and the freeing of their structs when they are dead.
+
+`GuestObject` enters a wrapper by `CommonRegistry.register`. Its death, wherever and whenever that is, only
+leaves a note. The struct is freed by `CommonRegistry.free_dead`, at a time when no guest runs.
+"""
 
 from __future__ import annotations
 
 import abc
 import sys
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..exports import unknown
 from ..guest import Guest
 from ..memory import GuestMemory
+from ..objects import Extern, Space
 from ..objects.calls import ForEach
 from ..real_threads import get_ident
 from .layouts import Layout
 
-if TYPE_CHECKING:
-    from .heap import Heap
-
-__all__ = ["CommonArena"]
+__all__ = ["CommonRegistry", "Registries"]
 
 
-class CommonArena(abc.ABC):
-    """Of one guest.
+class Registries:
+    """Those of all guests that share a table, or of one guest without a table. `Heap` is made from this.
 
     Args:
-        guest: whose.
+        space: the guests'.
+        lasting: whether something else than its guests holds this, a table.
+
+    Attributes:
+        orphans: those of guests that are gone, with structs to be freed.
+        again: whether the last collection was disturbed, by a finalizer that called the guest.
+    """
+
+    def __init__(self, space: Space, lasting: bool) -> None:
+        self.space = space
+        self.lasting = lasting
+        self.orphans: deque[CommonRegistry] = deque()
+        self.again = False
+        # Guests hold them. To go through a WeakSet takes as long as all the rest of making a wrapper.
+        self._references: list[weakref.ref[CommonRegistry]] = []
+
+    @property
+    def registries(self) -> list[CommonRegistry]:
+        """One for each guest that has, or had, wrappers."""
+        return [one for reference in tuple(self._references) if (one := reference()) is not None]
+
+    def add(self, registry: CommonRegistry) -> None:
+        self._references.append(weakref.ref(registry, self._references.remove))
+
+    def waits(self, registry: CommonRegistry) -> bool:
+        """Whether dead wrappers may have left structs. A registry is given, since most have no others beside
+        them."""
+        return bool(
+            registry.waiting
+            or self.orphans
+            or (len(self._references) > 1 and any(other.waiting for other in self.registries))
+        )
+
+
+class CommonRegistry(abc.ABC):
+    """What the registries of `traverse` and `transfer` have in common.
+
+    Args:
+        guest: whose wrappers.
         heap: of its table.
         memory: if the guest does not export its own.
 
@@ -39,7 +81,7 @@ class CommonArena(abc.ABC):
     next_free: Callable[[], ForEach | None]
     """Gives what frees the next of those; None if there is none."""
 
-    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
+    def __init__(self, guest: Guest, heap: Registries, memory: GuestMemory | None = None) -> None:
         # Not the guest itself, which holds this: without a cycle it dies by its reference count.
         self.heap = heap
         self.gate = guest.instance.gate
@@ -47,7 +89,7 @@ class CommonArena(abc.ABC):
         self.memory = guest.memory if memory is None else memory
         self._size = 0  # of the memory, as last seen
         self._freeing: dict[str, ForEach] = {}
-        heap.arenas.add(self)
+        heap.add(self)
 
     def __del__(self) -> None:
         # The guest and its wrappers are gone, but a table that others use may still hold what they held.
@@ -55,8 +97,11 @@ class CommonArena(abc.ABC):
             self.heap.orphans.append(self)
 
     @abc.abstractmethod
-    def adopt(self, wrapper: Any, pointer: int, layout: Layout, free: ForEach) -> None:
+    def register(self, wrapper: Any, pointer: int, layout: Layout, free: ForEach) -> None:
         """Enter a struct whose ownership goes over to ``wrapper``.
+
+        Args:
+            free: what will free it, see `freeing`.
 
         Raises:
             ValueError: no struct of that layout can be at the pointer, or it has a wrapper already.
@@ -81,8 +126,8 @@ class CommonArena(abc.ABC):
             free = self._freeing[name] = guest.instance.for_each(name)
         return free
 
-    def drain(self, errors: list[BaseException] | None) -> int:
-        """Free the structs of dead wrappers. `Heap.drain` says when.
+    def free_dead(self, errors: list[BaseException] | None) -> int:
+        """Free the structs of dead wrappers. `Heap.free_dead` says when.
 
         Args:
             errors: takes what the guest raises; None: it goes where Python sends exceptions of finalizers.
@@ -100,7 +145,7 @@ class CommonArena(abc.ABC):
         return freed
 
     def check(self, pointer: int, layout: Layout) -> None:
-        """What `adopt` raises."""
+        """What `register` raises."""
         if get_ident() != self.gate.owner:
             self.gate.refuse()
         size = self._size
@@ -116,14 +161,11 @@ class CommonArena(abc.ABC):
                 f"the struct at {pointer:#x} has a wrapper already: use that one, since both would free it"
             )
 
-    def extent(self) -> tuple[int, int]:
-        """The memory's address, and its size in bytes; also while the gates are closed to everyone else."""
-        gate = self.memory.__keep__.owner.gate
-        owner, gate.owner = gate.owner, get_ident()
-        try:
-            return self.memory.address, self.memory.size
-        finally:
-            gate.owner = owner
+    def find_edges(self, edges: Any) -> None:
+        """Have ``edges``, see `backend.new_edges`, find what the wrappers refer to."""
+        memory: Extern = self.memory.__keep__
+        store = memory.space.store  # asked without the memory's gate, which is shut
+        edges.add(self, store.memory_address(memory.raw), store.memory_size(memory.raw))
 
 
 def _unraisable(error: BaseException) -> None:
