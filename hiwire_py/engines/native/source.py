@@ -57,7 +57,7 @@ void *hw_host(int);
 void *hw_export(void *, int);
 """
 
-# Before wasm2c's header. The module's loads and stores are not checked then; what it copies and fills still is.
+# Before wasm2c's header. Loads and stores are not checked then; what instructions copy and fill still is.
 _UNCHECKED = """\
 #undef WASM_RT_MEMCHECK_BOUNDS_CHECK
 #undef WASM_RT_MEMCHECK_SIGNAL_HANDLER
