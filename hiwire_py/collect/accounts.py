@@ -72,7 +72,7 @@ class Accounts:
         if slots is None:
             return None
         # A table of externrefs has as many elements as there are slots, unless the module is no hiwire.
-        keys = space.table_keys(self._keep)[self._keys]
+        keys = space.table_keys(self._keep.tables)[self._keys]
         count = min(slots.count, keys.count)
         return _Reading(Numbers(slots.address, count, "I"), keys, space.holder_records())
 

@@ -7,8 +7,9 @@ the references that exist in the guest's memory, and does the rest: no cycle is 
 
 from __future__ import annotations
 
+import functools
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ..objects import Space
@@ -18,8 +19,6 @@ from .ways import Window
 from .weaklist import WeakList
 
 __all__ = ["Counts", "Heap"]
-
-_NOBODY = 0  # no thread has this number
 _LEAST = 1000
 # Where slots must be read one by one, a collection that was not asked for reads this many, and 4 for each
 # struct with a wrapper, and the 16th part of all. What is not enough for a table is saved for the next.
@@ -130,20 +129,17 @@ class Heap:
                 return freed
             # One call of the guest as far as the space is concerned: what dies, dies at its end, and can come
             # back here then. What a struct held may have been the last reference to another wrapper.
-            now = 0
-            space.nesting[0] = 1
-            try:
-                for arena in arenas:
-                    now += arena.drain(errors)
-                while self.orphans:
-                    now += self.orphans[0].drain(errors)
-                    del self.orphans[0]  # not before: a signal handler may raise
-            finally:
-                space.nesting[0] = 0
-                space.leave()
+            now = space.as_one_call(functools.partial(self._drain_once, arenas, errors))
             if not now:  # those that wait are alive: finalizers kept them
                 return freed
             freed += now
+
+    def _drain_once(self, arenas: list[Any], errors: list[BaseException] | None) -> int:
+        freed: int = sum(arena.drain(errors) for arena in arenas)
+        while self.orphans:
+            freed += self.orphans[0].drain(errors)
+            del self.orphans[0]  # not before: a signal handler may raise
+        return freed
 
     # ---- the window: from `park` to `restore`, Python's collector runs
 
@@ -171,7 +167,7 @@ class Heap:
         if not structs or not (asked or self._affordable(accounts.cost(), structs)):
             return
         self._window = window = Window(self, accounts, arenas)
-        self._shut(self.interrupt)
+        space.pause(self.interrupt)
         try:
             window.open()
         except BaseException:
@@ -186,14 +182,6 @@ class Heap:
                 return False
             self._earned = 0
         return True
-
-    def _shut(self, resume: Callable[[], None]) -> None:
-        """Have ``resume`` called before anyone comes in."""
-        space = self.space
-        for gate in list(space.gates.values()):
-            if gate.owner == space.thread:
-                gate.owner, gate.held = _NOBODY, (space.thread, resume)
-        space.paused = resume
 
     def interrupt(self) -> None:
         """Someone comes into the guest during the window: the table must hold everything again.
@@ -210,13 +198,7 @@ class Heap:
             return
         if window is not None:
             window.close()
-        # A table that is being moved stays shut.
-        ours = self.interrupt, self.settle
-        if space.paused in ours:
-            space.paused = None
-        for gate in list(space.gates.values()):
-            if gate.held is not None and gate.held[1] in ours:
-                gate.owner, gate.held = gate.held[0], None
+        space.unpause(self.interrupt, self.settle)
 
     def close_window(self) -> None:
         """The collection is over. The handles of what it took out are to be released before they are seen."""
@@ -226,7 +208,7 @@ class Heap:
         if not space.gone or space.busy or space.closing or get_ident() != space.thread:
             return
         if self.orphans or any(arena.waiting for arena in self.arenas):
-            self._shut(self.settle)
+            space.pause(self.settle)
 
     def settle(self) -> None:
         """Someone comes in after a collection: structs of dead wrappers whose objects are gone are freed

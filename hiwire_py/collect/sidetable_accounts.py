@@ -59,7 +59,7 @@ class SideTableAccounts:
 
     def _keys(self) -> Numbers:
         """The keys in all slots; 0 for null."""
-        (keys,) = self.space.table_keys(self._keep.owner)
+        (keys,) = self.space.table_keys(self._keep.owner.tables)
         return keys
 
     def accounted(self, found: Mapping[int, int]) -> tuple[dict[int, int], list[int]]:

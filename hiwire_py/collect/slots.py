@@ -83,7 +83,7 @@ def find_keys(table: Hiwire, instance: Instance) -> int | None:
         index = slot_of(handle)
         found = [
             number
-            for number, table_keys in enumerate(space.table_keys(instance))
+            for number, table_keys in enumerate(space.table_keys(instance.tables))
             if index < table_keys.count and table_keys.view()[index] in keys
         ]
     finally:

@@ -12,7 +12,7 @@ from support import Counted, Thing, wat, weak_references_stay
 
 from hiwire_py import ClosedError, Guest
 from hiwire_py.engines import get_engine
-from hiwire_py.objects import Space
+from hiwire_py.objects.runtime import Runtime
 
 CROSSINGS = 5_000  # several times what may wait in a call
 GUEST = """(module

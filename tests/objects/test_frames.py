@@ -10,7 +10,7 @@ import pytest
 from support import Counted, Thing, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
-from hiwire_py.objects import Space
+from hiwire_py.objects.runtime import Runtime
 from hiwire_py.passes import Module, lower
 from hiwire_py.sources import VARIANTS, shipped
 

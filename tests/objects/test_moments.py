@@ -153,7 +153,7 @@ def test_moving() -> None:
     exported = table.exports["hiwire_get"]
 
     def use() -> None:
-        space.mover._move(space)
+        space.mover._move()
 
     use()
     count = 0
