@@ -77,7 +77,7 @@ class Failures:
         Args:
             what: who came with it, as in ``"f() gave"``.
         """
-        if key in self._runtime.ids.gone:
+        if key in self._runtime.ids.tombstones:
             return StaleRefError(
                 f"{what} an object that was collected: its handle is in a struct whose wrapper is dead, and"
                 " only good for being released"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ..engines import NO_LIMITS, Engine, GuestLimits, RawExtern
@@ -13,10 +13,8 @@ from ..values import NULL
 from .calls import Given
 from .failures import Failures
 from .here import here
-from .layout import ID_INDEX, RECORD_HOLDERS, RECORD_WORDS
 from .moving import Mover
 from .nesting import Calls
-from .numbers import Numbers
 from .roots import SpaceRoots
 from .runtime import Runtime
 
@@ -41,8 +39,8 @@ class Space:
 
     Attributes:
         timed: calls have a deadline or fuel.
-        ids, objects, gone: of the runtime. Trampolines (calls.py) read these, and the next ones.
-        here, nesting, busy, leave: of the calls.
+        ids, objects, tombstones: of the runtime. Trampolines (calls.py) read these, and the next ones.
+        here, nesting: of the calls.
         explain, missing: of the failures.
         functions: the host functions that its instances were given.
 
@@ -63,9 +61,9 @@ class Space:
         settle, close = functools.partial(_settle, ref), functools.partial(_close, ref)
         self.runtime = runtime = Runtime(engine, store, limits, settle, close)
         self.ids = runtime.ids
-        self.objects, self.gone = runtime.ids.objects, runtime.ids.gone
+        self.objects, self.tombstones = runtime.ids.objects, runtime.ids.tombstones
         self.calls = calls = Calls(runtime.ids)
-        self.nesting, self.thread = calls.nesting, calls.thread
+        self.nesting = calls.nesting
         self.roots = SpaceRoots(store, runtime, calls)
         self.failures = failures = Failures(engine, store, limits, runtime, self.here)
         self.explain, self.missing = failures.explain, failures.missing
@@ -78,33 +76,6 @@ class Space:
     def depth(self) -> int:
         """How many calls from Python into guests have not returned."""
         return self.calls.depth
-
-    @property
-    def busy(self) -> bool:
-        """Whether a call is on the way that no other may come into."""
-        return self.calls.busy
-
-    @property
-    def closing(self) -> bool:
-        """Whether it is closed, so that no one may come in any more."""
-        return self.calls.closing
-
-    @property
-    def paused(self) -> Callable[[], None] | None:
-        """What must be called before anyone comes in."""
-        return self.calls.paused
-
-    def pause(self, resume: Callable[[], None]) -> None:
-        """See `Calls.pause`."""
-        self.calls.pause(resume)
-
-    def unpause(self, *resumes: Callable[[], None]) -> None:
-        """See `Calls.unpause`."""
-        self.calls.unpause(*resumes)
-
-    def as_one_call(self, work: Callable[[], int]) -> int:
-        """See `Calls.as_one_call`."""
-        return self.calls.as_one_call(work)
 
     def leave(self) -> None:
         """The outermost call has returned: release what no guest holds."""
@@ -123,29 +94,16 @@ class Space:
         objects are to be dropped."""
         self.here.settle()
         self.roots.release_orphans()
-        if self.closing:
+        if self.calls.closing:
             for given in list(self.functions):
                 given.function = _closed
-        return self.closing
+        return self.calls.closing
 
     # ---- what it holds
 
     def live(self) -> int:
         """How many objects the guests of this space hold."""
         return len(self.objects)
-
-    def table_keys(self, tables: Mapping[int, int]) -> list[Numbers]:
-        """See `Runtime.table_keys`."""
-        return self.runtime.table_keys(tables)
-
-    def places(self, keys: Iterable[int]) -> list[int]:
-        """How many table slots and globals of guests hold each object."""
-        records = self.holder_records().view()
-        return [records[(key & ID_INDEX) * RECORD_WORDS + RECORD_HOLDERS] for key in keys]
-
-    def holder_records(self) -> Numbers:
-        """See `Runtime.holder_records`."""
-        return self.runtime.holder_records()
 
     def read_reference(self, global_: RawExtern, what: str) -> Any:
         """The object in an externref global. ``what`` names it in errors."""

@@ -212,7 +212,7 @@ def test_scene_is_real(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         space, "unsettled", property(lambda self: False, lambda self, value: None), raising=False
     )
-    monkeypatch.setattr(Space, "patience", 0)
+    monkeypatch.setattr(Runtime, "patience", 0)
     with pytest.raises(Exception, match="was given no such object"):
         scene.guest.exports.put(Thing())
         scene.interrupt = scene.crossings

@@ -79,7 +79,7 @@ HOLDS = {
 @pytest.mark.parametrize("how", HOLDS)
 def test_held_in_a_frame(engine: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The object is there when the guest shows it, however long ago it got it."""
-    monkeypatch.setattr(Space, "patience", 0)
+    monkeypatch.setattr(Runtime, "patience", 0)
     made: list[int] = []
     seen: list[Thing] = []
 
