@@ -78,8 +78,8 @@ class HandleTableSource:
 
 
 def _find_keys(table: Hiwire, instance: Instance) -> int | None:
-    """Which of the table's externref tables, as `Runtime.table_keys` has them, holds the objects of its slots;
-    None where that cannot be told.
+    """Which of the table's externref tables, as `Runtime.table_keys` has them, holds the objects of its
+    slots; None where that cannot be told.
 
     C cannot export it. So an object is put in, and looked for.
     """

@@ -42,7 +42,7 @@ class Slots(ctypes.Structure):
         words: a word for each slot, as c/hiwire/layout.h describes them; None: there are none, a reference is
             its slot's index, and counts once while the slot has a key.
         keys: the keys of the slots' objects, signed, 32 bits each; 0 for none.
-        records: of keys, as `Space.holder_records` gives them.
+        records: of keys, as `Runtime.holder_records` gives them.
         count, record_count: how many slots and records there are.
     """
 

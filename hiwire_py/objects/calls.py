@@ -233,7 +233,7 @@ def bind_each(
 ) -> ForEach:
     """A Python function that calls a guest's export for each of some pointers, and drops the results.
 
-    It is called within `Space.as_one_call`, with the pointers, as signed integers, and a function that takes
+    It is called within `Calls.as_one_call`, with the pointers, as signed integers, and a function that takes
     the exception of each call that fails; it returns how many calls were made: none after the guest was
     closed.
 
