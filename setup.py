@@ -60,6 +60,7 @@ def extensions() -> list[Extension]:
     --inplace."""
     sys.path.insert(0, str(HERE))
     try:
+        from hiwire_py.ahead import code_for_native
         from hiwire_py.collect._build_types import builder as types
         from hiwire_py.engines._build_stack import builder as stack
         from hiwire_py.engines.native._build import native_extensions
@@ -72,7 +73,7 @@ def extensions() -> list[Extension]:
         extension = builder.distutils_extension(tmpdir=str(HERE / "build" / "cffi"), verbose=False)
         extension.optional = True
         made.append(extension)
-    return [*made, *native_extensions(HERE / "build" / "native")]
+    return [*made, *native_extensions(HERE / "build" / "native", code_for_native)]
 
 
 version = re.search(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from .ahead import compile_native
 from . import __version__
 from .compare.build import COMPILERS
 from .compare.variants import DEFAULT_VARIANTS
@@ -25,7 +26,6 @@ from .describe import describe
 from .display import console, counting, show_cycles, show_demo, show_description, show_examination
 from .doctor import examine
 from .engines import ENGINE_NAMES, engines
-from .engines.native.compile import compile_native
 from .errors import HiwireError
 from .passes import lower, needs_lowering
 from .runner import ArgumentError, run_export, show_value

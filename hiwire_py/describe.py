@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .passes import Module, module_needs_lowering
+from .passes.externref import needs_lowering
 from .values import EXTERNREF, V128, FuncType, type_name
 from .wasm.binary import Reader
-from .wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Limits, TableType
+from .wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Limits, Module, TableType
 
 __all__ = ["Description", "Item", "describe"]
 
@@ -62,7 +62,7 @@ def describe(wasm: bytes) -> Description:
     module = Module.parse(wasm)
     return Description(
         size=len(wasm),
-        needs_lowering=module_needs_lowering(module),
+        needs_lowering=needs_lowering(module),
         features=tuple(_features(module)),
         imports=tuple(Item(str(i), KINDS[i.kind], type_text(i.type)) for i in module.imports),
         exports=tuple(

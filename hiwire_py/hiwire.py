@@ -28,7 +28,7 @@ from .invalid_refs import (
     InvalidRefs,
     OnInvalid,
 )
-from .objects import Gate, Missing, Space, new_space
+from .objects import Gate, Missing, Space, new_space, prepare
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
 from .wasm.module import FUNCTION, Import
 
@@ -127,7 +127,7 @@ class Hiwire(Closing):
                 raise Missing
             return functions[wanted.name]
 
-        prepared = self._space.engine.prepare(data, lasting=True)
+        prepared = prepare(self._space.engine, data, lasting=True)
         exported = prepared.module.exported(FUNCTION)
         grows = any(wanted.name == "hiwire_realloc" for wanted in prepared.module.imports)
         required = {**_REQUIRED, **heap.required} if grows else _REQUIRED

@@ -10,9 +10,8 @@ from typing import Any
 from .errors import HiwireError
 from .guest import Guest
 from .hiwire import Hiwire
-from .passes import Module
 from .values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value, type_name
-from .wasm.module import FUNCTION
+from .wasm.module import FUNCTION, Module
 
 __all__ = ["ArgumentError", "parse_argument", "parse_arguments", "run_export", "show_value"]
 

@@ -15,12 +15,13 @@ from .closing import Closing
 from .collect import GuestObject, collect, layout
 from .collect.collecting import watch
 from .collect.heap import Heap
-from .collect.sidetable_accounts import NONE, SideTableAccounts, expose_table
+from .collect.sidetable_accounts import NONE, SideTableAccounts
 from .collect.ways import Arena
 from .errors import NullRefError, TableFullError
 from .guest import Guest
 from .interface import A_MEMORY, Required, check_exports, check_imports, function
 from .memory import GuestMemory
+from .passes.exposed_table import expose_table
 from .sources import WasmSource, read_wasm
 from .values import NULL
 from .wasm.binary import leb, name, section, vector
@@ -232,7 +233,7 @@ def _checked(wasm: WasmSource) -> tuple[bytes, str | None]:
     module = Module.parse(data)
     check_exports(what, _CLAIM, module, _EXPORTS, remedy=_REMEDY)
     check_imports(what, _CLAIM, module, _GIVEN, _REMEDY)
-    return expose_table(data)
+    return expose_table(module)
 
 
 def _memory_module(pages: int) -> bytes:

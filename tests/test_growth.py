@@ -18,7 +18,7 @@ from support import Thing, use_mode, wat
 
 from hiwire_py import NULL, ClosedError, Guest, Hiwire, HiwireError, StaleRefError
 from hiwire_py.engines.wasmtime.capi import MODES
-from hiwire_py.objects import Gate, moving, new_space
+from hiwire_py.objects import Gate, moving, new_space, prepare
 
 
 @pytest.fixture(params=MODES)
@@ -279,7 +279,7 @@ class Moved:
 
     def __init__(self, engine: str, text: str) -> None:
         self.space = new_space(engine)
-        self.prepared = self.space.engine.prepare(wat(text), lasting=True)
+        self.prepared = prepare(self.space.engine, wat(text), lasting=True)
         self.gate = Gate("table")
         self.instance = self.space.instantiate(self.prepared, lambda wanted: self.host, self.gate, "it")
         self.space.last(self.instance)

@@ -2,7 +2,7 @@
 
 A handle there is an index of the module's table of externrefs, and belongs to one object: its count is 1 as
 long as the slot is not null. The modules do not export their table, and C has no way to. So the export is
-added before a module is instantiated; its code stays as it is.
+added before a module is instantiated: passes/exposed_table.py.
 """
 
 from __future__ import annotations
@@ -13,17 +13,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..objects import Extern, Numbers
-from ..values import EXTERNREF
-from ..wasm.binary import leb, name, section, vector
-from ..wasm.module import TABLE, Module
 
-__all__ = ["NONE", "SideTableAccounts", "expose_table"]
+__all__ = ["NONE", "SideTableAccounts"]
 
 NONE = 0xFFFFFFFF
 """Stands where an object has no handle."""
 
 _WORD = 0xFFFFFFFF
-_EXPORTS = 7  # the section
 
 
 class SideTableAccounts:
@@ -102,35 +98,3 @@ class SideTableAccounts:
         often = Counter(all_keys.tolist())
         often.update(others or ())
         return {index: key for index, key in keys.items() if often[key] == 1}
-
-
-def expose_table(wasm: bytes) -> tuple[bytes, str | None]:
-    """A module with its table of externrefs exported.
-
-    Returns:
-        The module, and the name of the export; or the module as it is and None, where it has no such table of
-        its own, or other places for externrefs too.
-
-    Raises:
-        UnsupportedModuleError: the module is malformed.
-    """
-    module = Module.parse(wasm)
-    tables = [index for index, table in enumerate(module.tables) if table.element == EXTERNREF]
-    if len(tables) != 1 or any(declared.type == EXTERNREF for declared in module.globals):
-        return wasm, None
-    (index,) = tables
-    if index < module.count_imports(TABLE):
-        return wasm, None
-    for known, exported in module.exported(TABLE).items():
-        if exported == index:
-            return wasm, known
-    added = "objects"
-    while any(export.name == added for export in module.exports):
-        added += "_"
-    exports = [(export.name, export.kind, export.index) for export in module.exports]
-    exports.append((added, TABLE, index))
-    body = vector(name(export) + bytes((kind,)) + leb(number) for export, kind, number in exports)
-    sections = (
-        section(kind, body if kind == _EXPORTS else wasm[start:end]) for kind, start, end in module.sections
-    )
-    return wasm[:8] + b"".join(sections), added

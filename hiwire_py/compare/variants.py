@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ToolchainError, UnsupportedModuleError
-from ..passes import Module
 from ..runner import ArgumentError
 from ..sources import VARIANTS, shipped
-from ..wasm.module import FUNCTION
+from ..wasm.module import FUNCTION, Module
 from .build import Builder, Recipe
 
 __all__ = ["DEFAULT_VARIANTS", "KNOWN_VARIANTS", "Variant", "find_variants"]

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
 from . import stack
-from .base import NO_LIMITS, Engine, Prepared, RawExtern, RefStore, Store
+from .base import NO_LIMITS, Engine, RawExtern, RefStore, Store
 from .limits import GuestLimits
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "Engine",
     "EngineInfo",
     "GuestLimits",
-    "Prepared",
     "RawExtern",
     "RefStore",
     "Store",

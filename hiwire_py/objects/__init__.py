@@ -4,6 +4,7 @@ base                    the idea: a space, in which guests share objects
 lowered, refs, tokens   the three kinds: for lowered modules; for wasmtime called through C, whose externrefs
                         hold ids; for its plain package, whose externrefs hold small Python objects
 externrefs              what the last two have in common
+prepare                 from a module's bytes to what an engine instantiates
 instances               an instance of a module, its exports, and who may call it
 calls, styles           the functions by which Python and guests call each other
 here                    a thread: how deep its calls are nested, and which greenlet is in them
@@ -19,8 +20,9 @@ from ..engines import NO_LIMITS, GuestLimits, get_engine
 from .base import Space
 from .instances import Extern, Gate, Instance, Missing
 from .numbers import Numbers
+from .prepare import Prepared, prepare
 
-__all__ = ["Extern", "Gate", "Instance", "Missing", "Numbers", "Space", "new_space"]
+__all__ = ["Extern", "Gate", "Instance", "Missing", "Numbers", "Prepared", "Space", "new_space", "prepare"]
 
 
 def new_space(engine: str | None, limits: GuestLimits = NO_LIMITS) -> Space:

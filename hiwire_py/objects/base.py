@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..checks import check_callable
-from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, Store
+from ..engines import NO_LIMITS, Engine, GuestLimits, RawExtern, Store
 from ..engines.release import at_release
 from ..engines.stack import StackEnd
 from ..errors import (
@@ -36,6 +36,7 @@ from .instances import Extern, Gate, Instance, Missing
 from .lifetimes import link
 from .moving import Mover
 from .numbers import Numbers
+from .prepare import Prepared
 from .styles import Style
 
 __all__ = ["Space"]
@@ -330,7 +331,7 @@ class Space(abc.ABC):
             if self.timed and self.depth == 1:
                 self.store.begin()
             instance.raw = self.store.instantiate(
-                prepared, raw, lambda made: instance.lifetime.hold((made, raw, instance.owned))
+                prepared.compiled, raw, lambda made: instance.lifetime.hold((made, raw, instance.owned))
             )
         except BaseException as error:
             self.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
@@ -362,7 +363,7 @@ class Space(abc.ABC):
                 found = {key: store.host_function(*host) for key, host in hosts.items()}
                 return {**found, **others(store, handles, made)}
 
-            self.mover.lasting.append(store.lasting(instance.prepared, instance.raw, imports))
+            self.mover.lasting.append(store.lasting(instance.prepared.compiled, instance.raw, imports))
             self.mover.gates.append(instance.gate)
             self.mover.complete = True
 

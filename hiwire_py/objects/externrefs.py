@@ -7,13 +7,14 @@ import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern
+from ..engines import NO_LIMITS, Engine, GuestLimits, RawExtern
 from ..passes.holders import hidden_exports
 from ..values import EXTERNREF
 from ..wasm.module import TABLE
 from .base import Space
 from .instances import Extern, Instance
 from .numbers import Numbers
+from .prepare import Prepared
 
 __all__ = ["ExternrefSpace"]
 

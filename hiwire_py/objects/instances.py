@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..engines import Prepared, RawExtern
+from ..engines import RawExtern
 from ..errors import ClosedError, WrongThreadError
 from ..real_threads import get_ident
 from ..values import F32, F64, I32, I64, FuncType
 from ..wasm.module import FUNCTION, TABLE
 from .calls import ForEach, bind_each, bind_export
 from .lifetimes import Lifetime
+from .prepare import Prepared
 
 if TYPE_CHECKING:
     from .base import Space
@@ -58,7 +59,7 @@ class Extern:
     """An export, as other instances of its space can import it.
 
     Attributes:
-        kind: FUNCTION, TABLE, MEMORY or GLOBAL of `lowering.module`.
+        kind: FUNCTION, TABLE, MEMORY or GLOBAL of `wasm.module`.
         type: its type in the original module.
         raw: the engine's form; for a lowered externref table the companion's handle.
         owner: the instance, which must live as long as the extern is used.

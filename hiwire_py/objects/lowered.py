@@ -25,18 +25,19 @@ from importlib import resources
 from types import CellType
 from typing import Any, NamedTuple
 
-from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, Store
+from ..engines import NO_LIMITS, Engine, GuestLimits, RawExtern, Store
 from ..engines.cells import cells_of, set_cells
 from ..engines.release import at_release, new_token
 from ..errors import ForgedRefError, TableFullError
+from ..passes.externref import COMPANION_MODULE
 from ..passes.externref.code import HELPERS
 from ..passes.externref.frames import OPAQUE
-from ..passes.externref.rewrite import COMPANION_MODULE
 from ..real_threads import get_ident
 from ..values import I32, NULL, FuncType
 from .base import Space
 from .instances import Extern, Instance
 from .numbers import Numbers
+from .prepare import Prepared, prepare
 from .styles import LOWERED, PLAIN, Style
 
 __all__ = ["LoweredSpace"]
@@ -109,13 +110,13 @@ class LoweredSpace(Space):
         self.holdings: dict[int, _Holdings] = {}  # by their ids, until they are among the orphans
         self.orphans = _Holdings([], [], [], [])
         companion = resources.files("hiwire_py").joinpath("modules/hiwire-externref.wasm").read_bytes()
-        prepared = engine.prepare(companion, lasting=True)
+        prepared = prepare(engine, companion, lasting=True)
         self.waiting: list[int] = []  # zombies that frames hold, or that were just taken
         self.unheld: list[int] = []  # what nothing held when last it was looked at
         self.floor = 0  # entries of `flight` that are arguments of the calls on the way, or older
         self.limit = self.patience  # entries at which to sweep
         self._lasting: list[object] = []
-        self._companion = self.store.instantiate(prepared, {}, self._lasting.append)
+        self._companion = self.store.instantiate(prepared.compiled, {}, self._lasting.append)
         self._raw = {
             e.name: self.store.caller(self._companion[e.name], prepared.module.function_type(e.index))
             for e in prepared.module.exports
@@ -129,7 +130,7 @@ class LoweredSpace(Space):
         # The variable ``status`` of functions that Python holds, by their tokens.
         self._bound: weakref.WeakKeyDictionary[Any, dict[str, CellType]] = weakref.WeakKeyDictionary()
         if engine.moves:
-            self.mover.lasting.append(self.store.lasting(prepared, self._companion, lambda made: {}))
+            self.mover.lasting.append(self.store.lasting(prepared.compiled, self._companion, lambda made: {}))
 
     def style_of(self, instance: Instance) -> Style:
         style = LOWERED if instance.lowered or instance.links else PLAIN

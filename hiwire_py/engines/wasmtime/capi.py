@@ -22,7 +22,7 @@ import wasmtime
 from ...errors import MemoryLimitError
 from ...real_threads import local
 from ...values import EXTERNREF, F32, F64, I32, I64, FuncType, type_name
-from ..base import NO_LIMITS, Imports, Prepared, RawExtern, RefStore
+from ..base import NO_LIMITS, Imports, RawExtern, RefStore
 from ..limits import GuestLimits
 from .engine import WasmtimeStore
 
@@ -222,10 +222,10 @@ class CapiStore(WasmtimeStore, RefStore):
     # ---- instances
 
     def instantiate(
-        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+        self, compiled: Any, imports: Imports, keep: Callable[[object], None]
     ) -> Mapping[str, RawExtern]:
         try:
-            return super().instantiate(prepared, imports, keep)
+            return super().instantiate(compiled, imports, keep)
         except (wasmtime.Trap, wasmtime.WasmtimeError):
             if not self._host_raised():
                 raise

@@ -12,16 +12,16 @@ import wasmtime
 from wasmtime._extern import wrap_extern
 
 from ...errors import UnsupportedModuleError
-from ...passes.holders import export_holders
 from ...real_threads import local
+from ...requirements import Code, Requirements, State
 from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from .. import forks, stack
 from .. import limits as clock
-from ..base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
+from ..base import NO_LIMITS, Engine, Imports, RawExtern, Store
 from ..cells import cells_of, set_cells
 from ..limits import TICK, GuestLimits
 from ..release import at_release, new_token
-from .moving import Lasting, Move, State, state_of
+from .moving import Lasting, Move
 
 __all__ = ["WasmtimeEngine"]
 
@@ -110,11 +110,11 @@ class WasmtimeStore(Store):
 
     def lasting(
         self,
-        prepared: Prepared,
+        compiled: Compiled,
         raw: Mapping[str, RawExtern],
         imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
     ) -> Lasting:
-        return Lasting.of(self, prepared, raw, imports)
+        return Lasting.of(self, compiled, raw, imports)
 
     def move(self, lasting: Sequence[Lasting]) -> Move:
         return Move(self, lasting)
@@ -194,11 +194,10 @@ class WasmtimeStore(Store):
         return _TYPES[I32 if self._lowered and code == EXTERNREF else code]()
 
     def instantiate(
-        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+        self, compiled: Compiled, imports: Imports, keep: Callable[[object], None]
     ) -> Mapping[str, RawExtern]:
         if stack.short():
             raise stack.StackEnd
-        compiled: Compiled = prepared.compiled
         externs = [imports[wanted] for wanted in compiled.imports]
         self.made += 1
         instance = wasmtime.Instance(self._store, compiled.module, externs)
@@ -299,6 +298,7 @@ class WasmtimeEngine(Engine):
 
     name = binding = "wasmtime"
     externref = True
+    requires = Requirements(lowered=False)
     moves = True
     capabilities = frozenset(("memory_limit", "table_limit", "deadline", "fuel"))
 
@@ -316,6 +316,7 @@ class WasmtimeEngine(Engine):
         if lowered:
             self.name = "wasmtime-lowered"
             self.externref = False
+            self.requires = Requirements()
             # Its tables are in a memory that all its guests share.
             self.capabilities = frozenset(("deadline", "fuel"))
 
@@ -353,12 +354,10 @@ class WasmtimeEngine(Engine):
         """This one's engine, or if it was made before a fork, one like it that needs no other threads."""
         return self._engine if forks.generation() == self._generation else self._new_engine()
 
-    def compile(self, wasm: bytes, lasting: bool = False) -> Any:
+    def compile(self, code: Code) -> Any:
         engine = self._compiling()
         try:
-            # Where references are the engine's, the space must be able to see who holds them.
-            seen = export_holders(wasm, lasting) if lasting or self.externref else wasm
-            module = wasmtime.Module(engine, seen)
+            module = wasmtime.Module(engine, code.wasm)
             if engine is not self._engine:
                 module = wasmtime.Module.deserialize(self._engine, module.serialize())
         except wasmtime.WasmtimeError as e:
@@ -367,7 +366,7 @@ class WasmtimeEngine(Engine):
             module,
             [(i.module, i.name or "") for i in module.imports],
             [e.name for e in module.exports],
-            state_of(wasm) if lasting else None,
+            code.state,
         )
 
     def validate(self, wasm: bytes) -> None:

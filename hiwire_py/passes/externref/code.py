@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from ...errors import UnsupportedModuleError
-from ...values import EXTERNREF, FUNCREF, I32
 from ...wasm.binary import Reader, leb, vector
+from ...wasm.code import RUN, opcode, rewritten, runs
+from ...wasm.instructions import INSTRUCTIONS, Instruction
 from ...wasm.module import FUNCTION, GLOBAL, Module
+from ...wasm.types import EXTERNREF, I32, REF, REF_NULL, function_type, heap_type, value_type
+from ...wasm.write import Writer
 from .analysis import analyse
 from .frames import Insertions, block_type, frame_code
 from .indirect import IndirectCalls
+from .refusals import check_heap
 
-__all__ = ["HELPERS", "CodeRewriter", "IndexMap", "lower_types"]
+__all__ = ["HELPERS", "CodeLowering", "IndexMap"]
 
 # The companion's functions that lowered code calls: name -> count of i32 parameters and results. The last
 # parameters are handles of tables. `copy` also does table.init, since a segment of externrefs is a hidden
@@ -32,46 +36,34 @@ HELPERS = {
     "leave": (1, 0),
 }
 
-_RUN = 1000
-_LEB = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
-# A run of instructions that lowering leaves as they are. This is the decoder, and nearly all of its work is
-# done here, in the regular expression engine's C code: instructions are prefix-free and the empty run
-# matches, so it never backtracks. The repetition is bounded because the engine's memory grows with it.
-_UNCHANGED = re.compile(
-    rb"(?:[\x00\x01\x05\x0b\x0f\x1a\x1b\x45-\xc4]+"  # no immediates
-    rb"|[\x0c\x0d\x20-\x22\x41\x42]"
-    + _LEB  # br, br_if, local.*, i32.const, i64.const
-    + rb"|[\x02-\x04](?!\x6f)"
-    + _LEB  # block, loop, if; but not with the result externref
-    + rb"|[\x28-\x3e][\x00-\x3f]"
-    + _LEB  # loads and stores; bit 6 would say multi-memory
-    + rb"|[\x3f\x40]\x00|\x43.{4}|\x44.{8}"  # memory.size, memory.grow, f32.const, f64.const
-    rb"|\xfc(?:[\x00-\x07]|\x08"
-    + _LEB
-    + rb"\x00|\x09"
-    + _LEB
-    + rb"|\x0a\x00\x00|\x0b\x00)"  # conversions, bulk memory
-    rb"){0,%d}" % _RUN,
-    re.DOTALL,
-).match
+_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
+_CALL_REF, _RETURN_CALL_REF = 0x14, 0x15
+_CALLS = (_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _CALL_REF, _RETURN_CALL_REF)
+_SELECT = 0x1C
+_GLOBAL_GET, _GLOBAL_SET, _TABLE_GET, _TABLE_SET = 0x23, 0x24, 0x25, 0x26
+_REF_NULL, _REF_IS_NULL, _REF_FUNC = 0xD0, 0xD1, 0xD2
+_TABLE_INIT, _ELEM_DROP, _TABLE_COPY, _TABLE_GROW, _TABLE_SIZE, _TABLE_FILL = range(0xFC000C, 0xFC0012)
+_TO_ANY, _TO_EXTERN = 0xFB001A, 0xFB001B
 
-_FEATURES = {
-    0x06: "exception handling",
-    0x07: "exception handling",
-    0x08: "exception handling",
-    0x09: "exception handling",
-    0x0A: "exception handling",
-    0x14: "typed function references",
-    0x15: "typed function references",
-    0x18: "exception handling",
-    0x19: "exception handling",
-    0x1F: "exception handling",
-    0xD3: "typed function references",
-    0xD4: "typed function references",
-    0xFB: "garbage collected types",
-    0xFD: "SIMD",
-    0xFE: "threads",
+_BY_TABLE = {
+    _TABLE_GET: "get",
+    _TABLE_SET: "set",
+    _TABLE_GROW: "grow",
+    _TABLE_SIZE: "size",
+    _TABLE_FILL: "fill",
 }
+_REF_IS_NULL_BYTE = b"\xd1"
+_I32 = bytes((I32,))
+
+
+def _changes(code: int, instruction: Instruction) -> bool:
+    """Whether lowering looks at an instruction: at an index that moves, or a type."""
+    return code in (*_CALLS, _REF_IS_NULL, _TO_ANY, _TO_EXTERN) or not set("FGtEhv").isdisjoint(
+        instruction.immediates
+    )
+
+
+_unchanged = runs(_changes, (EXTERNREF,))
 
 
 class IndexMap:
@@ -105,73 +97,112 @@ class IndexMap:
         return index if index < self.first_global else index + self.added_globals
 
 
-def lower_types(types: bytes) -> bytes:
-    return types.replace(bytes((EXTERNREF,)), bytes((I32,)))
+class AddedTypes:
+    """Function types that lowering adds behind those of the module: called with spellings of parameters and
+    results, it gives an index."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._indexes: dict[bytes, int] = {}
+
+    def __call__(self, params: Sequence[bytes], results: Sequence[bytes]) -> int:
+        return self._indexes.setdefault(function_type(params, results), self._first + len(self._indexes))
+
+    def written(self) -> list[bytes]:
+        """Entries for the type section."""
+        return list(self._indexes)
 
 
-class CodeRewriter:
-    """Rewrites the code of one module."""
+class _Function(NamedTuple):
+    """What is known of the function being rewritten.
 
-    def __init__(
-        self, module: Module, to: IndexMap, indirect: IndirectCalls, add_type: Callable[[bytes, bytes], int]
-    ) -> None:
-        self.module = module
-        self.to = to
-        self.indirect = indirect
-        self.add_type = add_type
-        self._tests: Mapping[int, int | None] = {}  # position of a ref.is_null -> the type that it tests
-        # Of the function being rewritten:
-        self._scratch = 0  # the index of a free i32 local, for indirect calls
+    Attributes:
+        scratch: the index of a free i32 local, for indirect calls.
+        tests: position of a ``ref.is_null`` -> the type that it tests.
+    """
+
+    scratch: int
+    tests: Mapping[int, int | None]
+
+
+class CodeLowering(Writer):
+    """Lowers the code of one module."""
+
+    def __init__(self, module: Module) -> None:
+        super().__init__(module)
+        to = self.to = IndexMap(module)
+        self.renumber = {
+            "F": to.function,
+            "G": to.global_,
+            "t": to.table.__getitem__,
+            "E": to.element.__getitem__,
+        }
+        self.added = AddedTypes(len(module.types))
+        self.indirect = IndirectCalls(module, _lowered, self.added, to.function)
+        self._function = _Function(0, {})
         self._scratch_used = False
-        self._calls = False  # whether it calls any function,
+        self._calls = False  # whether the function calls any other,
         self._gets_refs = False  # and gets externrefs from somewhere
 
+    def spelling(self, spelling: bytes) -> bytes:
+        if len(spelling) > 1 or spelling[0] in (0x72,):
+            self._check(spelling)
+        return _lowered(spelling)
+
+    def _check(self, spelling: bytes) -> None:
+        heap = spelling[1:] if spelling[0] in (REF, REF_NULL) else spelling
+        index = None if heap[0] & 0xC0 == 0x40 else Reader(heap).s33()
+        check_heap(self.module, heap, index)
+
+    def address(self, function: int) -> int:
+        return self.indirect.address(function)
+
     def body(self, r: Reader, type_: int) -> bytes:
-        """One entry of the code section, read from ``r``; ``type_`` is the index of the function's type."""
-        size = r.u32()
-        entry = r.pos
-        r.take(size)
-        body = r.at(entry, r.pos)
-        groups = [(body.u32(), body.byte()) for _ in range(body.u32())]
-        start = body.pos
-        frame = len(self.module.types[type_].params) + sum(count for count, _ in groups)
-        self._scratch = frame + 1
+        data, entry = r.data, r.pos
+        groups = [(r.u32(), value_type(r)) for _ in r.count()]
+        start, declared = r.pos, self.module.types[type_]
+        frame = len(declared.params) + sum(count for count, _ in groups)
+        self._function = _Function(frame + 1, {})
         self._calls = self._gets_refs = self._scratch_used = False
-        self._tests = {}
         inserted = None
-        if r.data.find(b"\xd1", start, body.end) < 0:
-            code = self.expression(body)
-        if r.data.find(b"\xd1", start, body.end) >= 0 or (self._calls and self._gets_refs):
-            analysis = analyse(self.module, body.at(start), type_, groups)
-            self._tests = analysis.tests
-            result_block = block_type(self.module.types[type_].results, self.add_type)
-            inserted = frame_code(analysis, frame, self.to.call, result_block, start, body.end - 1)
-            code = self._with_insertions(body, start, inserted or [])
-        if inserted is not None or self._scratch_used:
-            groups.append((2, I32))
-        if groups and (groups[-1] == (2, I32) or any(t == EXTERNREF for _, t in groups)):
-            out = vector(leb(count) + lower_types(bytes((t,))) for count, t in groups) + code
+        tests = data.find(_REF_IS_NULL_BYTE, start, r.end) >= 0
+        if not tests:
+            code = self.code(r.at(start))
+        if tests or (self._calls and self._gets_refs):
+            locals_ = [(count, spelling[0]) for count, spelling in groups]
+            analysis = analyse(self.module, r.at(start), type_, locals_)
+            self._function = _Function(frame + 1, analysis.tests)
+            results = [*map(_lowered, self.module.subtypes[type_].second)]
+            result_block = block_type(results, self.added)
+            inserted = frame_code(analysis, frame, self.to.call, result_block, start, r.end - 1)
+            code = self._with_insertions(r, start, inserted or [])
+        more = inserted is not None or self._scratch_used
+        lowered = [(count, self.spelling(spelling)) for count, spelling in groups]
+        if more or lowered != groups:
+            if more:
+                lowered.append((2, _I32))
+            out = vector(leb(count) + spelling for count, spelling in lowered) + code
         else:
-            out = r.data[entry:start] + code
+            out = data[entry:start] + code
         return leb(len(out)) + out
 
     def _with_insertions(self, body: Reader, start: int, inserted: Insertions) -> bytes:
         out: list[bytes] = []
         for at, code in inserted:
-            out += (self.expression(body.at(start, at)), code)
+            out += (self.code(body.at(start, at)), code)
             start = at
-        out.append(self.expression(body.at(start)))
+        out.append(self.code(body.at(start)))
         return b"".join(out)
 
-    def expression(self, r: Reader) -> bytes:
+    def code(self, r: Reader) -> bytes:
         """The lowered form of the instructions ``r.data[r.pos:r.end]``."""
         data, end, pos = r.data, r.end, r.pos
         out: list[bytes] = []
         while True:
-            stop = _UNCHANGED(data, pos, end).end()  # type: ignore[union-attr]  # the empty run always matches
+            stop = _unchanged(data, pos, end)
             if stop != pos:
                 out.append(data[pos:stop])
-                if stop - pos >= _RUN and stop < end:
+                if stop - pos >= RUN and stop < end:
                     pos = stop
                     continue  # the run may have been cut off at its longest
                 pos = stop
@@ -183,56 +214,69 @@ class CodeRewriter:
 
     def _one(self, r: Reader) -> bytes:
         to, data, pos = self.to, r.data, r.pos
-        op = r.byte()
-        if op == 0x10 or op == 0x12:  # call, return_call
+        op = opcode(r)
+        if op == _CALL or op == _RETURN_CALL:
             index = r.u32()
             self._note_call(self.module.functions[index])
-            return (
-                data[pos : r.pos]
-                if index < to.first_function
-                else data[pos : pos + 1] + leb(to.function(index))
-            )
-        if op == 0xD2:  # ref.func
-            return b"\xd2" + leb(self.indirect.address(r.u32()))
-        if op == 0x23 or op == 0x24:  # global.get, global.set
+            if index < to.first_function:
+                return data[pos : r.pos]
+            return data[pos : pos + 1] + leb(to.function(index))
+        if op == _GLOBAL_GET or op == _GLOBAL_SET:
             index = r.u32()
             new = leb(to.global_(index))
             if self.module.globals[index].type != EXTERNREF:
                 return data[pos : pos + 1] + new
-            if op == 0x24:
+            if op == _GLOBAL_SET:
                 return b"\x23" + new + to.call["move"] + b"\x24" + new
             self._gets_refs = True
             return b"\x23" + new
-        if op == 0x25 or op == 0x26:  # table.get, table.set
-            return self._table(r.u32(), data[pos : pos + 1], "get" if op == 0x25 else "set")
-        if op == 0x11 or op == 0x13:  # call_indirect, return_call_indirect
+        if op == _REF_FUNC:
+            return b"\xd2" + leb(self.address(r.u32()))
+        if op == _CALL_INDIRECT or op == _RETURN_CALL_INDIRECT:
             type_ = r.u32()
             self._note_call(type_)
             return self._call_indirect(data[pos : pos + 1], type_, to.table[r.u32()])
-        if op == 0x0E:  # br_table
-            for _ in range(r.u32() + 1):
-                r.u32()
-            return data[pos : r.pos]
-        if 0x02 <= op <= 0x04:  # block, loop, if with the result externref
-            r.byte()
-            return bytes((op, I32))
-        if op == 0x1C:  # select with a type; on numbers the form without one means the same
-            types = r.take(r.u32())
-            return b"\x1b" if types == bytes((EXTERNREF,)) else data[pos : r.pos]
-        if op == 0xD0:  # ref.null
-            type_ = r.byte()
-            if type_ not in (EXTERNREF, FUNCREF):
-                raise UnsupportedModuleError(f"ref.null of type {type_:#x} at byte {pos} is not supported")
-            return b"\x41\x00" if type_ == EXTERNREF else data[pos : r.pos]
-        if op == 0xD1:  # ref.is_null
-            return b"\x45" if self._tests.get(pos) == EXTERNREF else b"\xd1"
-        if op == 0xFC:
-            return self._prefixed(r, pos)
-        if 0x28 <= op <= 0x3E and not r.u32() & 0x40:  # a load or store whose alignment is written at length
-            r.skip_leb()
-            return data[pos : r.pos]
-        feature = _FEATURES.get(op, "multiple memories" if 0x28 <= op <= 0x40 else f"instruction {op:#x}")
-        raise UnsupportedModuleError(f"the code uses {feature} (byte {pos}), which lowering does not handle")
+        if op in _BY_TABLE:
+            table = r.u32()
+            if table not in to.table:
+                self._gets_refs = True
+                return to.table_handle[table] + to.call[_BY_TABLE[op]]
+        elif op == _CALL_REF or op == _RETURN_CALL_REF:
+            type_ = r.u32()
+            check_heap(self.module, b"\0", type_)
+            self._note_call(type_)
+        elif op == _SELECT:
+            types = [value_type(r) for _ in r.count()]
+            if types == [b"\x6f"]:
+                return b"\x1b"  # on numbers the form without a type means the same
+        elif op == _REF_NULL:
+            heap = heap_type(r)
+            if heap in (b"\x6f", b"\x72"):
+                return b"\x41\x00"
+            self._check(b"\x63" + heap)
+        elif op == _REF_IS_NULL:
+            return b"\x45" if self._function.tests.get(pos) == EXTERNREF else b"\xd1"
+        elif op == _TABLE_INIT:
+            segment, table = r.u32(), r.u32()
+            if table not in to.table:
+                return to.table_handle[table] + to.element_handle[segment] + to.call["copy"]
+        elif op == _ELEM_DROP:
+            segment = r.u32()
+            if segment not in to.element:
+                return to.element_handle[segment] + to.call["drop"]
+        elif op == _TABLE_COPY:
+            target, source = r.u32(), r.u32()
+            if target not in to.table:
+                return to.table_handle[target] + to.table_handle[source] + to.call["copy"]
+        elif op == _TO_ANY or op == _TO_EXTERN:
+            raise UnsupportedModuleError(
+                "the code converts between externref and anyref, which lowering does not handle"
+            )
+        elif op >> 16 == 0xFB and "h" in _letters(op):
+            self._check_casts(r, op)
+        # The rest stays as it is, but for indexes.
+        r.pos = pos
+        return rewritten(r, opcode(r), self.renumber, self.spelling)
 
     def _note_call(self, type_: int) -> None:
         self._calls = True
@@ -245,43 +289,22 @@ class CodeRewriter:
             return op + leb(expected) + leb(table)
         # The index of the function is on top of the arguments, and the extra ones go between.
         self._scratch_used = True
-        scratch = leb(self._scratch)
+        scratch = leb(self._function.scratch)
         return b"\x21" + scratch + extra + b"\x20" + scratch + op + leb(expected) + leb(table)
 
-    def _prefixed(self, r: Reader, pos: int) -> bytes:
-        to = self.to
-        sub = r.u32()
-        if sub <= 7:
-            return r.data[pos : r.pos]
-        first = r.u32()
-        if sub in (0x08, 0x0A):  # memory.init, memory.copy with indexes written at length
-            if r.u32() or (sub == 0x0A and first):
-                raise UnsupportedModuleError(
-                    "the code uses multiple memories, which lowering does not handle"
-                )
-            return r.data[pos : r.pos]
-        if sub == 0x09 or (sub == 0x0B and not first):  # data.drop, memory.fill
-            return r.data[pos : r.pos]
-        if sub == 0x0C:  # table.init
-            table = r.u32()
-            if table in to.table:
-                return b"\xfc\x0c" + leb(to.element[first]) + leb(to.table[table])
-            return to.table_handle[table] + to.element_handle[first] + to.call["copy"]
-        if sub == 0x0D:  # elem.drop
-            if first in to.element:
-                return b"\xfc\x0d" + leb(to.element[first])
-            return to.element_handle[first] + to.call["drop"]
-        if sub == 0x0E:  # table.copy
-            source = r.u32()
-            if first in to.table:
-                return b"\xfc\x0e" + leb(to.table[first]) + leb(to.table[source])
-            return to.table_handle[first] + to.table_handle[source] + to.call["copy"]
-        if 0x0F <= sub <= 0x11:
-            return self._table(first, b"\xfc" + leb(sub), ("grow", "size", "fill")[sub - 0x0F])
-        raise UnsupportedModuleError(f"instruction 0xfc {sub:#x} at byte {pos} is not supported")
+    def _check_casts(self, r: Reader, op: int) -> None:
+        for letter in _letters(op):
+            if letter == "h":
+                self._check(b"\x63" + heap_type(r))
+            elif letter == "1":
+                r.byte()
+            else:
+                r.u32()
 
-    def _table(self, table: int, plain: bytes, helper: str) -> bytes:
-        if table in self.to.table:
-            return plain + leb(self.to.table[table])
-        self._gets_refs = True
-        return self.to.table_handle[table] + self.to.call[helper]
+
+def _letters(op: int) -> str:
+    return INSTRUCTIONS[op].immediates
+
+
+def _lowered(spelling: bytes) -> bytes:
+    return _I32 if spelling[0] == EXTERNREF else spelling

@@ -13,9 +13,8 @@ the operand stack during a call.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ...values import EXTERNREF, I32
 from ...wasm.binary import leb, signed_leb
 from .analysis import Analysis
 
@@ -54,23 +53,26 @@ def frame_code(
     opaque = b""
     if analysis.opaque:
         opaque = b"\x41" + signed_leb(OPAQUE) + keep(("opaque", 0)) + b"\x1a"
-    if not words:
+    if not words and not analysis.landings:
         return None
+    # Frames of functions that an exception has left are given up where it is caught.
+    size = b"\x41" + signed_leb(4 * len(words))
+    landing = b"\x20" + local + size + b"\x6a" + call["leave"]
+    inserted += [(at, landing) for at in analysis.landings if at <= end]
     leave = b"\x20" + local + call["leave"]
     inserted += [(at, leave) for at in analysis.returns]
     # Branches to the function's own label arrive at the end of a block, where the frame is given up.
     enter = (
-        b"\x41" + signed_leb(4 * len(words)) + call["enter"] + b"\x21" + local + opaque + b"\x02" + block_type
+        size + call["enter"] + b"\x21" + local + opaque + b"\x02" + block_type
     )
     inserted += [(start, enter), (end, b"\x0b" + leave)]
     # At one position, what belongs behind the instruction before it comes first.
     return sorted(inserted, key=lambda item: (item[0], item[1][-len(leave) :] == leave))
 
 
-def block_type(results: bytes, add_type: Callable[[bytes, bytes], int]) -> bytes:
-    """The type of a block with the given results; ``add_type`` gives the index of a function type."""
+def block_type(results: Sequence[bytes], add_type: Callable[[Sequence[bytes], Sequence[bytes]], int]) -> bytes:
+    """The type of a block with the given results, which are lowered; ``add_type`` gives the index of a function
+    type."""
     if not results:
         return b"\x40"
-    if len(results) == 1:
-        return results.replace(bytes((EXTERNREF,)), bytes((I32,)))
-    return signed_leb(add_type(b"", results.replace(bytes((EXTERNREF,)), bytes((I32,)))))
+    return results[0] if len(results) == 1 else signed_leb(add_type([], results))

@@ -20,10 +20,11 @@ out too, so that it cannot be mistaken for another's spelling.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from ...wasm.binary import leb, vector
+from ...wasm.module import Module
+from ...wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 
 __all__ = ["IndirectCalls", "ends_in_funcref", "spell_out"]
 
@@ -56,8 +57,8 @@ class IndirectCalls:
     """The thunks that a module needs, found while its code is rewritten.
 
     Args:
-        types: the module's types, not lowered.
-        functions: for each function the index of its type.
+        module: the module, not lowered.
+        spelling: what lowering makes of a value type.
         add_type: takes lowered parameters and results, and gives the index of that type in the lowered
             module.
         renumber: old function index -> index in the lowered module.
@@ -65,36 +66,36 @@ class IndirectCalls:
 
     def __init__(
         self,
-        types: list[FuncType],
-        functions: list[int],
-        add_type: Callable[[bytes, bytes], int],
+        module: Module,
+        spelling: Callable[[bytes], bytes],
+        add_type: Callable[[Sequence[bytes], Sequence[bytes]], int],
         renumber: Callable[[int], int],
     ) -> None:
-        self._types = types
-        self._functions = functions
+        self._module = module
+        self._spelling = spelling
         self._add_type = add_type
         self._renumber = renumber
-        self._first = renumber(len(functions))
+        self._first = renumber(len(module.functions))
         self._spelled: dict[int, tuple[int, bytes] | None] = {}
         self.thunks: dict[int, int] = {}  # old function index -> index of its thunk
 
     def _spell(self, type_: int) -> tuple[int, bytes] | None:
         """For a type: the index of its spelled out form, and code that pushes the extra arguments."""
         if type_ not in self._spelled:
-            functype = self._types[type_]
-            extra = spell_out(functype)
+            extra = spell_out(self._module.types[type_])
             if extra is None:
                 self._spelled[type_] = None
             else:
-                low = bytes((EXTERNREF,)), bytes((I32,))
-                params, results = functype.params.replace(*low), functype.results.replace(*low)
+                declared = self._module.subtypes[type_]
+                params = [*map(self._spelling, declared.first), *(bytes((t,)) for t in extra)]
                 code = b"".join(_ZERO[t] for t in extra)
-                self._spelled[type_] = self._add_type(params + extra, results), code
+                index = self._add_type(params, [*map(self._spelling, declared.second)])
+                self._spelled[type_] = index, code
         return self._spelled[type_]
 
     def address(self, function: int) -> int:
         """The index in the lowered module that stands for a function whose address is taken."""
-        if self._spell(self._functions[function]) is None:
+        if self._spell(self._module.functions[function]) is None:
             return self._renumber(function)
         return self.thunks.setdefault(function, self._first + len(self.thunks))
 
@@ -108,13 +109,13 @@ class IndirectCalls:
 
     def thunk_types(self) -> list[bytes]:
         """Entries for the function section."""
-        return [leb(self._spell(self._functions[f])[0]) for f in self.thunks]  # type: ignore[index]
+        return [leb(self._spell(self._module.functions[f])[0]) for f in self.thunks]  # type: ignore[index]
 
     def thunk_bodies(self) -> list[bytes]:
         """Entries for the code section."""
         out = []
         for function in self.thunks:
-            count = len(self._types[self._functions[function]].params)
+            count = len(self._module.function_type(function).params)
             code = b"".join(b"\x20" + leb(i) for i in range(count))
             code = b"\0" + code + b"\x10" + leb(self._renumber(function)) + b"\x0b"
             out.append(leb(len(code)) + code)

@@ -21,14 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...values import EXTERNREF
-from ...wasm.binary import Reader, leb, signed_leb
+from ...wasm.binary import leb, signed_leb
 from ...wasm.module import Module
+from ...wasm.types import EXTERNREF
 from .code import IndexMap
 
 __all__ = ["segment_code", "start_body"]
 
-_START = 8  # the section
 _PASSIVE = 1  # in the two low bits of a segment's flags
 _NULL_ITEM = bytes((0xD0, EXTERNREF, 0x0B))
 
@@ -59,14 +58,11 @@ def segment_code(module: Module, to: IndexMap, expression: Callable[[tuple[int, 
     return found
 
 
-def start_body(segments: list[bytes], module: Module, to: IndexMap) -> bytes:
+def start_body(segments: list[bytes], start: int | None) -> bytes:
     """The start function's entry in the code section: what `segment_code` gave, and a call of the module's
     own start function, if it has one."""
-    code = [b"\0", *segments]
-    for kind, start, end in module.sections:
-        if kind == _START:
-            code.append(b"\x10" + leb(to.function(Reader(module.wasm, start, end).u32())))
-    body = b"".join(code) + b"\x0b"
+    call = b"" if start is None else b"\x10" + leb(start)
+    body = b"\0" + b"".join(segments) + call + b"\x0b"
     return leb(len(body)) + body
 
 
