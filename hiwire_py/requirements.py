@@ -1,7 +1,7 @@
 """What engines and passes agree on: what a module must be like before it is compiled, and what comes of that.
 
-An engine declares its `Requirements`, passes/runner.py fulfils them, and the engine compiles the `Code`. Neither
-knows the other.
+An engine declares its `Requirements`, passes/runner.py fulfils them, and the engine compiles the `Code`.
+Neither knows the other.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ class Requirements(NamedTuple):
     Attributes:
         lowered: externrefs have become integers, since the engine has none that cross its boundary.
         no_externref_tables: not even tables of externrefs that stay within the module.
-        validates: the engine checks `Code.source` itself, so it need not be asked before passes that could make
-            an invalid module valid.
+        validates: the engine checks `Code.source` itself, so it need not be asked before passes that could
+            make an invalid module valid.
         largest_table: the most elements that a table may grow to.
-        separate_start: what a module does at its start is an export, which the engine calls, where it could put
-            functions into tables of others.
+        separate_start: what a module does at its start is an export, which the engine calls, where it could
+            put functions into tables of others.
         plain_names: imports and exports are numbered, and there are no custom sections.
     """
 

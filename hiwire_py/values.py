@@ -30,6 +30,7 @@ __all__ = [
 CROSSING: Final = frozenset((I32, I64, F32, F64, EXTERNREF))
 """The types that Python has values of."""
 
+
 class NullType(enum.Enum):
     """The type of ``NULL``. An enum, so that type checkers narrow ``x is NULL`` and copies stay identical."""
 

@@ -12,8 +12,8 @@ from support import Counted, Thing, wat
 from hiwire_py import NULL, Guest, GuestTrap
 from hiwire_py.objects.lowered import LoweredSpace
 from hiwire_py.passes import lower
-from hiwire_py.wasm.module import Module
 from hiwire_py.sources import VARIANTS, shipped
+from hiwire_py.wasm.module import Module
 
 HEAD = """(module
   (import "env" "make" (func $make (result externref)))

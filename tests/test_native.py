@@ -16,13 +16,13 @@ import pytest
 from support import wat
 
 from hiwire_py import Guest, GuestTrap, Hiwire, ToolchainError, UnsupportedModuleError, engines
+from hiwire_py.ahead import code_for_native, compile_native
 from hiwire_py.engines.native import build as native_build
 from hiwire_py.engines.native import compile as native_compile
 from hiwire_py.engines.native import tools as native_tools
-from hiwire_py.ahead import code_for_native, compile_native
 from hiwire_py.engines.native.source import Dialect, make_source
-from hiwire_py.wasm.module import Module
 from hiwire_py.sources import shipped
+from hiwire_py.wasm.module import Module
 
 _INFO = next(info for info in engines() if info.name == "native")
 pytestmark = pytest.mark.skipif(not _INFO.available, reason=f"native: {_INFO.reason}")

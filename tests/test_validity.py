@@ -12,8 +12,8 @@ import wasmtime
 from support import wat
 
 from hiwire_py import Guest, UnsupportedModuleError, engines, lower
-from hiwire_py.engines.native import build as native_build
 from hiwire_py.ahead import compile_native
+from hiwire_py.engines.native import build as native_build
 
 _NATIVE = next(info for info in engines() if info.name == "native")
 

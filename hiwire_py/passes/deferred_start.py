@@ -15,9 +15,9 @@ is for engines that give out no instance where a part of that fails, and free it
 in tables of others by then.
 
 Requires: a valid module, with tables and memories of 32 bits.
-Leaves: all segments are passive or declarative, and there is no start function. The export must be called once,
-before any other; then, and where it traps, everything is as after the start of the module. What is exported is
-exported still, and existing indexes stay as they are.
+Leaves: all segments are passive or declarative, and there is no start function. The export must be called
+once, before any other; then, and where it traps, everything is as after the start of the module. What is
+exported is exported still, and existing indexes stay as they are.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ def defer_start(module: Module) -> tuple[bytes, str] | None:
     for index, segment in enumerate(data):
         if segment.offset is not None:
             where, (start, end) = leb(index), segment.bytes
-            steps.append(
-                _init(wasm, segment.offset, end - start, b"\x08" + where + leb(segment.memory))
-            )
+            steps.append(_init(wasm, segment.offset, end - start, b"\x08" + where + leb(segment.memory)))
             steps.append(b"\xfc\x09" + where)  # data.drop
     if data:
         contents = (wasm[slice(*segment.bytes)] for segment in data)

@@ -1,8 +1,10 @@
-"""Holders: all that can change in an instance is exported, for who moves it to another store, or looks for cycles.
+"""Holders: all that can change in an instance is exported, for who moves it to another store, or looks for
+cycles.
 
 Requires: any module.
-Leaves: its own tables and globals of externrefs are exported, and for `whole` also its other tables, its mutable
-globals and its memories, under names that no other export has. Everything else is as it was, byte for byte.
+Leaves: its own tables and globals of externrefs are exported, and for `whole` also its other tables, its
+mutable globals and its memories, under names that no other export has. Everything else is as it was, byte for
+byte.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """Which passes a module goes through for an engine, in which order, and what comes of that.
 
-A pass is a function of one file beside this one: it takes a parsed `Module`, and gives bytes. Its file says what it
-requires of the module and what it leaves true. To add one: write the file, give `Requirements` a field by which an
-engine asks for it, and a step here.
+A pass is a function of one file beside this one: it takes a parsed `Module`, and gives bytes. Its file says
+what it requires of the module and what it leaves true. To add one: write the file, give `Requirements` a
+field by which an engine asks for it, and a step here.
 
 1. externref lowering, 2. holders, 3. table limits, 4. deferred start, 5. plain names.
 
-Lowering is first: it can make an invalid module valid, so the module is validated before it, and what comes after
-need not know externrefs. Plain names are last: they hide what the others named.
+Lowering is first: it can make an invalid module valid, so the module is validated before it, and what comes
+after need not know externrefs. Plain names are last: they hide what the others named.
 
-With the environment variable ``HIWIRE_CHECK_PASSES=1`` the module is validated before the first pass and after each
-one; a pass that makes an invalid module is an AssertionError.
+With the environment variable ``HIWIRE_CHECK_PASSES=1`` the module is validated before the first pass and
+after each one; a pass that makes an invalid module is an AssertionError.
 """
 
 from __future__ import annotations
@@ -81,12 +81,14 @@ def run(module: Module, requires: Requirements, validate: Validator, lasting: bo
     Args:
         module: as it was given.
         requires: what the engine declares.
-        validate: raises UnsupportedModuleError for a module that is not valid. A pass that needs a valid module
+        validate: raises UnsupportedModuleError for a module that is not valid. A pass that needs a valid
+        module
             leaves a valid one.
         lasting: everything that can change in an instance must be exported, so that it can be moved.
 
     Raises:
-        UnsupportedModuleError: the module is malformed or invalid, was lowered before, or a pass cannot handle
+        UnsupportedModuleError: the module is malformed or invalid, was lowered before, or a pass cannot
+        handle
             it.
     """
     refuse_lowered(module)

@@ -1,9 +1,9 @@
 """Table limits: no table grows further than an engine can take it.
 
 Requires: any module.
-Leaves: each table that the module defines has a maximum, which is ``most`` or less, or its first size if that is
-more. A guest that wants more elements is given -1, as by an engine that has no room for them. Imported tables
-and everything else are as they were.
+Leaves: each table that the module defines has a maximum, which is ``most`` or less, or its first size if that
+is more. A guest that wants more elements is given -1, as by an engine that has no room for them. Imported
+tables and everything else are as they were.
 """
 
 from __future__ import annotations

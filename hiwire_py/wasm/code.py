@@ -1,7 +1,8 @@
 """Walking code, and writing instructions again with other indexes.
 
-Most of what a pass meets in code it leaves as it is. `runs` makes a matcher for that: it steps over instructions
-in the regular expression engine's C code, some hundred times as fast as `rewritten` does one by one.
+Most of what a pass meets in code it leaves as it is. `runs` makes a matcher for that: it steps over
+instructions in the regular expression engine's C code, some hundred times as fast as `rewritten` does one by
+one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,19 @@ from .binary import Reader, leb, signed_leb, vector
 from .instructions import INSTRUCTIONS, PREFIXES, Instruction
 from .types import heap_type, value_type
 
-__all__ = ["RUN", "Renumber", "block_type", "bodies", "catch_clauses", "expression_end", "instructions", "opcode", "rewritten", "runs", "skip"]
+__all__ = [
+    "RUN",
+    "Renumber",
+    "block_type",
+    "bodies",
+    "catch_clauses",
+    "expression_end",
+    "instructions",
+    "opcode",
+    "rewritten",
+    "runs",
+    "skip",
+]
 
 Renumber = Mapping[str, Callable[[int], int]]
 """By the letter of an immediate, what becomes of an index; a letter that is not there stays as it is."""
@@ -89,9 +102,7 @@ def block_type(r: Reader) -> bytes | int:
     return index
 
 
-def rewritten(
-    r: Reader, code: int, renumber: Renumber, spelling: Callable[[bytes], bytes] = bytes
-) -> bytes:
+def rewritten(r: Reader, code: int, renumber: Renumber, spelling: Callable[[bytes], bytes] = bytes) -> bytes:
     """An instruction whose opcode has just been read, written anew in its shortest form.
 
     Args:
@@ -218,7 +229,8 @@ def runs(
     gives the position behind the run, which may have been cut off at `RUN` instructions.
 
     Args:
-        changes: says of an instruction whether a run ends before it. It always does before one whose immediates
+        changes: says of an instruction whether a run ends before it. It always does before one whose
+        immediates
             have a vector or are written at length.
         results: codes of value types; a run ends before a block of such a result.
     """
@@ -229,7 +241,11 @@ def runs(
         groups: dict[bytes, list[bytes]] = {}
         for code, instruction in INSTRUCTIONS.items():
             letters = instruction.immediates
-            if code >> 16 == prefix and not changes(code, instruction) and all(x in patterns for x in letters):
+            if (
+                code >> 16 == prefix
+                and not changes(code, instruction)
+                and all(x in patterns for x in letters)
+            ):
                 number = leb(code & 0xFFFF) if prefix else bytes((code,))
                 groups.setdefault(b"".join(patterns[x] for x in letters), []).append(number)
         inner = [_any_of(opcodes, pattern) for pattern, opcodes in groups.items()]
@@ -252,7 +268,7 @@ def _any_of(opcodes: list[bytes], immediates: bytes) -> bytes:
     for code in opcodes:
         if len(code) == 2:
             long.setdefault(code[1], []).append(code[0])
-    parts = [b"[%b]%b" % (short, b"" if immediates else b"+")] if short else []
+    parts = [b"[%b]" % short] if short else []
     for last, firsts in long.items():
         parts.append(b"[%b]\\x%02x" % (b"".join(b"\\x%02x" % first for first in firsts), last))
     whole = parts[0] if len(parts) == 1 else b"(?:%b)" % b"|".join(parts)

@@ -3,12 +3,10 @@
 Instructions with an opcode of two parts, a prefix and a number, are known here by ``prefix << 16 | number``.
 What follows the opcode, the *immediates*, is one letter each:
 
-    F T t M G E D X   the index of a function, type, table, memory, global, segment of elements or of data, tag
-    x n l             the index of a local, another number, how many blocks a branch leaves
-    i I               a signed number of 32 or 64 bits
-    1 4 8 w           so many bytes; 16 bytes
-    a                 alignment, memory and offset of an access
-    b h v             the type of a block; a heap type; a vector of value types
+    F T t M G E D X   the index of a function, type, table, memory, global, segment of elements or of data,
+    tag x n l             the index of a local, another number, how many blocks a branch leaves i I
+    a signed number of 32 or 64 bits 1 4 8 w           so many bytes; 16 bytes a                 alignment,
+    memory and offset of an access b h v             the type of a block; a heap type; a vector of value types
     L Y               the targets of br_table; the catch clauses of try_table
 
 Format: WebAssembly core specification 3.0, section 5.4, and the proposals of threads, exceptions in their
@@ -36,7 +34,7 @@ class Instruction(NamedTuple):
 
 
 _VARIES = -1
-# Each line: opcodes, operands, results, immediates. A hyphen stands between the first and the last of several.
+# Each line: opcodes, operands, results, immediates. A hyphen stands between the first and the last of some.
 _CORE = """
 00-01,05,0b,0f . .          ; unreachable, nop, else, end, return
 02-04,06 . . b              ; block, loop, if, try
@@ -142,8 +140,8 @@ def _read(prefix: int, text: str) -> dict[int, Instruction]:
     found = {}
     for line in text.strip().splitlines():
         opcodes, operands, results, *immediates = line.partition(";")[0].split()
-        counts = (_VARIES if word == "." else int(word) for word in (operands, results))
-        instruction = Instruction(*counts, *immediates)
+        count, given = (_VARIES if word == "." else int(word) for word in (operands, results))
+        instruction = Instruction(count, given, *immediates)
         for part in opcodes.split(","):
             first, _, last = part.partition("-")
             for number in range(int(first, 16), int(last or first, 16) + 1):

@@ -7,15 +7,16 @@ is valid (its code above all) is for the engine to say.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ..errors import UnsupportedModuleError
 from .binary import Reader
 from .code import expression_end
 from .types import (
     FUNCREF,
+    ExternType,
     FuncType,
     Global,
     Group,
@@ -29,7 +30,19 @@ from .types import (
     value_type,
 )
 
-__all__ = ["Data", "Element", "Export", "Global", "Import", "Kind", "Limits", "Module", "Section", "TableType", "Tag"]
+__all__ = [
+    "Data",
+    "Element",
+    "Export",
+    "Global",
+    "Import",
+    "Kind",
+    "Limits",
+    "Module",
+    "Section",
+    "TableType",
+    "Tag",
+]
 
 FUNCTION, TABLE, MEMORY, GLOBAL, TAG = range(5)
 KINDS = ("function", "table", "memory", "global", "tag")
@@ -63,7 +76,7 @@ class Import(NamedTuple):
     module: str
     name: str
     kind: int
-    type: FuncType | TableType | Limits | Global | Tag
+    type: ExternType
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
@@ -149,7 +162,9 @@ class Module:
         while r.pos < r.end:
             kind, size = r.byte(), r.u32()
             if kind not in _PLACES:
-                raise UnsupportedModuleError(f"the module has a section of kind {kind}, which is not supported")
+                raise UnsupportedModuleError(
+                    f"the module has a section of kind {kind}, which is not supported"
+                )
             start = r.pos
             r.take(size)
             if kind == Kind.CUSTOM:
@@ -193,6 +208,13 @@ class Module:
     def function_type(self, index: int) -> FuncType:
         return self.types[self.functions[index]]
 
+    def type_of(self, kind: int, index: int) -> ExternType:
+        """The type of what an export names."""
+        if kind == FUNCTION:
+            return self.function_type(index)
+        spaces: tuple[Sequence[ExternType], ...] = (self.tables, self.memories, self.globals, self.tags)
+        return spaces[kind - 1][index]
+
     def exported(self, kind: int) -> dict[str, int]:
         """The exports of one kind: name -> index."""
         return {e.name: e.index for e in self.exports if e.kind == kind}
@@ -223,7 +245,7 @@ class Module:
 
     def _read_import(self, r: Reader) -> None:
         module, name, kind = r.name(), r.name(), r.byte()
-        found: FuncType | TableType | Limits | Global | Tag
+        found: ExternType
         if kind == FUNCTION:
             index = r.u32()
             if index >= len(self.types):
@@ -295,7 +317,7 @@ class Module:
             items = [r.u32() for _ in r.count()]
         self.elements.append(Element(flags, table, spelling[0], offset, items, spelling))
 
-    _readers = {
+    _readers: ClassVar[dict[int, Callable[[Module, Reader], None]]] = {
         Kind.TYPES: _read_type,
         Kind.IMPORTS: _read_import,
         Kind.FUNCTIONS: _read_function,
@@ -316,7 +338,10 @@ class Module:
     def _tag(self, r: Reader) -> Tag:
         if r.byte() != 0:
             raise UnsupportedModuleError(f"malformed tag at byte {r.pos}")
-        return Tag(r.u32())
+        type_ = r.u32()
+        if type_ >= len(self.types):
+            raise UnsupportedModuleError("a tag has an unknown type")
+        return Tag(type_, self.types[type_])
 
     def _expression(self, r: Reader) -> tuple[int, int]:
         """Step over a constant expression; its span, ``end`` included."""
@@ -327,8 +352,6 @@ class Module:
         highest = max(self.functions, default=-1)
         if highest >= len(self.types):
             raise UnsupportedModuleError(f"a function has the unknown type {highest}")
-        if any(tag.type >= len(self.types) for tag in self.tags):
-            raise UnsupportedModuleError("a tag has an unknown type")
         spaces = (self.functions, self.tables, self.memories, self.globals, self.tags)
         names = set()
         for export in self.exports:

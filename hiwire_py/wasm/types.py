@@ -1,8 +1,8 @@
 """Types as the binary format writes them: of values, functions, tables, memories, globals and tags.
 
 A value type is known by its first byte, its *code*. That is all of it for numbers, vectors and the usual
-references. References to a type of the module, and those that are never null, have more bytes: REF or REF_NULL
-is their code, and the whole is called the *spelling*.
+references. References to a type of the module, and those that are never null, have more bytes: REF or
+REF_NULL is their code, and the whole is called the *spelling*.
 
 Format: WebAssembly core specification 3.0, section 5.3.
 """
@@ -10,7 +10,7 @@ Format: WebAssembly core specification 3.0, section 5.3.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Union
 
 from ..errors import UnsupportedModuleError
 from .binary import Reader, leb, signed_leb, vector
@@ -26,6 +26,7 @@ __all__ = [
     "REF",
     "REF_NULL",
     "V128",
+    "ExternType",
     "FuncType",
     "Global",
     "Group",
@@ -127,6 +128,11 @@ class Tag(NamedTuple):
     """Of exceptions; ``type`` is the index of a function type, whose parameters an exception carries."""
 
     type: int
+    functype: FuncType
+
+
+ExternType = Union[FuncType, TableType, Limits, Global, Tag]
+"""The type of an import or export."""
 
 
 class SubType(NamedTuple):

@@ -24,8 +24,8 @@ __all__ = ["native_extensions"]
 
 
 def native_extensions(directory: Path, code_for: Callable[[bytes], Code]) -> list[Any]:
-    """One setuptools Extension for each module, its C source in ``directory``; none without tools. ``code_for``
-    makes of a module what is compiled."""
+    """One setuptools Extension for each module, its C source in ``directory``; none without tools.
+    ``code_for`` makes of a module what is compiled."""
     from setuptools import Extension
 
     try:

@@ -157,7 +157,9 @@ class NativeStore(Store):
                 _same_layout(lib, extern, wanted)
         else:
             _same_layout(lib, extern, wanted)
-            _check_size(lib, extern, wanted, type_.limits if isinstance(type_, TableType) else type_)
+            if isinstance(type_, (TableType, Limits)):
+                limits = type_.limits if isinstance(type_, TableType) else type_
+                _check_size(lib, extern, wanted, limits)
         return _NULL, extern.address
 
     def watch(self, address: int) -> None:

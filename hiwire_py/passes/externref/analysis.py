@@ -63,7 +63,8 @@ class _Origin:
 
 
 _Entry = Union[int, _Origin, None]
-"""On the operand stack: an externref's origin, None: open, in dead code, or a type, where I32 can stand for any."""
+"""On the operand stack: an externref's origin, None: open, in dead code, or a type, where I32 can stand for
+any."""
 
 
 class Analysis(NamedTuple):
@@ -214,7 +215,7 @@ class _Walk:
             self.opaque = True
         catches = catch_clauses(self.r) if op == _TRY_TABLE else []
         for kind, tag, depth in catches:
-            carried = b"" if tag is None else self.module.types[self.module.tags[tag].type].params
+            carried = b"" if tag is None else self.module.tags[tag].functype.params
             label = self.label(depth)
             label.landing = True
             if label.loop:
@@ -230,7 +231,7 @@ class _Walk:
 
     def carried(self) -> bool:
         """Whether any exception of the module carries externrefs."""
-        return any(EXTERNREF in self.module.types[tag.type].params for tag in self.module.tags)
+        return any(EXTERNREF in tag.functype.params for tag in self.module.tags)
 
     def may_throw(self) -> None:
         """What is live where exceptions are caught is so here, too."""
@@ -396,8 +397,7 @@ class _Walk:
             heap_type(r)
             self.branch([depth], conditional=True)
         elif op in (_THROW, _THROW_REF):
-            tag = self.module.tags[r.u32()].type if op == _THROW else None
-            for _ in b"1" if tag is None else self.module.types[tag].params:
+            for _ in self.module.tags[r.u32()].functype.params if op == _THROW else b"1":
                 self.pop()
             self.may_throw()
             self.branch([], conditional=False)
@@ -441,9 +441,7 @@ class _Walk:
             stack.append(I32)
 
 
-_CALLS = frozenset(
-    (_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _CALL_REF, _RETURN_CALL_REF)
-)
+_CALLS = frozenset((_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _CALL_REF, _RETURN_CALL_REF))
 _SPECIAL = frozenset(
     (
         *(_UNREACHABLE, _BLOCK, _LOOP, _IF, _ELSE, _END, _RETURN, _DROP, _THROW, _THROW_REF, _TRY_TABLE),

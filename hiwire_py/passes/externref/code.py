@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ...errors import UnsupportedModuleError
@@ -10,12 +10,14 @@ from ...wasm.binary import Reader, leb, vector
 from ...wasm.code import RUN, opcode, rewritten, runs
 from ...wasm.instructions import INSTRUCTIONS, Instruction
 from ...wasm.module import FUNCTION, GLOBAL, Module
-from ...wasm.types import EXTERNREF, I32, REF, REF_NULL, function_type, heap_type, value_type
+from ...wasm.types import EXTERNREF, I32, I64, REF, REF_NULL, heap_type, value_type
 from ...wasm.write import Writer
+from .added import AddedFunctions, AddedTypes
 from .analysis import analyse
 from .frames import Insertions, block_type, frame_code
 from .indirect import IndirectCalls
 from .refusals import check_heap
+from .wide import WIDE, wide_helper
 
 __all__ = ["HELPERS", "CodeLowering", "IndexMap"]
 
@@ -53,7 +55,7 @@ _BY_TABLE = {
     _TABLE_FILL: "fill",
 }
 _REF_IS_NULL_BYTE = b"\xd1"
-_I32 = bytes((I32,))
+_I32, _I64 = bytes((I32,)), bytes((I64,))
 
 
 def _changes(code: int, instruction: Instruction) -> bool:
@@ -97,27 +99,11 @@ class IndexMap:
         return index if index < self.first_global else index + self.added_globals
 
 
-class AddedTypes:
-    """Function types that lowering adds behind those of the module: called with spellings of parameters and
-    results, it gives an index."""
-
-    def __init__(self, first: int) -> None:
-        self._first = first
-        self._indexes: dict[bytes, int] = {}
-
-    def __call__(self, params: Sequence[bytes], results: Sequence[bytes]) -> int:
-        return self._indexes.setdefault(function_type(params, results), self._first + len(self._indexes))
-
-    def written(self) -> list[bytes]:
-        """Entries for the type section."""
-        return list(self._indexes)
-
-
 class _Function(NamedTuple):
     """What is known of the function being rewritten.
 
     Attributes:
-        scratch: the index of a free i32 local, for indirect calls.
+        scratch: the index of a free i32 local, for indirect calls; that of an i64 is behind it.
         tests: position of a ``ref.is_null`` -> the type that it tests.
     """
 
@@ -138,9 +124,10 @@ class CodeLowering(Writer):
             "E": to.element.__getitem__,
         }
         self.added = AddedTypes(len(module.types))
-        self.indirect = IndirectCalls(module, _lowered, self.added, to.function)
+        self.functions_added = AddedFunctions(to.function(len(module.functions)))
+        self.indirect = IndirectCalls(module, _lowered, self.added, self.functions_added, to.function)
         self._function = _Function(0, {})
-        self._scratch_used = False
+        self._more = 0  # locals it needs more: one for the frame, one i32 and one i64 for indirect calls
         self._calls = False  # whether the function calls any other,
         self._gets_refs = False  # and gets externrefs from somewhere
 
@@ -163,7 +150,7 @@ class CodeLowering(Writer):
         start, declared = r.pos, self.module.types[type_]
         frame = len(declared.params) + sum(count for count, _ in groups)
         self._function = _Function(frame + 1, {})
-        self._calls = self._gets_refs = self._scratch_used = False
+        self._calls, self._gets_refs, self._more = False, False, 0
         inserted = None
         tests = data.find(_REF_IS_NULL_BYTE, start, r.end) >= 0
         if not tests:
@@ -176,11 +163,13 @@ class CodeLowering(Writer):
             result_block = block_type(results, self.added)
             inserted = frame_code(analysis, frame, self.to.call, result_block, start, r.end - 1)
             code = self._with_insertions(r, start, inserted or [])
-        more = inserted is not None or self._scratch_used
+        more = self._more or 2 * (inserted is not None)
         lowered = [(count, self.spelling(spelling)) for count, spelling in groups]
         if more or lowered != groups:
             if more:
                 lowered.append((2, _I32))
+            if more == 3:
+                lowered.append((1, _I64))
             out = vector(leb(count) + spelling for count, spelling in lowered) + code
         else:
             out = data[entry:start] + code
@@ -215,13 +204,13 @@ class CodeLowering(Writer):
     def _one(self, r: Reader) -> bytes:
         to, data, pos = self.to, r.data, r.pos
         op = opcode(r)
-        if op == _CALL or op == _RETURN_CALL:
+        if op in (_CALL, _RETURN_CALL):
             index = r.u32()
             self._note_call(self.module.functions[index])
             if index < to.first_function:
                 return data[pos : r.pos]
             return data[pos : pos + 1] + leb(to.function(index))
-        if op == _GLOBAL_GET or op == _GLOBAL_SET:
+        if op in (_GLOBAL_GET, _GLOBAL_SET):
             index = r.u32()
             new = leb(to.global_(index))
             if self.module.globals[index].type != EXTERNREF:
@@ -232,16 +221,16 @@ class CodeLowering(Writer):
             return b"\x23" + new
         if op == _REF_FUNC:
             return b"\xd2" + leb(self.address(r.u32()))
-        if op == _CALL_INDIRECT or op == _RETURN_CALL_INDIRECT:
+        if op in (_CALL_INDIRECT, _RETURN_CALL_INDIRECT):
             type_ = r.u32()
             self._note_call(type_)
-            return self._call_indirect(data[pos : pos + 1], type_, to.table[r.u32()])
+            return self._call_indirect(data[pos : pos + 1], type_, r.u32())
         if op in _BY_TABLE:
             table = r.u32()
             if table not in to.table:
                 self._gets_refs = True
-                return to.table_handle[table] + to.call[_BY_TABLE[op]]
-        elif op == _CALL_REF or op == _RETURN_CALL_REF:
+                return to.table_handle[table] + self._helper(_BY_TABLE[op], table)
+        elif op in (_CALL_REF, _RETURN_CALL_REF):
             type_ = r.u32()
             check_heap(self.module, b"\0", type_)
             self._note_call(type_)
@@ -259,7 +248,7 @@ class CodeLowering(Writer):
         elif op == _TABLE_INIT:
             segment, table = r.u32(), r.u32()
             if table not in to.table:
-                return to.table_handle[table] + to.element_handle[segment] + to.call["copy"]
+                return to.table_handle[table] + to.element_handle[segment] + self.copy(table)
         elif op == _ELEM_DROP:
             segment = r.u32()
             if segment not in to.element:
@@ -267,8 +256,8 @@ class CodeLowering(Writer):
         elif op == _TABLE_COPY:
             target, source = r.u32(), r.u32()
             if target not in to.table:
-                return to.table_handle[target] + to.table_handle[source] + to.call["copy"]
-        elif op == _TO_ANY or op == _TO_EXTERN:
+                return to.table_handle[target] + to.table_handle[source] + self.copy(target, source)
+        elif op in (_TO_ANY, _TO_EXTERN):
             raise UnsupportedModuleError(
                 "the code converts between externref and anyref, which lowering does not handle"
             )
@@ -278,6 +267,23 @@ class CodeLowering(Writer):
         r.pos = pos
         return rewritten(r, opcode(r), self.renumber, self.spelling)
 
+    def _helper(self, helper: str, table: int) -> bytes:
+        """The call of a helper that takes the handle of a table."""
+        call = self.to.call[helper]
+        if not self.module.tables[table].limits.wide:
+            return call
+        return wide_helper(helper, *WIDE[helper], call, self.functions_added, self.added)
+
+    def copy(self, target: int, source: int | None = None) -> bytes:
+        """The call that copies from a table, or from a segment, to a table."""
+        wide = self.module.tables[target].limits.wide
+        from_wide = source is not None and self.module.tables[source].limits.wide
+        call = self.to.call["copy"]
+        if not wide and not from_wide:
+            return call
+        operands = "".join("iI"[x] for x in (wide, from_wide, wide and from_wide)) + "HH"
+        return wide_helper("copy", operands, "", call, self.functions_added, self.added)
+
     def _note_call(self, type_: int) -> None:
         self._calls = True
         if EXTERNREF in self.module.types[type_].results:
@@ -285,12 +291,14 @@ class CodeLowering(Writer):
 
     def _call_indirect(self, op: bytes, type_: int, table: int) -> bytes:
         expected, extra = self.indirect.call(type_)
+        call = op + leb(expected) + leb(self.to.table[table])
         if not extra:
-            return op + leb(expected) + leb(table)
+            return call
         # The index of the function is on top of the arguments, and the extra ones go between.
-        self._scratch_used = True
-        scratch = leb(self._function.scratch)
-        return b"\x21" + scratch + extra + b"\x20" + scratch + op + leb(expected) + leb(table)
+        wide = self.module.tables[table].limits.wide
+        self._more = max(self._more, 2 + wide)
+        scratch = leb(self._function.scratch + wide)
+        return b"\x21" + scratch + extra + b"\x20" + scratch + call
 
     def _check_casts(self, r: Reader, op: int) -> None:
         for letter in _letters(op):

@@ -62,17 +62,17 @@ def frame_code(
     leave = b"\x20" + local + call["leave"]
     inserted += [(at, leave) for at in analysis.returns]
     # Branches to the function's own label arrive at the end of a block, where the frame is given up.
-    enter = (
-        size + call["enter"] + b"\x21" + local + opaque + b"\x02" + block_type
-    )
+    enter = size + call["enter"] + b"\x21" + local + opaque + b"\x02" + block_type
     inserted += [(start, enter), (end, b"\x0b" + leave)]
     # At one position, what belongs behind the instruction before it comes first.
     return sorted(inserted, key=lambda item: (item[0], item[1][-len(leave) :] == leave))
 
 
-def block_type(results: Sequence[bytes], add_type: Callable[[Sequence[bytes], Sequence[bytes]], int]) -> bytes:
-    """The type of a block with the given results, which are lowered; ``add_type`` gives the index of a function
-    type."""
+def block_type(
+    results: Sequence[bytes], add_type: Callable[[Sequence[bytes], Sequence[bytes]], int]
+) -> bytes:
+    """The type of a block with the given results, which are lowered; ``add_type`` gives the index of a
+    function type."""
     if not results:
         return b"\x40"
     return results[0] if len(results) == 1 else signed_leb(add_type([], results))

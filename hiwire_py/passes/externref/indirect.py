@@ -20,11 +20,12 @@ out too, so that it cannot be mistaken for another's spelling.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ...wasm.binary import leb, vector
 from ...wasm.module import Module
 from ...wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from .added import AddedFunctions, AddedTypes
 
 __all__ = ["IndirectCalls", "ends_in_funcref", "spell_out"]
 
@@ -59,8 +60,7 @@ class IndirectCalls:
     Args:
         module: the module, not lowered.
         spelling: what lowering makes of a value type.
-        add_type: takes lowered parameters and results, and gives the index of that type in the lowered
-            module.
+        types, functions: what is added to the lowered module.
         renumber: old function index -> index in the lowered module.
     """
 
@@ -68,16 +68,17 @@ class IndirectCalls:
         self,
         module: Module,
         spelling: Callable[[bytes], bytes],
-        add_type: Callable[[Sequence[bytes], Sequence[bytes]], int],
+        types: AddedTypes,
+        functions: AddedFunctions,
         renumber: Callable[[int], int],
     ) -> None:
         self._module = module
         self._spelling = spelling
-        self._add_type = add_type
+        self._types = types
+        self._functions = functions
         self._renumber = renumber
-        self._first = renumber(len(module.functions))
         self._spelled: dict[int, tuple[int, bytes] | None] = {}
-        self.thunks: dict[int, int] = {}  # old function index -> index of its thunk
+        self._thunks: dict[int, None] = {}  # by their indexes
 
     def _spell(self, type_: int) -> tuple[int, bytes] | None:
         """For a type: the index of its spelled out form, and code that pushes the extra arguments."""
@@ -89,38 +90,29 @@ class IndirectCalls:
                 declared = self._module.subtypes[type_]
                 params = [*map(self._spelling, declared.first), *(bytes((t,)) for t in extra)]
                 code = b"".join(_ZERO[t] for t in extra)
-                index = self._add_type(params, [*map(self._spelling, declared.second)])
+                index = self._types(params, [*map(self._spelling, declared.second)])
                 self._spelled[type_] = index, code
         return self._spelled[type_]
 
     def address(self, function: int) -> int:
         """The index in the lowered module that stands for a function whose address is taken."""
-        if self._spell(self._module.functions[function]) is None:
+        spelled = self._spell(self._module.functions[function])
+        if spelled is None:
             return self._renumber(function)
-        return self.thunks.setdefault(function, self._first + len(self.thunks))
+
+        def make() -> tuple[int, bytes]:
+            count = len(self._module.function_type(function).params)
+            code = b"".join(b"\x20" + leb(i) for i in range(count))
+            return spelled[0], code + b"\x10" + leb(self._renumber(function))
+
+        index = self._functions.index(function, make)
+        self._thunks[index] = None
+        return index
 
     def call(self, type_: int) -> tuple[int, bytes]:
         """For ``call_indirect`` of a type: the type to expect, and code that pushes what it takes more."""
         return self._spell(type_) or (type_, b"")
 
-    def end(self) -> int:
-        """The index after that of the last thunk."""
-        return self._first + len(self.thunks)
-
-    def thunk_types(self) -> list[bytes]:
-        """Entries for the function section."""
-        return [leb(self._spell(self._module.functions[f])[0]) for f in self.thunks]  # type: ignore[index]
-
-    def thunk_bodies(self) -> list[bytes]:
-        """Entries for the code section."""
-        out = []
-        for function in self.thunks:
-            count = len(self._module.function_type(function).params)
-            code = b"".join(b"\x20" + leb(i) for i in range(count))
-            code = b"\0" + code + b"\x10" + leb(self._renumber(function)) + b"\x0b"
-            out.append(leb(len(code)) + code)
-        return out
-
     def declaration(self) -> bytes | None:
         """A declarative element segment, without which ``ref.func`` of a thunk would not be valid."""
-        return b"\x03\x00" + vector(leb(i) for i in self.thunks.values()) if self.thunks else None
+        return b"\x03\x00" + vector(map(leb, self._thunks)) if self._thunks else None

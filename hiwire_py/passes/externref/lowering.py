@@ -1,16 +1,16 @@
 """Externref lowering: a module that uses externref becomes one that holds 32-bit ids in its place.
 
 Requires: a valid module. Lowering can turn code that confuses i32 and externref into valid code.
-Leaves: no externref. The module imports, after what it imported before, the functions `HELPERS` and one i32 global
-for each externref table or segment, from the module ``externref``: c/externref/externref.c stands behind them.
-What the module was before is written into a custom section ``externref`` as JSON. Whatever has nothing to do with
-externrefs is carried over. docs/lowering.md has the design.
+Leaves: no externref. The module imports, after what it imported before, the functions `HELPERS` and one i32
+global for each externref table or segment, from the module ``externref``: c/externref/externref.c stands
+behind them. What the module was before is written into a custom section ``externref`` as JSON. Whatever has
+nothing to do with externrefs is carried over. docs/lowering.md has the design.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from ...wasm.types import EXTERNREF, FuncType, type_name
 from ...wasm.write import export_bytes, fresh_name
 from .code import HELPERS, CodeLowering
 from .refusals import check
-from .segments import segment_code, start_body
+from .segments import segment_code
 
 __all__ = ["COMPANION_MODULE", "Handle", "Lowered", "lower_module", "refuse_lowered"]
 
@@ -72,11 +72,11 @@ class _Lowering(CodeLowering):
             for index, global_ in enumerate(module.globals)
             if global_.type == EXTERNREF and global_.mutable and index >= self.to.first_global
         }
-        self.segments = segment_code(module, self.to, self.expression)
+        self.segments = segment_code(module, self.to, self.expression, self.copy)
 
     def _handles(self) -> tuple[Handle, ...]:
         module = self.module
-        found = [Handle(f"t{i}", module.tables[i].limits, i) for i in self.to.externref_tables]
+        found = [Handle(f"t{i}", _narrow(module.tables[i].limits), i) for i in self.to.externref_tables]
         for i in self.to.externref_elements:
             size = len(module.elements[i].items)
             found.append(Handle(f"e{i}", Limits(size, size), None))
@@ -102,9 +102,7 @@ class _Lowering(CodeLowering):
 
     def functions(self) -> Iterator[bytes]:
         yield from super().functions()
-        yield from self.indirect.thunk_types()
-        if self.segments:
-            yield leb(self.added([], []))
+        yield from self.functions_added.types()
 
     def tables(self) -> Iterator[bytes]:
         for table in self.module.tables[self.module.count_imports(TABLE) :]:
@@ -120,7 +118,15 @@ class _Lowering(CodeLowering):
             yield export_bytes(field, GLOBAL, self.to.global_(index))
 
     def start(self) -> int | None:
-        return self.indirect.end() if self.segments else super().start()
+        start = super().start()
+        if not self.segments:
+            return start
+
+        def make() -> tuple[int, bytes]:
+            call = b"" if start is None else b"\x10" + leb(start)
+            return self.added([], []), b"".join(self.segments) + call
+
+        return self.functions_added.index("start", make)
 
     def elements(self) -> Iterator[bytes]:
         for element in self.module.elements:
@@ -135,10 +141,8 @@ class _Lowering(CodeLowering):
         # These find the functions whose address initial values take.
         for section in (self.globals(), self.tables(), self.elements()):
             list(section)
-        yield from self.indirect.thunk_bodies()
-        if self.segments:
-            self.added([], [])  # before the types are written
-            yield start_body(self.segments, super().start())
+        self.start()
+        yield from self.functions_added.bodies()
 
     def custom(self) -> Iterator[bytes]:
         for body in super().custom():
@@ -158,7 +162,11 @@ class _Lowering(CodeLowering):
         if title == "name":
             first = self.to.first_function
             helpers = {first + n: f"externref.{helper}" for n, helper in enumerate(HELPERS)}
-            renumber = {**self.renumber, "t": self.to.table.get, "E": self.to.element.get}
+            renumber: dict[str, Callable[[int], int | None]] = {
+                **self.renumber,
+                "t": self.to.table.get,
+                "E": self.to.element.get,
+            }
             try:
                 return name(title) + renumbered_names(r, renumber, helpers)
             except UnsupportedModuleError:
@@ -189,6 +197,13 @@ class _Lowering(CodeLowering):
                 field for field, i in module.exported(GLOBAL).items() if module.globals[i].type == EXTERNREF
             ],
         }
+
+
+def _narrow(limits: Limits) -> Limits:
+    """Limits of a table as the runtime has them: no table of more elements than 32 bits count can be."""
+    maximum = limits.maximum
+    most = 0xFFFFFFFF
+    return Limits(min(limits.minimum, most), maximum if maximum is None or maximum <= most else None)
 
 
 def _signature(functype: FuncType) -> list[list[str]]:
