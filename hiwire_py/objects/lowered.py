@@ -29,9 +29,7 @@ from ..engines import NO_LIMITS, Engine, GuestLimits, RawExtern, Store
 from ..engines.cells import cells_of, set_cells
 from ..engines.release import at_release, new_token
 from ..errors import ForgedRefError, TableFullError
-from ..passes.externref import COMPANION_MODULE
-from ..passes.externref.code import HELPERS
-from ..passes.externref.frames import OPAQUE
+from ..passes.externref import COMPANION_MODULE, HELPERS, OPAQUE
 from ..real_threads import get_ident
 from ..values import I32, NULL, FuncType
 from .base import Space

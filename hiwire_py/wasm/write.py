@@ -253,6 +253,10 @@ class Writer:
 
     def bodies(self) -> Iterable[bytes]:
         """Entries of the code section."""
+        return map(self.body, self.entries(), self.module.functions[self.module.count_imports(FUNCTION) :])
+
+    def entries(self) -> list[Reader]:
+        """A reader at each of them, as it is now."""
         own = self.module.functions[self.module.count_imports(FUNCTION) :]
         r = self.module.section(Kind.CODE)
         found = [] if r is None else list(bodies(r))
@@ -260,7 +264,7 @@ class Writer:
             raise UnsupportedModuleError(
                 f"the module declares {len(own)} functions and has code for {len(found)}"
             )
-        return map(self.body, found, own)
+        return found
 
     def body(self, r: Reader, type_: int) -> bytes:
         """One entry of the code section; ``type_`` is the index of the function's type."""

@@ -3,7 +3,9 @@
 lowering                       the pass: the module and its sections
 code                           its instructions
 analysis, liveness, frames     which externrefs a function holds while it calls others
-indirect                       functions whose address is taken
+indirect, tails                functions whose address is taken; calls that take their caller's place
+added, indexes                 what comes to the module, and where everything goes
+wide                           tables with indexes of 64 bits
 segments                       what a start function does about segments of externrefs
 refusals                       what is refused
 """
@@ -12,10 +14,21 @@ from __future__ import annotations
 
 from ...wasm.module import Global, Module, TableType
 from ...wasm.types import EXTERNREF
+from .frames import OPAQUE
+from .indexes import HELPERS
 from .indirect import ends_in_funcref
 from .lowering import COMPANION_MODULE, Handle, Lowered, lower_module, refuse_lowered
 
-__all__ = ["COMPANION_MODULE", "Handle", "Lowered", "lower_module", "needs_lowering", "refuse_lowered"]
+__all__ = [
+    "COMPANION_MODULE",
+    "HELPERS",
+    "OPAQUE",
+    "Handle",
+    "Lowered",
+    "lower_module",
+    "needs_lowering",
+    "refuse_lowered",
+]
 
 
 def needs_lowering(module: Module, no_tables: bool = False) -> bool:

@@ -41,17 +41,21 @@ class AddedFunctions:
         self._first = first
         self._indexes: dict[Hashable, int] = {}
         self._types: list[int] = []
-        self._code: list[bytes] = []
+        self._makers: list[Callable[[], bytes]] = []
 
-    def index(self, key: Hashable, make: Callable[[], tuple[int, bytes]]) -> int:
-        """The index of the function that ``key`` stands for; ``make`` gives its type and its code, the first
-        time."""
+    def index(self, key: Hashable, type_: int, make: Callable[[], bytes]) -> int:
+        """The index of the function that ``key`` stands for.
+
+        Args:
+            key: the same for the same function.
+            type_: the index of its type.
+            make: gives its local variables and its code, when all other code is written.
+        """
         found = self._indexes.get(key)
         if found is None:
-            type_, code = make()
             found = self._indexes[key] = self._first + len(self._types)
             self._types.append(type_)
-            self._code.append(code)
+            self._makers.append(make)
         return found
 
     def types(self) -> list[bytes]:
@@ -60,5 +64,5 @@ class AddedFunctions:
 
     def bodies(self) -> list[bytes]:
         """Entries for the code section."""
-        bodies = (b"\0" + code + b"\x0b" for code in self._code)
+        bodies = (make() + b"\x0b" for make in self._makers)
         return [leb(len(body)) + body for body in bodies]

@@ -76,7 +76,8 @@ class Analysis(NamedTuple):
             call.
         locals: externref locals that are.
         assigned: for these locals the positions of ``local.set`` and ``local.tee``, with the local's index.
-        returns: positions of ``return``.
+        parameters: externref parameters that are, where no caller holds them.
+        returns: positions of ``return``, and of calls that take the function's place.
         opaque: externrefs go ways that are not followed here (parameters of loops, several results of a
             call, exceptions).
         landings: positions that are reached when an exception is caught: then frames of functions that it has
@@ -87,6 +88,7 @@ class Analysis(NamedTuple):
     made: set[int]
     locals: set[int]
     assigned: list[tuple[int, int]]
+    parameters: list[int]
     returns: list[int]
     opaque: bool
     landings: set[int]
@@ -299,16 +301,17 @@ class _Walk:
         else:
             index = r.u32()
             type_ = self.module.functions[index]
-        self.calls += 1  # before the arguments leave the stack: they are in the caller's hands
         params, results = self.module.types[type_]
+        if op in (_RETURN_CALL, _RETURN_CALL_INDIRECT, _RETURN_CALL_REF):
+            for _ in params:
+                self.pop()
+            self.returns.append(at)  # `tails` tells who holds the arguments
+            self.branch([], conditional=False)
+            return
+        self.calls += 1  # before the arguments leave the stack: they are in the caller's hands
         for _ in params:
             self.pop()
         self.events.append((CALL, at))
-        if op in (_RETURN_CALL, _RETURN_CALL_INDIRECT, _RETURN_CALL_REF):
-            self.events.append(("stop", 0))
-            self.opaque |= EXTERNREF in params  # the callee's caller, who should hold them, is gone
-            self.end_of_code()
-            return
         self.may_throw()
         if len(results) == 1 or EXTERNREF not in results:
             for code in results:
@@ -453,7 +456,9 @@ _SPECIAL = frozenset(
 )
 
 
-def analyse(module: Module, code: Reader, function: int, groups: Sequence[tuple[int, int]]) -> Analysis:
+def analyse(
+    module: Module, code: Reader, function: int, groups: Sequence[tuple[int, int]], held: bool
+) -> Analysis:
     """Follow a function's code.
 
     Args:
@@ -461,19 +466,23 @@ def analyse(module: Module, code: Reader, function: int, groups: Sequence[tuple[
         code: a cursor over the function's instructions.
         function: the index of the function's type.
         groups: its declared locals as (count, type).
+        held: whether it must hold its parameters: its caller may be gone.
     """
     walk = _Walk(module, code, function, groups)
+    params = [i for i, t in enumerate(module.types[function].params) if held and t == EXTERNREF]
+    walk.events += [(SET, index) for index in params]
     walk.run()
-    held = _held(walk.origins)
+    handed = _held(walk.origins)
     # A parameter that is never assigned is held by the caller.
-    changing = {local for _, local in walk.assigned}
-    locals_ = live_at_calls(walk.events) | {o.local for o in held if o.local is not None}
-    made = {o.end for o in held if o.end is not None and (o.local is None or o.overtaken)}
+    changing = {*params, *(local for _, local in walk.assigned)}
+    locals_ = live_at_calls(walk.events) | {o.local for o in handed if o.local is not None}
+    made = {o.end for o in handed if o.end is not None and (o.local is None or o.overtaken)}
     return Analysis(
         walk.tests,
         made,
         locals_ & changing,
         [a for a in walk.assigned if a[1] in locals_],
+        [index for index in params if index in locals_],
         walk.returns,
         walk.opaque,
         walk.landings,

@@ -9,39 +9,24 @@ from ...errors import UnsupportedModuleError
 from ...wasm.binary import Reader, leb, vector
 from ...wasm.code import RUN, opcode, rewritten, runs
 from ...wasm.instructions import INSTRUCTIONS, Instruction
-from ...wasm.module import FUNCTION, GLOBAL, Module
+from ...wasm.module import Module
 from ...wasm.types import EXTERNREF, I32, I64, REF, REF_NULL, heap_type, value_type
 from ...wasm.write import Writer
 from .added import AddedFunctions, AddedTypes
 from .analysis import analyse
 from .frames import Insertions, block_type, frame_code
+from .indexes import IndexMap
 from .indirect import IndirectCalls
 from .refusals import check_heap
+from .tails import TailCalls
 from .wide import WIDE, wide_helper
 
-__all__ = ["HELPERS", "CodeLowering", "IndexMap"]
-
-# The companion's functions that lowered code calls: name -> count of i32 parameters and results. The last
-# parameters are handles of tables. `copy` also does table.init, since a segment of externrefs is a hidden
-# table. The last three are about frames.
-HELPERS = {
-    "get": (2, 1),
-    "set": (3, 0),
-    "size": (1, 1),
-    "grow": (3, 1),
-    "fill": (4, 0),
-    "copy": (5, 0),
-    "drop": (1, 0),
-    "move": (2, 1),
-    "enter": (1, 1),
-    "keep": (3, 1),
-    "leave": (1, 0),
-}
+__all__ = ["CodeLowering"]
 
 _CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
 _CALL_REF, _RETURN_CALL_REF = 0x14, 0x15
 _CALLS = (_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _CALL_REF, _RETURN_CALL_REF)
-_SELECT = 0x1C
+_SELECT, _TRY_TABLE = 0x1C, 0x1F
 _GLOBAL_GET, _GLOBAL_SET, _TABLE_GET, _TABLE_SET = 0x23, 0x24, 0x25, 0x26
 _REF_NULL, _REF_IS_NULL, _REF_FUNC = 0xD0, 0xD1, 0xD2
 _TABLE_INIT, _ELEM_DROP, _TABLE_COPY, _TABLE_GROW, _TABLE_SIZE, _TABLE_FILL = range(0xFC000C, 0xFC0012)
@@ -54,7 +39,6 @@ _BY_TABLE = {
     _TABLE_SIZE: "size",
     _TABLE_FILL: "fill",
 }
-_REF_IS_NULL_BYTE = b"\xd1"
 _I32, _I64 = bytes((I32,)), bytes((I64,))
 
 
@@ -66,37 +50,6 @@ def _changes(code: int, instruction: Instruction) -> bool:
 
 
 _unchanged = runs(_changes, (EXTERNREF,))
-
-
-class IndexMap:
-    """Where everything of a module goes in its lowered form.
-
-    The companion's functions and one i32 global per externref table or segment are imported after the
-    module's own imports, so indexes of what the module defines move up; externref tables and segments leave,
-    so others move down.
-    """
-
-    def __init__(self, module: Module) -> None:
-        self.first_function = module.count_imports(FUNCTION)
-        self.first_global = module.count_imports(GLOBAL)
-        self.externref_tables = [i for i, t in enumerate(module.tables) if t.element == EXTERNREF]
-        self.externref_elements = [i for i, e in enumerate(module.elements) if e.type == EXTERNREF]
-        kept_tables = (i for i, t in enumerate(module.tables) if t.element != EXTERNREF)
-        kept_elements = (i for i, e in enumerate(module.elements) if e.type != EXTERNREF)
-        self.table = {old: new for new, old in enumerate(kept_tables)}
-        self.element = {old: new for new, old in enumerate(kept_elements)}
-        self.added_globals = len(self.externref_tables) + len(self.externref_elements)
-        handles = iter(range(self.first_global, self.first_global + self.added_globals))
-        get = b"\x23"
-        self.table_handle = {i: get + leb(next(handles)) for i in self.externref_tables}
-        self.element_handle = {i: get + leb(next(handles)) for i in self.externref_elements}
-        self.call = {h: b"\x10" + leb(self.first_function + n) for n, h in enumerate(HELPERS)}
-
-    def function(self, index: int) -> int:
-        return index if index < self.first_function else index + len(HELPERS)
-
-    def global_(self, index: int) -> int:
-        return index if index < self.first_global else index + self.added_globals
 
 
 class _Function(NamedTuple):
@@ -125,11 +78,14 @@ class CodeLowering(Writer):
         }
         self.added = AddedTypes(len(module.types))
         self.functions_added = AddedFunctions(to.function(len(module.functions)))
-        self.indirect = IndirectCalls(module, _lowered, self.added, self.functions_added, to.function)
+        self.indirect = IndirectCalls(module, _lowered, self.added, self.functions_added, to)
+        self.tails = TailCalls(self.indirect)
         self._function = _Function(0, {})
         self._more = 0  # locals it needs more: one for the frame, one i32 and one i64 for indirect calls
         self._calls = False  # whether the function calls any other,
         self._gets_refs = False  # and gets externrefs from somewhere
+        self._catches = False  # or catches exceptions,
+        self._tests = False  # or tests references
 
     def spelling(self, spelling: bytes) -> bytes:
         if len(spelling) > 1 or spelling[0] in (0x72,):
@@ -144,20 +100,27 @@ class CodeLowering(Writer):
     def address(self, function: int) -> int:
         return self.indirect.address(function)
 
-    def body(self, r: Reader, type_: int) -> bytes:
+    def body(self, r: Reader, type_: int, held: bool = False) -> bytes:
+        """One entry of the code section.
+
+        Args:
+            r: at it.
+            type_: the index of the function's type.
+            held: whether the function must keep its parameters in a frame.
+        """
         data, entry = r.data, r.pos
         groups = [(r.u32(), value_type(r)) for _ in r.count()]
         start, declared = r.pos, self.module.types[type_]
         frame = len(declared.params) + sum(count for count, _ in groups)
         self._function = _Function(frame + 1, {})
-        self._calls, self._gets_refs, self._more = False, False, 0
+        self._calls = self._gets_refs = self._catches = self._tests = False
+        self._more = 0
         inserted = None
-        tests = data.find(_REF_IS_NULL_BYTE, start, r.end) >= 0
-        if not tests:
-            code = self.code(r.at(start))
-        if tests or (self._calls and self._gets_refs):
+        code = self.code(r.at(start))
+        # Most functions need no second look, which takes a hundred times as long.
+        if self._tests or self._catches or (self._calls and (self._gets_refs or held)):
             locals_ = [(count, spelling[0]) for count, spelling in groups]
-            analysis = analyse(self.module, r.at(start), type_, locals_)
+            analysis = analyse(self.module, r.at(start), type_, locals_, held)
             self._function = _Function(frame + 1, analysis.tests)
             results = [*map(_lowered, self.module.subtypes[type_].second)]
             result_block = block_type(results, self.added)
@@ -207,6 +170,8 @@ class CodeLowering(Writer):
         if op in (_CALL, _RETURN_CALL):
             index = r.u32()
             self._note_call(self.module.functions[index])
+            if op == _RETURN_CALL:
+                return self.tails.direct(index)
             if index < to.first_function:
                 return data[pos : r.pos]
             return data[pos : pos + 1] + leb(to.function(index))
@@ -222,9 +187,13 @@ class CodeLowering(Writer):
         if op == _REF_FUNC:
             return b"\xd2" + leb(self.address(r.u32()))
         if op in (_CALL_INDIRECT, _RETURN_CALL_INDIRECT):
-            type_ = r.u32()
+            type_, table = r.u32(), r.u32()
             self._note_call(type_)
-            return self._call_indirect(data[pos : pos + 1], type_, r.u32())
+            if op == _RETURN_CALL_INDIRECT:
+                holder = self.tails.indirect(type_, table)
+                if holder is not None:
+                    return holder
+            return self._call_indirect(data[pos : pos + 1], type_, table)
         if op in _BY_TABLE:
             table = r.u32()
             if table not in to.table:
@@ -234,6 +203,8 @@ class CodeLowering(Writer):
             type_ = r.u32()
             check_heap(self.module, b"\0", type_)
             self._note_call(type_)
+        elif op == _TRY_TABLE:
+            self._catches = True
         elif op == _SELECT:
             types = [value_type(r) for _ in r.count()]
             if types == [b"\x6f"]:
@@ -244,6 +215,7 @@ class CodeLowering(Writer):
                 return b"\x41\x00"
             self._check(b"\x63" + heap)
         elif op == _REF_IS_NULL:
+            self._tests = True
             return b"\x45" if self._function.tests.get(pos) == EXTERNREF else b"\xd1"
         elif op == _TABLE_INIT:
             segment, table = r.u32(), r.u32()

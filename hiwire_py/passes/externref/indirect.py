@@ -26,6 +26,8 @@ from ...wasm.binary import leb, vector
 from ...wasm.module import Module
 from ...wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from .added import AddedFunctions, AddedTypes
+from .frames import holding
+from .indexes import IndexMap
 
 __all__ = ["IndirectCalls", "ends_in_funcref", "spell_out"]
 
@@ -57,11 +59,15 @@ def spell_out(functype: FuncType) -> bytes | None:
 class IndirectCalls:
     """The thunks that a module needs, found while its code is rewritten.
 
+    Attributes:
+        tails: whether ``return_call_indirect`` reaches functions, so that thunks must call in this way, too.
+        thunks: index of a thunk -> the function behind it.
+
     Args:
         module: the module, not lowered.
         spelling: what lowering makes of a value type.
         types, functions: what is added to the lowered module.
-        renumber: old function index -> index in the lowered module.
+        to: where everything goes in it.
     """
 
     def __init__(
@@ -70,43 +76,56 @@ class IndirectCalls:
         spelling: Callable[[bytes], bytes],
         types: AddedTypes,
         functions: AddedFunctions,
-        renumber: Callable[[int], int],
+        to: IndexMap,
     ) -> None:
-        self._module = module
-        self._spelling = spelling
-        self._types = types
-        self._functions = functions
-        self._renumber = renumber
+        self.module = module
+        self.spelling = spelling
+        self.types = types
+        self.functions = functions
+        self.to = to
         self._spelled: dict[int, tuple[int, bytes] | None] = {}
-        self._thunks: dict[int, None] = {}  # by their indexes
+        self.tails = False
+        self.thunks: dict[int, int] = {}  # the functions behind them, by their indexes
 
     def _spell(self, type_: int) -> tuple[int, bytes] | None:
         """For a type: the index of its spelled out form, and code that pushes the extra arguments."""
         if type_ not in self._spelled:
-            extra = spell_out(self._module.types[type_])
+            extra = spell_out(self.module.types[type_])
             if extra is None:
                 self._spelled[type_] = None
             else:
-                declared = self._module.subtypes[type_]
-                params = [*map(self._spelling, declared.first), *(bytes((t,)) for t in extra)]
+                declared = self.module.subtypes[type_]
+                params = [*map(self.spelling, declared.first), *(bytes((t,)) for t in extra)]
                 code = b"".join(_ZERO[t] for t in extra)
-                index = self._types(params, [*map(self._spelling, declared.second)])
+                index = self.types(params, [*map(self.spelling, declared.second)])
                 self._spelled[type_] = index, code
         return self._spelled[type_]
 
     def address(self, function: int) -> int:
         """The index in the lowered module that stands for a function whose address is taken."""
-        spelled = self._spell(self._module.functions[function])
+        type_ = self.module.functions[function]
+        spelled = self._spell(type_)
         if spelled is None:
-            return self._renumber(function)
+            return self.to.function(function)
 
-        def make() -> tuple[int, bytes]:
-            count = len(self._module.function_type(function).params)
-            code = b"".join(b"\x20" + leb(i) for i in range(count))
-            return spelled[0], code + b"\x10" + leb(self._renumber(function))
+        def make() -> bytes:
+            functype = self.module.types[type_]
+            target = leb(self.to.function(function))
+            arguments = b"".join(b"\x20" + leb(i) for i in range(len(functype.params)))
+            if not self.tails:
+                return b"\0" + arguments + b"\x10" + target
+            if function < self.to.first_function and EXTERNREF in functype.params:
+                # Whoever imports it does not know how it is called.
+                return holding(
+                    functype.params,
+                    len(spell_out(functype) or b""),
+                    arguments + b"\x10" + target,
+                    self.to.call,
+                )
+            return b"\0" + arguments + b"\x12" + target
 
-        index = self._functions.index(function, make)
-        self._thunks[index] = None
+        index = self.functions.index(function, spelled[0], make)
+        self.thunks[index] = function
         return index
 
     def call(self, type_: int) -> tuple[int, bytes]:
@@ -115,4 +134,4 @@ class IndirectCalls:
 
     def declaration(self) -> bytes | None:
         """A declarative element segment, without which ``ref.func`` of a thunk would not be valid."""
-        return b"\x03\x00" + vector(map(leb, self._thunks)) if self._thunks else None
+        return b"\x03\x00" + vector(map(leb, self.thunks)) if self.thunks else None

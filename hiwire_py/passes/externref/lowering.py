@@ -20,7 +20,8 @@ from ...wasm.module import FUNCTION, GLOBAL, TABLE, Limits, Module, TableType
 from ...wasm.names import renumbered_names
 from ...wasm.types import EXTERNREF, FuncType, type_name
 from ...wasm.write import export_bytes, fresh_name
-from .code import HELPERS, CodeLowering
+from .code import CodeLowering
+from .indexes import HELPERS
 from .refusals import check
 from .segments import segment_code
 
@@ -122,11 +123,11 @@ class _Lowering(CodeLowering):
         if not self.segments:
             return start
 
-        def make() -> tuple[int, bytes]:
+        def make() -> bytes:
             call = b"" if start is None else b"\x10" + leb(start)
-            return self.added([], []), b"".join(self.segments) + call
+            return b"\0" + b"".join(self.segments) + call
 
-        return self.functions_added.index("start", make)
+        return self.functions_added.index("start", self.added([], []), make)
 
     def elements(self) -> Iterator[bytes]:
         for element in self.module.elements:
@@ -137,11 +138,17 @@ class _Lowering(CodeLowering):
             yield declaration
 
     def bodies(self) -> Iterator[bytes]:
-        yield from super().bodies()
+        own = self.module.functions[self.to.first_function :]
+        entries = self.entries()
+        bodies = [self.body(r.at(r.pos), type_) for r, type_ in zip(entries, own)]
         # These find the functions whose address initial values take.
         for section in (self.globals(), self.tables(), self.elements()):
             list(section)
         self.start()
+        for function in self.tails.held():
+            index = function - self.to.first_function
+            bodies[index] = self.body(entries[index], own[index], held=True)
+        yield from bodies
         yield from self.functions_added.bodies()
 
     def custom(self) -> Iterator[bytes]:

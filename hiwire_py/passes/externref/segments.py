@@ -24,7 +24,7 @@ from collections.abc import Callable
 from ...wasm.binary import signed_leb
 from ...wasm.module import Module
 from ...wasm.types import EXTERNREF
-from .code import IndexMap
+from .indexes import IndexMap
 
 __all__ = ["segment_code"]
 

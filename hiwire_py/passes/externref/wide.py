@@ -47,16 +47,15 @@ def wide_helper(
         functions, types: where the function and its type are added.
     """
 
-    def make() -> tuple[int, bytes]:
-        spelled = [bytes((I64 if letter == "I" else I32,)) for letter in operands]
-        given = [bytes((I64 if letter == "I" else I32,)) for letter in result]
-        code = []
+    def make() -> bytes:
+        code = [b"\0"]
         for number, letter in enumerate(operands):
             local = b"\x20" + leb(number)
             code.append(
                 local + _LARGEST + local + _LARGEST + _BELOW + _SELECT + _WRAP if letter == "I" else local
             )
         code += (call, _EXTEND[helper] if result == "I" else b"")
-        return types(spelled, given), b"".join(code)
+        return b"".join(code)
 
-    return b"\x10" + leb(functions.index((helper, operands), make))
+    spelled, given = ([bytes((I64 if x == "I" else I32,)) for x in side] for side in (operands, result))
+    return b"\x10" + leb(functions.index((helper, operands), types(spelled, given), make))
