@@ -22,7 +22,7 @@ LINUX_X86_64 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 REQUIRES = [
     f"wasmer==1.1.0; {WASMER_HERE}",  # the engine this package is made for
     f"wasmer-compiler-cranelift==1.1.0; {WASMER_HERE}",  # its compiler; wasmer alone runs nothing
-    "wasmtime>=35",  # the maintained engine; before 35, making an externref can fail when many are held
+    "wasmtime>=46",  # the maintained engine; before 46, its package does not know the trap of used-up fuel
     "cffi>=1.16",  # calls of wasmtime and of native guests, at a twentieth of the cost of ctypes
 ]
 
@@ -65,15 +65,16 @@ def extensions() -> list[Extension]:
     sys.path.insert(0, str(HERE))
     try:
         from hiwire_py.ahead import code_for_native
-        from hiwire_py.collect._build_types import builder as types
+        from hiwire_py.collect._build import builder as types
         from hiwire_py.engines._build_stack import builder as stack
         from hiwire_py.engines.native._build import native_extensions
         from hiwire_py.engines.wasmtime._build import builder as wasmtime
+        from hiwire_py.objects._build_ids import builder as ids
     except ImportError as e:
         print(f"hiwire_py: no extensions are built: {e}", file=sys.stderr)
         return []
     made: list[Extension] = []
-    for builder in (wasmtime, types, stack):
+    for builder in (wasmtime, ids, types, stack):
         extension = builder.distutils_extension(tmpdir=str(HERE / "build" / "cffi"), verbose=False)
         extension.optional = True
         made.append(extension)
@@ -119,6 +120,8 @@ setup(
             "engines/*.h",
             "engines/*/*.h",
             "collect/*.c",
+            "collect/*.h",
+            "objects/*.c",
         ]
     },
     ext_modules=extensions(),

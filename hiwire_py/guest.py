@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .closing import Closing
 from .engines import GuestLimits, get_engine
 from .exports import Exports
 from .hiwire import Hiwire
 from .interface import INITIALIZE, check_exports
 from .memory import GuestMemory
 from .objects import Extern, Gate, Instance, Missing, Space, new_space, prepare
+from .resources import Closing
 from .sources import WasmSource, read_wasm
 from .wasm.module import MEMORY, Import
 
@@ -42,7 +42,7 @@ class Guest(Closing):
             ``hiwire``, unless ``imports`` has others.
         memory_limit: bytes that each memory may have. A module that asks for more at the start, and growth by
             Python, raise MemoryLimitError; to the guest's own ``memory.grow`` the answer is -1, as
-            WebAssembly has it. What the engine needs to keep track of externrefs counts like one more memory.
+            WebAssembly has it. What externrefs are held in counts as one more memory, of 4 MiB at least.
         table_limit: the same for the elements of each table, and TableLimitError.
         deadline: seconds that each call from outside may take, counting the host functions it calls; then it
             is stopped in the guest, within some hundredths of a second, and DeadlineError is raised. A host

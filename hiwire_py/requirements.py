@@ -12,11 +12,10 @@ __all__ = ["Code", "Requirements", "State"]
 
 
 class Requirements(NamedTuple):
-    """What an engine requires of the modules that it compiles.
+    """What an engine requires of the modules that it compiles, besides that they have no externrefs to pass.
 
     Attributes:
-        lowered: externrefs have become integers, since the engine has none that cross its boundary.
-        no_externref_tables: not even tables of externrefs that stay within the module.
+        no_externref_tables: there are no tables of externrefs, not even within the module.
         validates: the engine checks `Code.source` itself, so it need not be asked before passes that could
             make an invalid module valid.
         largest_table: the most elements that a table may grow to.
@@ -25,7 +24,6 @@ class Requirements(NamedTuple):
         plain_names: imports and exports are numbered, and there are no custom sections.
     """
 
-    lowered: bool = True
     no_externref_tables: bool = False
     validates: bool = False
     largest_table: int | None = None
@@ -38,16 +36,13 @@ class State(NamedTuple):
 
     Attributes:
         why_fixed: why that is not everything, or "".
-        memories, numbers: memories, and mutable globals that hold no reference.
-        tables, references: tables of externrefs, and mutable globals that hold one.
+        memories, numbers: memories, and mutable globals, none of which holds a reference.
         functions: tables of functions. They stay as the module fills them; else an instance cannot be moved.
     """
 
     why_fixed: str
     memories: list[str]
     numbers: list[str]
-    tables: list[str]
-    references: list[str]
     functions: list[str]
 
 

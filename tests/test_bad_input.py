@@ -342,12 +342,11 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
         instance.space.fault()
         with pytest.raises(ForgedRefError, match="no such object"):
             from hiwire_py.objects.calls import Given, bind_host
-            from hiwire_py.objects.styles import LOWERED
             from hiwire_py.values import EXTERNREF, FuncType
 
             given = Given(instance.space, seen.append)
             functype = FuncType(bytes((EXTERNREF,)), b"")
-            host = bind_host(weakref.ref(given), LOWERED, functype, "env.see", given.space.nesting, [0])
+            host = bind_host(weakref.ref(given), functype, "env.see", given.space.nesting, [0])
             host(id_)
     assert guest.exports.take(0) == "real" and guest.exports.take(1) is NULL and seen == []
 
@@ -379,7 +378,7 @@ def test_a_module_that_lies_about_its_heap(engine: str) -> None:
     data = shipped("extern_realloc")
     table = Hiwire(data, engine=engine)
     for end in (1 << 31, (1 << 32) - 16, 0xFFFFFFF0):
-        table._heap.end = end
+        table._realloc.end = end
         with pytest.raises(MemoryError):
             table.new("x")
-    assert table._heap.realloc(12345, 10) == 0
+    assert table._realloc(12345, 10) == 0

@@ -1,58 +1,28 @@
-/* The companion: where the externref tables of lowered modules live.
+/* The runtime of externref lowering: where the externref tables of lowered modules live.
  *
  * A lowered module holds 32-bit ids in place of externrefs, and its tables are here, in the memory of an
  * instance of its own, where a stray write of the guest cannot reach them. For each id this module counts the
- * table slots and globals that hold it. The host (hiwire_py/objects/lowered.py) keeps id -> object, and asks
- * for the ids whose count fell to 0.
- *
- *     id      [generation 6][index 26]   0 is the null reference; index 0 is never given out
- *     record  id  holders  link  reaped  one for each index; id is 0 while no object has that index
- *
- * `link` chains the records whose count fell to 0 ("zombies"), most recent first: next index * 2 + 1, so that
- * 0 says "not in the list" and 1 ends it. A zombie may have been stored again by the time the host reads the
- * list. `reaped` has nothing to do with its record: the words of all records together are a list of ids which
- * `reap` took out of service.
+ * table slots and globals that hold it. The host (hiwire_py/objects/ids.py) keeps id -> object, and looks for
+ * ids whose count fell to 0 in the list of "zombies"; ids.h has the layout of what both sides read.
  *
  * Handles of tables reach this code from lowered instructions only, never from values that a guest computes;
  * indexes, lengths and ids do come from the guest, and each is checked.
  */
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "ids.h"
 
 #define EXPORT(name) __attribute__((export_name(name)))
 
-enum { INDEX_BITS = 26, PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28, FRAME_BYTES = 1 << 20 };
+enum { PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28, FRAME_BYTES = 1 << 20 };
 
-enum Fault { FAULT_NONE, FAULT_BOUNDS, FAULT_FORGED, FAULT_FRAMES };
-
-typedef struct {
-    uint32_t id, holders, link, reaped;
-} Record;
-
-typedef struct {
-    uint32_t *slots;
-    uint32_t size, capacity, maximum;
-} Table;
-
-_Static_assert(sizeof(Record) == 16, "the host reads records as four words");
+#define ID_INDEX ((UINT32_C(1) << ID_INDEX_BITS) - 1)
 
 /* Frames of the functions that run: the ids they hold in locals and operands
  * (hiwire_py/passes/externref/frames.py).
  */
 static uint32_t frames[FRAME_BYTES / 4];
 
-/* What the host reads and writes directly: the zombie list and its length, why the last trap happened, where
- * the frames begin and end, and how many ids were reaped. */
-static struct {
-    uint32_t zombies, zombie_count;
-    uint32_t fault;
-    uint32_t *frames, *frames_end;
-    uint32_t reaped;
-} state = {.zombies = 1, .frames = frames, .frames_end = frames};
-
-static Record *records;
-static uint32_t record_count;
+/* What the host reads and writes directly. */
+static State state = {.zombies = LINK_END, .frames = frames, .frames_end = frames};
 
 /* ---- memory: blocks of 2^k bytes, returned ones kept by size; growing arrays leave blocks others can use */
 
@@ -102,23 +72,47 @@ static void release_block(void *block, uint64_t bytes)
     }
 }
 
-/* A copy of `used` bytes in a block of `bytes`, the rest zero; the old block of `before` bytes is given back.
- */
-static void *regrow(void *old, uint64_t before, uint64_t used, uint64_t bytes)
+/* An engine that stops a guest in time (hiwire_py's deadline and fuel) does so where a function begins, where
+ * a loop jumps back, and in instructions on whole arrays. So what is between two of these leaves blocks,
+ * slots and counts as they must be, and nothing is moved across a STEP. */
+#define STEP() __asm__ volatile("" ::: "memory")
+
+/* A block that is in no use, for `tidy` to release: it was left here if the guest was stopped. */
+static void *loose;
+static uint64_t loose_bytes;
+
+static void tidy(void)
 {
+    if (loose) {
+        unsigned k = block_class(loose_bytes);
+        *(void **)loose = spare[k];
+        spare[k] = loose;
+        loose = NULL;
+    }
+    STEP();
+}
+
+/* A copy of `used` bytes in a block of `bytes`, the rest zero. It is `loose` until the caller has it in the
+ * place of the old one, which is loose then. */
+static void *regrow(void *old, uint64_t used, uint64_t bytes)
+{
+    tidy();
     unsigned char *block = allocate(bytes);
     if (!block) {
         return NULL;
     }
+    loose = block;
+    loose_bytes = bytes;
+    STEP();
     __builtin_memcpy(block, old, used);
     __builtin_memset(block + used, 0, bytes - used);
-    release_block(old, before);
+    STEP();
     return block;
 }
 
 /* ---- counts */
 
-static _Noreturn void fault(enum Fault why)
+static _Noreturn void fault(uint32_t why)
 {
     state.fault = why;
     __builtin_trap();
@@ -126,13 +120,13 @@ static _Noreturn void fault(enum Fault why)
 
 static inline Record *record_of(uint32_t id)
 {
-    return &records[id & ((1u << INDEX_BITS) - 1)];
+    return &state.records[id & ID_INDEX];
 }
 
 /* Record 0 stands for null: its id is 0, and its count starts so high that it never reaches 0. */
 static inline void hold(uint32_t id, uint32_t times)
 {
-    if ((id & ((1u << INDEX_BITS) - 1)) >= record_count || record_of(id)->id != id) {
+    if ((id & ID_INDEX) >= state.record_count || record_of(id)->id != id) {
         fault(FAULT_FORGED);
     }
     record_of(id)->holders += times;
@@ -143,7 +137,7 @@ static inline void let_go(uint32_t id)
     Record *record = record_of(id);
     if (--record->holders == 0 && record->link == 0) {
         record->link = state.zombies;
-        state.zombies = (id & ((1u << INDEX_BITS) - 1)) * 2 + 1;
+        state.zombies = (id & ID_INDEX) * 2 + 1;
         state.zombie_count++;
     }
 }
@@ -171,39 +165,27 @@ EXPORT("state") void *externref_state(void)
     return &state;
 }
 
-/* Room for `count` ids: the address of the records, or NULL when there is no memory; nothing changes then. */
-EXPORT("reserve") Record *externref_reserve(uint32_t count)
+/* Make room for `count` records or more; 0 when there is no memory, and nothing changes then. */
+EXPORT("reserve") uint32_t externref_reserve(uint32_t count)
 {
-    if (count > record_count) {
-        Record *grown = regrow(records, (uint64_t)record_count * sizeof(Record),
-                               (uint64_t)record_count * sizeof(Record), (uint64_t)count * sizeof(Record));
+    if (count > state.record_count) {
+        uint64_t used = (uint64_t)state.record_count * sizeof(Record);
+        uint64_t bytes = (uint64_t)1 << block_class((uint64_t)count * sizeof(Record));
+        Record *grown = regrow(state.records, used, bytes);
         if (!grown) {
-            return NULL;
+            return 0;
         }
-        if (!records) {
+        if (!state.records) {
             grown[0].holders = 0x40000000;
         }
-        records = grown;
-        record_count = count;
+        loose = state.records;
+        loose_bytes = used;
+        state.records = grown;
+        state.record_count = (uint32_t)(bytes / sizeof(Record));
+        STEP();
+        tidy();
     }
-    return records;
-}
-
-/* Take the zombies that nothing holds out of service: their records are empty, and their ids are added to
- * those that the host has not taken yet. There is room: an index is not given out again before its id was
- * taken. */
-EXPORT("reap") void externref_reap(void)
-{
-    while (state.zombies != 1) {
-        Record *record = &records[state.zombies >> 1];
-        state.zombies = record->link;
-        record->link = 0;
-        if (record->holders == 0 && record->id != 0) {
-            records[state.reaped++].reaped = record->id;
-            record->id = 0;
-        }
-    }
-    state.zombie_count = 0;
+    return state.record_count;
 }
 
 EXPORT("pin") void externref_pin(uint32_t id)
@@ -227,18 +209,22 @@ EXPORT("grow") uint32_t externref_grow(uint32_t id, uint32_t count, Table *table
     }
     if (size > table->capacity) {
         uint64_t capacity = (uint64_t)1 << (block_class(size * 4) - 2);
-        uint32_t *slots =
-            regrow(table->slots, (uint64_t)table->capacity * 4, (uint64_t)old * 4, capacity * 4);
+        uint32_t *slots = regrow(table->slots, (uint64_t)old * 4, capacity * 4);
         if (!slots) {
             return UINT32_MAX;
         }
+        loose = table->slots;
+        loose_bytes = (uint64_t)table->capacity * 4;
         table->slots = slots;
         table->capacity = (uint32_t)capacity;
+        STEP();
+        tidy();
     }
-    hold(id, count);
     for (uint32_t i = old; i < size; i++) {
-        table->slots[i] = id;
+        table->slots[i] = id; /* no slot of the table yet */
     }
+    STEP();
+    hold(id, count);
     table->size = (uint32_t)size;
     return old;
 }
@@ -275,11 +261,9 @@ EXPORT("size") uint32_t externref_size(Table *table)
 EXPORT("fill") void externref_fill(uint32_t start, uint32_t id, uint32_t count, Table *table)
 {
     uint32_t *slots = range(table, start, count);
-    hold(id, count);
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t old = slots[i];
-        slots[i] = id;
-        let_go(old);
+        put(slots + i, id);
+        STEP();
     }
 }
 
@@ -292,10 +276,12 @@ void externref_copy(uint32_t to, uint32_t from, uint32_t count, Table *target, T
     if (destination <= origin) {
         for (uint32_t i = 0; i < count; i++) {
             put(destination + i, origin[i]);
+            STEP();
         }
     } else {
         for (uint32_t i = count; i > 0; i--) {
             put(destination + i - 1, origin[i - 1]);
+            STEP();
         }
     }
 }
@@ -303,10 +289,10 @@ void externref_copy(uint32_t to, uint32_t from, uint32_t count, Table *target, T
 /* elem.drop: the segment is empty from now on. */
 EXPORT("drop") void externref_drop(Table *table)
 {
-    for (uint32_t i = 0; i < table->size; i++) {
-        let_go(table->slots[i]);
+    while (table->size > 0) {
+        let_go(table->slots[--table->size]);
+        STEP();
     }
-    table->size = 0;
 }
 
 /* The instance that owned the table is gone. */

@@ -155,7 +155,7 @@ class WasmerStore(Store):
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         return wasmer.Global(self._store, _CONSTANTS[code](value), mutable=mutable)
 
-    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
+    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
         if FUNCREF in functype.params + functype.results:
             return _no_funcrefs
         call: Callable[..., Any] = function
@@ -262,7 +262,6 @@ def _no_funcrefs(*args: Any) -> Any:
 
 class WasmerEngine(Engine):
     name = binding = "wasmer"
-    externref = False
     requires = Requirements(largest_table=_LARGEST_TABLE, separate_start=True)
     checks_integers = True
     cached_modules = None  # wasmer keeps the code anyway

@@ -16,7 +16,7 @@ from ..errors import WrongThreadError
 from ..real_threads import get_ident, local
 
 if TYPE_CHECKING:
-    from .base import Space
+    from .space import Space
 
 __all__ = ["DEEPEST", "HOST_CODE", "TOO_DEEP", "Here", "here"]
 
@@ -83,7 +83,7 @@ class Here:
         space.request_leave()
         self._waiting.append(weakref.ref(space))
         for other in list(self.spaces):
-            if other.depth and not other.pending:
+            if other.depth and not other.ids.pending:
                 other.request_leave()  # so that the end of its call comes by `settle`
 
     def settle(self) -> None:

@@ -15,9 +15,11 @@ from .lifetimes import Lifetime
 from .prepare import Prepared
 
 if TYPE_CHECKING:
-    from .base import Space
+    from .space import Space
 
 __all__ = ["Extern", "Gate", "Instance", "Missing"]
+
+_NOBODY = 0  # no thread has this number
 
 
 class Gate:
@@ -29,12 +31,22 @@ class Gate:
         self.owner: int | None = get_ident()
         self.what = what
         self.held: tuple[int, Callable[[], None]] | None = None
-        """While cycles are looked for: the owner, and what must be called before anyone comes in. ``owner``
-        is then 0, nobody, so that calls which are not concerned pay nothing for this."""
+        """While it is shut: the owner, and what must be called before anyone comes in. ``owner`` is then
+        `_NOBODY`, so that calls which are not concerned pay nothing for this."""
 
     def check(self) -> None:
         if get_ident() != self.owner:
             self.refuse()
+
+    def shut(self, resume: Callable[[], None]) -> None:
+        """Have ``resume`` called before its thread comes in."""
+        if self.owner:
+            self.owner, self.held = _NOBODY, (self.owner, resume)
+
+    def open(self) -> None:
+        """The thread can come in as before."""
+        if self.held is not None:
+            self.owner, self.held = self.held[0], None
 
     def refuse(self) -> None:
         if self.owner is None:
@@ -61,7 +73,7 @@ class Extern:
     Attributes:
         kind: FUNCTION, TABLE, MEMORY or GLOBAL of `wasm.module`.
         type: its type in the original module.
-        raw: the engine's form; for a lowered externref table the companion's handle.
+        raw: the engine's form; for a lowered externref table its handle in the runtime.
         owner: the instance, which must live as long as the extern is used.
     """
 
@@ -108,12 +120,11 @@ class Instance:
         raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
         return Extern(name, kind, type_, raw, self)
 
-    def function(self, name: str, touches: bool = True) -> Callable[..., Any]:
-        """The Python function that calls the export ``name``; for ``touches`` see `Store.caller`."""
+    def function(self, name: str) -> Callable[..., Any]:
+        """The Python function that calls the export ``name``."""
         extern = self.extern(name)
-        raw = self.space.store.caller(extern.raw, extern.type, touches)
-        style = self.space.style_of(self)
-        return self.space.bound(bind_export(self.space, self.gate, raw, extern.type, name, extern, style))
+        raw = self.space.store.caller(extern.raw, extern.type)
+        return bind_export(self.space, self.gate, raw, extern.type, name, extern)
 
     def for_each(self, name: str) -> ForEach:
         """What calls the export ``name`` for many pointers: see `bind_each`.
@@ -131,5 +142,4 @@ class Instance:
                 f" not {functype}"
             )
         raw = self.space.store.caller(extern.raw, functype)
-        style = self.space.style_of(self)
-        return bind_each(self.space, self.gate, raw, functype, name, extern, style)
+        return bind_each(self.space, self.gate, raw, functype, name, extern)

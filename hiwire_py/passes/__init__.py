@@ -6,7 +6,6 @@ holders         all that can change is exported
 table_limits    a maximum for tables
 deferred_start  what a module does at its start becomes an export
 plain_names     imports and exports are numbered
-exposed_table   the table of a side table module is exported
 
 escapes is none: it tells which instances can come to hold functions of others, as far as types say.
 """

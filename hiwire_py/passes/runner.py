@@ -25,7 +25,7 @@ from ..wasm.module import Module
 from .deferred_start import defer_start
 from .escapes import takes_functions
 from .externref import Lowered, lower_module, needs_lowering, refuse_lowered
-from .holders import export_holders, state_of
+from .holders import export_holders
 from .plain_names import plain_names
 from .table_limits import limit_tables
 
@@ -94,7 +94,7 @@ def run(module: Module, requires: Requirements, validate: Validator, lasting: bo
     refuse_lowered(module)
     steps = _Steps(module, validate)
     lowered = state = start = None
-    if requires.lowered and needs_lowering(module, requires.no_externref_tables):
+    if needs_lowering(module, requires.no_externref_tables):
         if not requires.validates:
             steps.require_valid()
         try:
@@ -104,9 +104,8 @@ def run(module: Module, requires: Requirements, validate: Validator, lasting: bo
             raise
         steps.become(lowered.wasm, "externref")
     if lasting:
-        state = state_of(steps.module)
-    if lasting or not requires.lowered:
-        steps.become(export_holders(steps.module, lasting), "holders")
+        wasm, state = export_holders(steps.module)
+        steps.become(wasm, "holders")
     if requires.largest_table is not None:
         steps.become(limit_tables(steps.module, requires.largest_table), "table_limits")
     if requires.separate_start and any(takes_functions(i.type) for i in steps.module.imports):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hiwire_py import TableFullError, demo
-from hiwire_py.demo import WordCounter, choose_sources, count_words, words_of
+from hiwire_py import TableFullError
+from hiwire_py.cli import demo
+from hiwire_py.cli.demo import WordCounter, choose_sources, count_words, words_of
 
 
 @pytest.fixture
@@ -90,8 +91,6 @@ def test_leaks_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_full_table(engine: str, tmp_path: Path) -> None:
     """static_pages has room for 65,535 handles; one word more is refused with the remedy."""
-    if engine == "wasmtime-lowered":
-        engine = "wasmtime"
     fits, too_many = tmp_path / "fits", tmp_path / "too_many"
     fits.write_text(" ".join(f"w{i}" for i in range(65_534)))
     too_many.write_text("one_more")
@@ -115,7 +114,7 @@ def test_default_text(engine: str) -> None:
 
 def test_no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A Python without sources says what to do."""
-    monkeypatch.setattr("hiwire_py.demo.sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("hiwire_py.cli.demo.sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(FileNotFoundError, match="name text files"):
         choose_sources(1)
 

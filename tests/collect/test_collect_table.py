@@ -17,8 +17,7 @@ from collect_support import Button, Host, left
 from support import Thing, wat
 
 from hiwire_py import Guest, GuestObject, Hiwire, StaleRefError, collect, layout
-from hiwire_py.collect import ways
-from hiwire_py.objects.externrefs import ExternrefSpace
+from hiwire_py.collect import backend
 from hiwire_py.sources import shipped
 
 # ---- how much is looked at
@@ -70,39 +69,11 @@ def test_handles_that_no_struct_describes(host: Host, watching: _Watching, handl
     refs += [host.table.new(Thing()) for _ in range(4000)]
     collect()
     many = watching.collect()
-    if not handle or not isinstance(host.table.space, ExternrefSpace):  # whose slots are read one by one
-        assert few - 10 <= many <= few + 10
-    if ways.WAY == "types":
+    assert few - 10 <= many <= few + 10
+    if backend.BACKEND == "types":
         assert all(watching.in_sight)
     if handle:
         assert button.fire(3) == 6
-
-
-def test_true_externrefs_are_read_now_and_then(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where slots must be read one by one, collections that were not asked for read a large table with few
-    structs once in some; and those that were asked for, always."""
-    host = Host(engine, Hiwire("extern_realloc", engine=engine))
-    if not isinstance(host.table.space, ExternrefSpace):
-        pytest.skip(f"{engine}: modules are lowered, and slots are read where they lie")
-    reads: list[int] = []
-    whole = type(host.table.space)._table_keys
-
-    def counted(self: Any, table: Any) -> Any:
-        reads.append(1)
-        return whole(self, table)
-
-    for _ in range(40_000):
-        host.table.new(0)
-    watch = weakref.ref(Button(host))
-    monkeypatch.setattr(type(host.table.space), "_table_keys", counted)
-    for count in range(1, 5):
-        gc.collect()
-        assert bool(reads) == (count * (16_384 + 4 + 65_536 // 16) >= 65_536 or watch() is None)
-    assert watch() is None
-    Button(host)
-    reads.clear()
-    assert collect() >= 1 and reads
-    host.table.close()
 
 
 # ---- where the slots are
@@ -183,7 +154,7 @@ def test_handles_of_collected_objects_are_stale(host: Host) -> None:
         handle = _handle(host, Button(host))
         gc.collect()
         assert not look(host.table, handle)
-    assert not seen and host.live == 0 and not host.table.space.gone
+    assert not seen and host.live == 0 and not host.table.space.tombstones
 
 
 def test_counts_in_several_structs(host: Host) -> None:
@@ -203,7 +174,7 @@ def test_counts_in_several_structs(host: Host) -> None:
     assert collect() >= 2 and watch() is None
     with pytest.raises(StaleRefError):
         host.table.get(handle)
-    assert not host.table.is_valid(handle) and not host.table.space.gone
+    assert not host.table.is_valid(handle) and not host.table.space.tombstones
 
 
 def test_deduplicated_handles_keep_their_objects(host: Host) -> None:
@@ -235,7 +206,7 @@ def test_a_free_that_gives_nothing_back(host: Host) -> None:
 
     for _ in range(3):
         handle = ring()
-        assert collect() == 1 and left(host) == (0, 1, 0) and len(space.gone) == 1
+        assert collect() == 1 and left(host) == (0, 1, 0) and len(space.tombstones) == 1
         host.table.incref(handle)
         for access in (host.table.get, host.table.pop):
             with pytest.raises(StaleRefError, match="an object that was collected"):
@@ -243,7 +214,7 @@ def test_a_free_that_gives_nothing_back(host: Host) -> None:
         assert left(host) == (0, 1, 0), "pop gave its count back"
         assert collect() == 0
         host.table.decref(handle)
-        assert left(host) == (0, 0, 0) and not space.gone
+        assert left(host) == (0, 0, 0) and not space.tombstones
 
 
 class _Late:

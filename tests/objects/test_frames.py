@@ -10,7 +10,7 @@ import pytest
 from support import Counted, Thing, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
-from hiwire_py.objects.lowered import LoweredSpace
+from hiwire_py.objects import Space
 from hiwire_py.passes import lower
 from hiwire_py.sources import VARIANTS, shipped
 from hiwire_py.wasm.module import Module
@@ -80,7 +80,7 @@ HOLDS = {
 @pytest.mark.parametrize("how", HOLDS)
 def test_held_in_a_frame(engine: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The object is there when the guest shows it, however long ago it got it."""
-    monkeypatch.setattr(LoweredSpace, "patience", 0)
+    monkeypatch.setattr(Space, "patience", 0)
     made: list[int] = []
     seen: list[Thing] = []
 
@@ -154,7 +154,7 @@ def test_frames_end_with_a_trap(engine: str) -> None:
         with pytest.raises(GuestTrap, match="call stack exhausted"):
             guest.exports.deep(0)
         guest.collect()
-        assert space.live() == 0 and space.status[3] == space.status[4]
+        assert space.live() == 0 and not space.ids.frame_words
 
 
 def test_functions_that_need_no_frame() -> None:

@@ -14,20 +14,20 @@ import wasmtime
 from support import Thing, use_engine, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, UnsupportedModuleError
-from hiwire_py.objects.lowered import LoweredSpace
+from hiwire_py.objects import Space
 
 HEAD = """(import "env" "make" (func $make (param i32) (result externref)))
   (import "env" "see" (func $see (param externref)))
   (func $two (param externref externref) (call $see (local.get 0)) (drop (call $make (i32.const 90)))
     (call $see (local.get 1)))
 """
-WASMTIME = ("wasmtime-lowered",)
-EVERYWHERE = ("wasmtime-lowered", "native", "wasmer")
+WASMTIME = ("wasmtime",)
+EVERYWHERE = ("wasmtime", "native", "wasmer")
 
 # Name -> engines that have it, a guest, and what is called.
 FEATURES: dict[str, tuple[tuple[str, ...], str, list[tuple[str, int]]]] = {
     "SIMD": (
-        ("wasmtime-lowered", "wasmer"),
+        ("wasmtime", "wasmer"),
         """(global $v (mut v128) (v128.const i32x4 1 2 3 4)) (memory 1)
         (func $f (param v128 externref i32) (result v128 externref) (local $w v128)
           (local.set $w (i32x4.add (local.get 0) (global.get $v)))
@@ -285,7 +285,7 @@ def plainly(text: str, calls: list[tuple[str, int]]) -> list[Any]:
 def test_feature(feature: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same calls give the same results, and show the same objects; no frame is left at the end. An engine
     that has not got the feature says so."""
-    monkeypatch.setattr(LoweredSpace, "patience", 0)
+    monkeypatch.setattr(Space, "patience", 0)
     engines, body, calls = FEATURES[feature]
     text = f"(module {HEAD} {body})"
     log: list[Any] = []
@@ -308,19 +308,19 @@ def test_feature(feature: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> 
             log.append("trap")
     space = guest._instance.space
     assert log == plainly(text, calls) and len(log) >= len(calls)
-    assert space.status[3] == space.status[4], "frames are left"
+    assert not space.ids.frame_words, "frames are left"
 
 
 def test_shared_memory_is_refused_in_words() -> None:
     """wasmtime takes the instructions, and has no shared memories as it is set up here."""
     text = "(module (memory 1 2 shared) (func (param externref)))"
     with pytest.raises(UnsupportedModuleError, match="shared memory support is disabled"):
-        Guest(wat(text), engine=use_engine("wasmtime-lowered"))
+        Guest(wat(text), engine=use_engine("wasmtime"))
 
 
 def test_tags_link_guests() -> None:
     """A tag that one guest exports is another's import, if what it carries is the same before lowering too."""
-    engine = use_engine("wasmtime-lowered")
+    engine = use_engine("wasmtime")
     thrower = Guest(
         wat("""(module (tag $e (export "e") (param externref)) (tag (export "n") (param i32))
           (func (export "throw") (param externref) (throw $e (local.get 0))))"""),
