@@ -157,6 +157,16 @@ def _labels(r: Reader, renumber: Renumber, spelling: object) -> bytes:
     return vector(leb(r.u32()) for _ in r.count()) + leb(r.u32())
 
 
+def _skip_labels(r: Reader) -> None:
+    count = r.u32() + 1
+    short = r.data[r.pos : min(r.pos + count, r.end)]
+    if len(short) == count and max(short) < 0x80:
+        r.pos += count  # each is one byte, as nearly always
+        return
+    for _ in range(count):
+        r.u32()
+
+
 def _clauses(r: Reader, renumber: Renumber, spelling: object) -> bytes:
     clauses = []
     for kind, tag, label in catch_clauses(r):
@@ -194,7 +204,7 @@ _READ: Final[dict[str, Callable[[Reader], object]]] = {
     "i": Reader.skip_leb,
     "I": Reader.skip_leb,
     "v": lambda r: [value_type(r) for _ in r.count()],
-    "L": lambda r: _labels(r, {}, bytes),
+    "L": _skip_labels,
     "Y": catch_clauses,
 }
 
@@ -223,16 +233,18 @@ _PATTERNS: Final = {
 
 
 def runs(
-    changes: Callable[[int, Instruction], bool], results: Collection[int]
-) -> Callable[[bytes, int, int], int]:
-    """A function that steps over instructions of one kind: takes the code, a position and the code's end, and
-    gives the position behind the run, which may have been cut off at `RUN` instructions.
+    changes: Callable[[int, Instruction], bool], results: Collection[int], last: Collection[int]
+) -> Callable[[bytes, int, int], re.Match[bytes]]:
+    """A function that steps over instructions of one kind: takes the code, a position and the code's end.
+
+    What it gives is the match of a run, which may be empty, and may have been cut off at `RUN` instructions.
+    Group 1 of it is one more instruction behind the run, if that is one of ``last``.
 
     Args:
         changes: says of an instruction whether a run ends before it. It always does before one whose
-        immediates
-            have a vector or are written at length.
+            immediates have a vector or are written at length.
         results: codes of value types; a run ends before a block of such a result.
+        last: opcodes of instructions that have one index.
     """
     excluded = b"".join(b"\\x%02x" % code for code in (*results, 0x63, 0x64))
     patterns = {**_PATTERNS, "b": b"(?![" + excluded + b"])" + _LEB}
@@ -253,13 +265,10 @@ def runs(
             alternatives.append(b"\\x%02x(?:%b)" % (prefix, b"|".join(inner)))
         else:
             alternatives += inner
-    # Instructions are prefix-free and the empty run matches, so this never backtracks.
-    match = re.compile(b"(?:%b){0,%d}" % (b"|".join(alternatives), RUN), re.DOTALL).match
-
-    def step(data: bytes, pos: int, end: int) -> int:
-        return match(data, pos, end).end()  # type: ignore[union-attr]  # the empty run always matches
-
-    return step
+    indexed = b"[%b]" % b"".join(b"\\x%02x" % code for code in last) + _LEB
+    # Instructions are prefix-free and the empty run matches, so this never backtracks, and always matches.
+    pattern = b"(?:%b){0,%d}((?:%b)?)" % (b"|".join(alternatives), RUN, indexed)
+    return re.compile(pattern, re.DOTALL).match  # type: ignore[return-value]
 
 
 def _any_of(opcodes: list[bytes], immediates: bytes) -> bytes:

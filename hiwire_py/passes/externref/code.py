@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...errors import UnsupportedModuleError
 from ...wasm.binary import Reader, leb, vector
-from ...wasm.code import RUN, opcode, rewritten, runs
+from ...wasm.code import RUN, opcode, rewritten, runs, skip
 from ...wasm.instructions import INSTRUCTIONS, Instruction
 from ...wasm.module import Module
 from ...wasm.types import EXTERNREF, I32, I64, REF, REF_NULL, heap_type, value_type
@@ -26,7 +26,7 @@ __all__ = ["CodeLowering"]
 _CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
 _CALL_REF, _RETURN_CALL_REF = 0x14, 0x15
 _CALLS = (_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _CALL_REF, _RETURN_CALL_REF)
-_SELECT, _TRY_TABLE = 0x1C, 0x1F
+_BR_TABLE, _SELECT, _TRY_TABLE = 0x0E, 0x1C, 0x1F
 _GLOBAL_GET, _GLOBAL_SET, _TABLE_GET, _TABLE_SET = 0x23, 0x24, 0x25, 0x26
 _REF_NULL, _REF_IS_NULL, _REF_FUNC = 0xD0, 0xD1, 0xD2
 _TABLE_INIT, _ELEM_DROP, _TABLE_COPY, _TABLE_GROW, _TABLE_SIZE, _TABLE_FILL = range(0xFC000C, 0xFC0012)
@@ -49,7 +49,7 @@ def _changes(code: int, instruction: Instruction) -> bool:
     )
 
 
-_unchanged = runs(_changes, (EXTERNREF,))
+_unchanged = runs(_changes, (EXTERNREF,), (_CALL, _GLOBAL_GET, _GLOBAL_SET))
 
 
 class _Function(NamedTuple):
@@ -81,6 +81,7 @@ class CodeLowering(Writer):
         self.indirect = IndirectCalls(module, _lowered, self.added, self.functions_added, to)
         self.tails = TailCalls(self.indirect)
         self._function = _Function(0, {})
+        self._frequent: dict[bytes, tuple[bytes, bool, bool]] = {}  # what `_indexed` has said, by instruction
         self._more = 0  # locals it needs more: one for the frame, one i32 and one i64 for indirect calls
         self._calls = False  # whether the function calls any other,
         self._gets_refs = False  # and gets externrefs from somewhere
@@ -150,40 +151,54 @@ class CodeLowering(Writer):
         """The lowered form of the instructions ``r.data[r.pos:r.end]``."""
         data, end, pos = r.data, r.end, r.pos
         out: list[bytes] = []
+        frequent = self._frequent
         while True:
-            stop = _unchanged(data, pos, end)
+            run = _unchanged(data, pos, end)
+            stop, behind = run.span(1)
             if stop != pos:
                 out.append(data[pos:stop])
-                if stop - pos >= RUN and stop < end:
-                    pos = stop
-                    continue  # the run may have been cut off at its longest
-                pos = stop
-            if pos >= end:
+            if stop != behind:
+                instruction = run[1]
+                known = frequent.get(instruction)
+                if known is None:
+                    known = frequent[instruction] = self._indexed(r.at(stop))
+                lowered, calls, gets_refs = known
+                out.append(lowered)
+                self._calls |= calls
+                self._gets_refs |= gets_refs
+                pos = behind
+            elif stop >= end:
                 return b"".join(out)
-            r.pos = pos
-            out.append(self._one(r))
-            pos = r.pos
+            elif stop - pos >= RUN:
+                pos = stop  # the run may have been cut off at its longest
+            else:
+                r.pos = stop
+                out.append(self._one(r))
+                pos = r.pos
+
+    def _indexed(self, r: Reader) -> tuple[bytes, bool, bool]:
+        """What becomes of a call or of an access to a global, and whether it calls and gets an externref."""
+        to, op, index = self.to, r.byte(), r.u32()
+        if op == _CALL:
+            results = self.module.function_type(index).results
+            return b"\x10" + leb(to.function(index)), True, EXTERNREF in results
+        new = leb(to.global_(index))
+        if self.module.globals[index].type != EXTERNREF:
+            return bytes((op,)) + new, False, False
+        if op == _GLOBAL_SET:
+            return b"\x23" + new + to.call["move"] + b"\x24" + new, False, False
+        return b"\x23" + new, False, True
 
     def _one(self, r: Reader) -> bytes:
         to, data, pos = self.to, r.data, r.pos
         op = opcode(r)
-        if op in (_CALL, _RETURN_CALL):
+        if op == _BR_TABLE:
+            skip(r, op)
+            return data[pos : r.pos]
+        if op == _RETURN_CALL:
             index = r.u32()
             self._note_call(self.module.functions[index])
-            if op == _RETURN_CALL:
-                return self.tails.direct(index)
-            if index < to.first_function:
-                return data[pos : r.pos]
-            return data[pos : pos + 1] + leb(to.function(index))
-        if op in (_GLOBAL_GET, _GLOBAL_SET):
-            index = r.u32()
-            new = leb(to.global_(index))
-            if self.module.globals[index].type != EXTERNREF:
-                return data[pos : pos + 1] + new
-            if op == _GLOBAL_SET:
-                return b"\x23" + new + to.call["move"] + b"\x24" + new
-            self._gets_refs = True
-            return b"\x23" + new
+            return self.tails.direct(index)
         if op == _REF_FUNC:
             return b"\xd2" + leb(self.address(r.u32()))
         if op in (_CALL_INDIRECT, _RETURN_CALL_INDIRECT):

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...errors import UnsupportedModuleError
 from ...wasm.binary import Reader, leb, name
-from ...wasm.module import FUNCTION, GLOBAL, TABLE, Limits, Module, TableType
+from ...wasm.module import FUNCTION, GLOBAL, TABLE, Kind, Limits, Module, TableType
 from ...wasm.names import renumbered_names
 from ...wasm.types import EXTERNREF, FuncType, type_name
 from ...wasm.write import export_bytes, fresh_name
@@ -84,6 +84,11 @@ class _Lowering(CodeLowering):
         return tuple(found)
 
     # ---- sections
+
+    def section(self, kind: Kind) -> bytes | None:
+        found = self.module.section(kind) if kind == Kind.DATA and not self.to.added_globals else None
+        # Nothing in it has moved, and there can be a hundred thousand segments.
+        return super().section(kind) if found is None else found.data[found.pos : found.end]
 
     def types(self) -> Iterator[bytes]:
         yield from super().types()
