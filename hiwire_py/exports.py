@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .memory import GuestGlobal, GuestMemory, GuestTable
+from .memory import GuestGlobal, GuestMemory, GuestTable, GuestTag
 from .objects import Instance
 from .resources import Unique
 from .wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE
@@ -17,8 +17,8 @@ _MOST_NAMES = 12  # in an error
 
 
 class Exports(Unique, Mapping[str, Any]):
-    """A guest's exports: name -> function, `GuestMemory`, `GuestTable` or `GuestGlobal`, made when it is
-    first asked for, and always the same one.
+    """A guest's exports: name -> function, `GuestMemory`, `GuestTable`, `GuestGlobal` or `GuestTag`, made
+    when it is first asked for, and always the same one.
 
     Every export is an item: ``exports["name"]``. Most are attributes as well, ``exports.name``, which is
     quicker. Names that are attributes of this object already are items only: the methods of a mapping
@@ -112,5 +112,4 @@ def _make(instance: Instance, name: str) -> Any:
         return GuestMemory(extern)
     if kind == TABLE:
         return GuestTable(extern)
-    assert kind == GLOBAL
-    return GuestGlobal(extern)
+    return GuestGlobal(extern) if kind == GLOBAL else GuestTag(extern)

@@ -10,7 +10,7 @@ from .exports import Exports
 from .hiwire import Hiwire
 from .interface import INITIALIZE, check_exports
 from .memory import GuestMemory
-from .objects import Extern, Gate, Instance, Missing, Space, instantiate, new_space
+from .objects import Extern, Gate, Instance, Missing, Space, instantiate, new_space, prepare
 from .resources import Closing
 from .sources import WasmSource, read_wasm
 from .wasm.module import MEMORY, Import
@@ -113,7 +113,7 @@ class Guest(Closing):
                 raise Missing(f"{hiwire!r} has no {wanted.name}: build its module with the option for it")
             return hiwire.exports[wanted.name]
 
-        prepared = space.engine.prepare(data)
+        prepared = prepare(space.engine, data)
         check_exports(what, "reactor", prepared.module, {}, INITIALIZE)
         self._instance = instantiate(space, prepared, find, self._gate, what)
         self.exports = Exports(self._instance)

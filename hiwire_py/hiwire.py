@@ -26,7 +26,7 @@ from .invalid_refs import (
     InvalidRefs,
     OnInvalid,
 )
-from .objects import Gate, Missing, Space, instantiate, keep_last, new_space
+from .objects import Gate, Missing, Space, instantiate, keep_last, new_space, prepare
 from .realloc import Realloc
 from .resources import Closing
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
@@ -123,7 +123,7 @@ class Hiwire(Closing):
                 raise Missing
             return functions[wanted.name]
 
-        prepared = self._space.engine.prepare(data, lasting=True)
+        prepared = prepare(self._space.engine, data, lasting=True)
         exported = prepared.module.exported(FUNCTION)
         grows = any(wanted.name == "hiwire_realloc" for wanted in prepared.module.imports)
         required = {**_REQUIRED, **realloc.required} if grows else _REQUIRED

@@ -14,7 +14,7 @@ from typing import Any, Union
 
 from .errors import UnsupportedModuleError
 from .values import EXTERNREF, I32, FuncType, type_name
-from .wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Limits, Module, TableType
+from .wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, Global, Limits, Module, TableType
 
 __all__ = ["A_GLOBAL", "A_MEMORY", "INITIALIZE", "Required", "check_exports", "check_imports", "function"]
 
@@ -65,7 +65,7 @@ def check_exports(
     for name, wanted in {**required, **(optional or {})}.items():
         if name in exports:
             kind, index = exports[name]
-            have = _type_of(module, kind, index)
+            have = module.type_of(kind, index)
             if not _fits(kind, have, wanted):
                 wrong.append(
                     f"it exports {name!r} as a {_describe(kind, have)}, not as a {_describe_wanted(wanted)}"
@@ -93,12 +93,6 @@ def check_imports(
 def _refuse(what: str, claim: str, wrong: list[str], remedy: str) -> None:
     if wrong:
         raise UnsupportedModuleError(f"{what} is no {claim}: {'; '.join(wrong)}{remedy and '; '}{remedy}")
-
-
-def _type_of(module: Module, kind: int, index: int) -> Any:
-    if kind == FUNCTION:
-        return module.function_type(index)
-    return {TABLE: module.tables, MEMORY: module.memories, GLOBAL: module.globals}[kind][index]  # type: ignore[index]
 
 
 def _fits(kind: int, have: Any, wanted: Required) -> bool:

@@ -17,7 +17,7 @@ from .wasm.module import TableType
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["GuestGlobal", "GuestMemory", "GuestTable"]
+__all__ = ["GuestGlobal", "GuestMemory", "GuestTable", "GuestTag"]
 
 _PAGE = 65536
 _MOST_PAGES = 1 << 16
@@ -254,3 +254,10 @@ class GuestGlobal(Unique):
             f"the global {self.__keep__.name!r} is of type {type_name(code)}, which cannot cross between"
             " Python and the guest"
         )
+
+
+class GuestTag(Unique):
+    """An exported tag of exceptions, for other guests to import."""
+
+    def __init__(self, extern: Extern) -> None:
+        self.__keep__ = extern

@@ -6,9 +6,10 @@ from __future__ import annotations
 import enum
 import operator
 from collections.abc import Coroutine
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from .checks import shown
+from .wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType, type_name
 
 __all__ = [
     "CROSSING",
@@ -26,21 +27,8 @@ __all__ = [
     "type_name",
 ]
 
-# Codes of the binary format (WebAssembly core specification 2.0, section 5.3).
-I32, I64, F32, F64, V128, FUNCREF, EXTERNREF = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F
-
 CROSSING: Final = frozenset((I32, I64, F32, F64, EXTERNREF))
 """The types that Python has values of."""
-
-_NAMES: Final = {
-    I32: "i32",
-    I64: "i64",
-    F32: "f32",
-    F64: "f64",
-    V128: "v128",
-    FUNCREF: "funcref",
-    EXTERNREF: "externref",
-}
 
 
 class NullType(enum.Enum):
@@ -57,26 +45,6 @@ class NullType(enum.Enum):
 
 NULL: Final = NullType.NULL
 """The null externref. ``None`` is an ordinary object and crosses the boundary as itself."""
-
-
-class FuncType(NamedTuple):
-    """The type of a function: the codes of its parameters and of its results."""
-
-    params: bytes
-    results: bytes
-
-    @property
-    def has_externref(self) -> bool:
-        return EXTERNREF in self.params or EXTERNREF in self.results
-
-    def __str__(self) -> str:
-        sides = (", ".join(map(type_name, side)) for side in (self.params, self.results))
-        return "({}) -> ({})".format(*sides)
-
-
-def type_name(code: int) -> str:
-    """The name of a value type, as in the text format."""
-    return _NAMES.get(code, f"type {code:#x}")
 
 
 def check_value(value: Any, code: int, what: str) -> Any:

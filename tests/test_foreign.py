@@ -69,7 +69,7 @@ class Bindings:
         self, wasm: bytes, module: str, functions: dict[str, Callable[..., Any]], engine: str
     ) -> None:
         """``functions`` are named as in the module, but without the hash that follows."""
-        from hiwire_py.passes import Module
+        from hiwire_py.wasm.module import Module
 
         wanted = [i.name for i in Module.parse(wasm).imports]
         functions = {"__wbindgen_throw": self.throw, "__wbg___wbindgen_throw": self.throw, **functions}

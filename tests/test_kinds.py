@@ -11,9 +11,9 @@ from support import ROOT, wat
 
 from hiwire_py import Guest, Hiwire, HiwireError, UnsupportedModuleError
 from hiwire_py.collect import layout
-from hiwire_py.passes import Module
 from hiwire_py.sidetable import SideTable
 from hiwire_py.wasm.binary import leb, name, section, vector
+from hiwire_py.wasm.module import Module
 
 # A module with the table's functions, which do nothing.
 _PARTS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..engines.native.compile import compile_native
+from ..ahead import compile_native
 from .options import FOLDER, INPUT, OK
 
 __all__ = ["compile_command"]

@@ -11,10 +11,11 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from ..passes import Module, module_needs_lowering
-from ..values import EXTERNREF, V128, FuncType, type_name
+from ..passes.externref import needs_lowering
+from ..values import EXTERNREF, V128, type_name
 from ..wasm.binary import Reader
-from ..wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Global, Limits, TableType
+from ..wasm.module import GLOBAL, KINDS, Global, Limits, Module, TableType, Tag
+from ..wasm.types import ExternType
 from .display import console, facts, print_json
 from .options import INPUT, OK, json_option
 
@@ -70,11 +71,11 @@ def describe(wasm: bytes) -> Description:
     module = Module.parse(wasm)
     return Description(
         size=len(wasm),
-        needs_lowering=module_needs_lowering(module),
+        needs_lowering=needs_lowering(module),
         features=tuple(_features(module)),
         imports=tuple(Item(str(i), KINDS[i.kind], type_text(i.type)) for i in module.imports),
         exports=tuple(
-            Item(e.name, KINDS[e.kind], _export_type(module, e.kind, e.index)) for e in module.exports
+            Item(e.name, KINDS[e.kind], type_text(module.type_of(e.kind, e.index))) for e in module.exports
         ),
         tables=tuple(type_text(table) for table in module.tables),
         memories=tuple(type_text(memory) for memory in module.memories),
@@ -84,7 +85,7 @@ def describe(wasm: bytes) -> Description:
     )
 
 
-def type_text(declared: FuncType | TableType | Limits | Global) -> str:
+def type_text(declared: ExternType) -> str:
     """The type of an import or export, for people."""
     if isinstance(declared, TableType):
         return f"{_range(declared.limits)} {type_name(declared.element)}"
@@ -92,24 +93,13 @@ def type_text(declared: FuncType | TableType | Limits | Global) -> str:
         return f"{_range(declared)} pages of 64 KiB"
     if isinstance(declared, Global):
         return f"mutable {type_name(declared.type)}" if declared.mutable else type_name(declared.type)
-    return str(declared)
+    return str(declared.functype if isinstance(declared, Tag) else declared)
 
 
 def _range(limits: Limits) -> str:
     if limits.maximum is None:
         return f"{limits.minimum} or more"
     return f"{limits.minimum} to {limits.maximum}"
-
-
-def _export_type(module: Module, kind: int, index: int) -> str:
-    if kind == FUNCTION:
-        return type_text(module.function_type(index))
-    if kind == TABLE:
-        return type_text(module.tables[index])
-    if kind == MEMORY:
-        return type_text(module.memories[index])
-    assert kind == GLOBAL
-    return type_text(module.globals[index])
 
 
 def _features(module: Module) -> list[str]:

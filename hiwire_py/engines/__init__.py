@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
 from . import stack
-from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
+from .base import NO_LIMITS, Engine, Imports, RawExtern, Store
 from .limits import GuestLimits
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "EngineInfo",
     "GuestLimits",
     "Imports",
-    "Prepared",
     "RawExtern",
     "Store",
     "engines",

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..errors import EngineUnavailableError, HiwireError
-from ..passes import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
+from ..requirements import Code, Requirements
 from ..values import FuncType
-from . import stack
 from .limits import GuestLimits
 
-__all__ = ["NO_LIMITS", "Engine", "Imports", "Prepared", "RawExtern", "Store"]
+__all__ = ["NO_LIMITS", "Engine", "Imports", "RawExtern", "Store"]
 
 NO_LIMITS = GuestLimits()
 
@@ -23,16 +20,6 @@ RawExtern: TypeAlias = Any
 """A function, memory, table or global in the engine's own form."""
 
 Imports: TypeAlias = Mapping[tuple[str, str], RawExtern]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A module ready to be instantiated: what it declares, its compiled form, and how it was lowered, if it
-    was."""
-
-    module: Module
-    compiled: Any
-    lowered: Lowered | None
 
 
 class Store(abc.ABC):
@@ -68,12 +55,12 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def instantiate(
-        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+        self, compiled: Any, imports: Imports, keep: Callable[[object], None]
     ) -> Mapping[str, RawExtern]:
         """Instantiate, run the start function, and give the exports.
 
         Args:
-            prepared: the module.
+            compiled: the module, as `Engine.compile` gave it.
             imports: what it imports. Whatever the engine needs of that is the caller's to keep alive.
             keep: called, where the store does not keep instances itself, with what must stay as long as
                 functions of the instance can be called. That is before any code runs and any segment is
@@ -85,14 +72,14 @@ class Store(abc.ABC):
 
     def lasting(
         self,
-        prepared: Prepared,
+        compiled: Any,
         raw: Mapping[str, RawExtern],
         imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
     ) -> Any:
         """An instance that was just made, with what it takes to move it. Only for engines that move.
 
         Args:
-            prepared: its module, as lasting.
+            compiled: its module, with its `State`.
             raw: its exports.
             imports: gives what it imports, for the exports of the instances that are moved before it.
         """
@@ -154,6 +141,8 @@ class Engine(abc.ABC):
     Attributes:
         name: as the public functions take it.
         binding: the name of the Python package that drives it.
+        requires: what the modules that it compiles must be like.
+        prepared: modules that were prepared for it, by their contents: see objects/prepare.py.
         checks_integers: whether its calls refuse integer arguments that are no int or do not fit.
         capabilities: the limits it has, by the names of `GuestLimits`.
         cached_modules: how many compiled modules are kept for modules of the same bytes; None: all.
@@ -163,48 +152,14 @@ class Engine(abc.ABC):
 
     name: str
     binding: str
+    requires: Requirements
     checks_integers = False
     capabilities: frozenset[str] = frozenset()
     cached_modules: int | None = 64
     moves = False
 
     def __init__(self) -> None:
-        self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
-
-    def prepare(self, wasm: bytes, lasting: bool = False) -> Prepared:
-        """Parse, validate, lower where needed, and compile; the same bytes are compiled once.
-
-        Args:
-            wasm: the module.
-            lasting: other instances in the store come and go, while this one stays; the engine may have to
-                move it.
-
-        Raises:
-            EngineUnavailableError: the thread's stack is too small for this engine.
-            RecursionError: too little of it is left.
-            UnsupportedModuleError: the module is malformed, invalid, or uses features that are not handled
-                here.
-        """
-        stack.require(self.name)
-        lasting = lasting and self.moves
-        key = hashlib.blake2b(wasm, digest_size=32).digest() + bytes((lasting,))
-        prepared = self._prepared.get(key)
-        if prepared is None:
-            prepared = self._prepared[key] = self._prepare(wasm, lasting)
-            if self.cached_modules is not None and len(self._prepared) > self.cached_modules:
-                self._prepared.popitem(last=False)
-        else:
-            self._prepared.move_to_end(key)
-        return prepared
-
-    def _prepare(self, wasm: bytes, lasting: bool) -> Prepared:
-        module = Module.parse(wasm)
-        refuse_lowered(module)
-        if not module_needs_lowering(module):
-            return Prepared(module, self.compile(wasm, lasting), None)
-        self.validate(wasm)
-        lowered = lower_module(module)
-        return Prepared(module, self.compile(lowered.wasm, lasting), lowered)
+        self.prepared: OrderedDict[bytes, Any] = OrderedDict()
 
     def limited(self, limits: GuestLimits) -> Engine:
         """The engine to use where ``limits`` are set: itself, or one that compiles differently.
@@ -225,8 +180,8 @@ class Engine(abc.ABC):
         """A store for a new space. ``limits`` are some that `limited` was asked for."""
 
     @abc.abstractmethod
-    def compile(self, wasm: bytes, lasting: bool = False) -> Any:
-        """The compiled module; for ``lasting`` see `prepare`.
+    def compile(self, code: Code) -> Any:
+        """The compiled module.
 
         Raises:
             UnsupportedModuleError: the module is not valid for this engine; the message is the engine's.

@@ -14,7 +14,7 @@ What was found about it and shapes this file:
 * Compiled code is freed with its store only. One store a thread serves all, and modules are compiled once.
 * The references in a table keep no instance alive. One whose start fails is freed at once, with its functions
   in the tables it imports. So modules that can put some there are made and started in two steps:
-  passes/deferred.py.
+  passes/deferred_start.py.
 * When a guest lets a table grow, the process ends if there is no memory for it, and one instruction can ask
   for 16 GiB. So tables have a maximum.
 * It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
@@ -33,14 +33,12 @@ import wasmer
 from wasmer_compiler_cranelift import Compiler
 
 from ..errors import EngineUnavailableError, HiwireError, UnsupportedModuleError
-from ..passes.deferred import defer_start
-from ..passes.escapes import takes_functions
-from ..passes.table_limits import limit_tables
 from ..real_threads import allocate_lock, local, start_new_thread
+from ..requirements import Code, Requirements
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
 from ..wasm.module import FUNCTION, Module
 from . import forks, stack
-from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
+from .base import NO_LIMITS, Engine, Imports, RawExtern, Store
 from .limits import GuestLimits
 from .validation import validate
 
@@ -130,9 +128,8 @@ class WasmerStore(Store):
 
     @_contained
     def instantiate(
-        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+        self, compiled: Compiled, imports: Imports, keep: Callable[[object], None]
     ) -> Mapping[str, RawExtern]:
-        compiled: Compiled = prepared.compiled
         nested: dict[str, dict[str, RawExtern]] = {}
         for (module, field), extern in imports.items():
             nested.setdefault(module, {})[field] = extern
@@ -265,6 +262,7 @@ def _no_funcrefs(*args: Any) -> Any:
 
 class WasmerEngine(Engine):
     name = binding = "wasmer"
+    requires = Requirements(largest_table=_LARGEST_TABLE, separate_start=True)
     checks_integers = True
     cached_modules = None  # wasmer keeps the code anyway
 
@@ -295,7 +293,7 @@ class WasmerEngine(Engine):
     def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         return WasmerStore(self._store)
 
-    def compile(self, wasm: bytes, lasting: bool = False) -> Any:
+    def compile(self, code: Code) -> Any:
         if WasmerEngine._compiled_in is None:
             WasmerEngine._compiled_in = forks.generation()
         elif WasmerEngine._compiled_in != forks.generation():
@@ -304,14 +302,8 @@ class WasmerEngine(Engine):
                 " the parent. Make guests of the same modules before the fork, in the thread that forks; or"
                 ' start processes by "spawn" or "forkserver" of multiprocessing; or use engine="wasmtime"'
             )
-        declared, start = Module.parse(wasm), None
-        _check_types(declared)
-        limited = limit_tables(declared, _LARGEST_TABLE)
-        if limited is not wasm:
-            wasm, declared = limited, Module.parse(limited)
-        if any(takes_functions(i.type) for i in declared.imports) and self._is_valid(wasm):
-            wasm, start = defer_start(declared) or (wasm, None)
-        return Compiled(self._compile(wasm), start)
+        _check_types(Module.parse(code.wasm))
+        return Compiled(self._compile(code.wasm), code.start)
 
     def _compile(self, wasm: bytes) -> Any:
         try:
@@ -326,12 +318,8 @@ class WasmerEngine(Engine):
             how = 'fails at the module, which another engine may take (engine="wasmtime")'
             raise UnsupportedModuleError(f"wasmer {how if panic else 'does not take the module'}: {e}") from e
 
-    def _is_valid(self, wasm: bytes) -> bool:
-        valid: bool = wasmer.Module.validate(self._store, wasm)
-        return valid
-
     def validate(self, wasm: bytes) -> None:
-        if not self._is_valid(wasm):
+        if not wasmer.Module.validate(self._store, wasm):
             validate(wasm, self.name)  # says why; or takes it, and lowering makes of it what wasmer takes
 
     def trap_kind(self, error: BaseException) -> str | None:

@@ -8,6 +8,7 @@ numbers         arrays of numbers that are read where they lie in memory
 nesting         how calls nest and end, and when no one may call
 here            the same for all spaces of a thread, and which greenlet is in its calls
 guards          which thread may use a table or guest
+prepare         from a module's bytes to what an engine instantiates
 calls           the functions by which Python and guests call each other
 failures        what comes out of a call that fails
 instances       an instance of a module, and its exports
@@ -25,6 +26,7 @@ from .guards import Gate
 from .instances import Extern, Instance, Missing
 from .linking import instantiate, keep_last
 from .numbers import Numbers
+from .prepare import Prepared, prepare
 from .space import Space
 
 __all__ = [
@@ -33,10 +35,12 @@ __all__ = [
     "Instance",
     "Missing",
     "Numbers",
+    "Prepared",
     "Space",
     "instantiate",
     "keep_last",
     "new_space",
+    "prepare",
 ]
 
 

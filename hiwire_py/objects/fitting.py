@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any
 
 from ..engines import GuestLimits
 from ..errors import MemoryLimitError, TableLimitError, UnsupportedModuleError
 from ..values import FuncType, type_name
 from ..wasm.module import GLOBAL, KINDS, Global, Import, Limits, Module, TableType
+from ..wasm.types import ExternType, Tag
 from .instances import Extern
 
 __all__ = ["check_fit", "check_sizes", "no_fit"]
@@ -42,6 +43,8 @@ def check_fit(wanted: Import, extern: Extern) -> None:
         fits = have == want
     elif isinstance(want, Global):
         fits = (have.type, have.mutable) == (want.type, want.mutable)
+    elif isinstance(want, Tag):
+        fits = have.functype == want.functype
     elif isinstance(want, TableType):
         fits = have.element == want.element and _within(have.limits, want.limits)
     else:
@@ -59,12 +62,12 @@ def _within(have: Limits, want: Limits) -> bool:
     return have.maximum is not None and have.maximum <= want.maximum
 
 
-def _describe(type_: Union[FuncType, TableType, Limits, Global]) -> str:
+def _describe(type_: ExternType) -> str:
     if isinstance(type_, TableType):
-        return f"table of {type_name(type_.element)} {tuple(type_.limits)}"
+        return f"table of {type_name(type_.element)} {tuple(type_.limits[:2])}"
     if isinstance(type_, Global):
         return ("mutable " if type_.mutable else "") + type_name(type_.type)
-    return str(type_)
+    return str(type_.functype if isinstance(type_, Tag) else type_)
 
 
 def check_sizes(module: Module, limits: GuestLimits, what: str) -> None:

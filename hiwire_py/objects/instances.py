@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..engines import Prepared, RawExtern
+from ..engines import RawExtern
 from ..values import F32, F64, I32, I64, FuncType
 from ..wasm.module import FUNCTION, TABLE
 from .calls import ForEach, bind_each, bind_export
 from .guards import Gate
 from .lifetimes import Lifetime
+from .prepare import Prepared
 from .roots import InstanceRoots
 from .space import Space
 
@@ -88,11 +89,7 @@ class Instance:
     def extern(self, name: str) -> Extern:
         """An export by name; KeyError if there is none."""
         kind, index = self.index[name]
-        module = self.module
-        if kind == FUNCTION:
-            type_: Any = module.function_type(index)
-        else:
-            type_ = (module.tables, module.memories, module.globals)[kind - 1][index]
+        type_: Any = self.module.type_of(kind, index)
         raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
         return Extern(name, kind, type_, raw, self)
 

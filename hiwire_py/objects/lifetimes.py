@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..passes.escapes import carries_functions, passes_functions_on, takes_functions
-from ..values import FuncType
-from ..wasm.module import Global, Limits, Module, TableType
+from ..wasm.module import Module
+from ..wasm.types import ExternType
 
 __all__ = ["Lifetime", "link"]
 
@@ -68,7 +68,7 @@ class Lifetime:
 def link(
     lifetime: Lifetime,
     module: Module,
-    imports: Sequence[tuple[FuncType | TableType | Limits | Global, Lifetime]],
+    imports: Sequence[tuple[ExternType, Lifetime]],
 ) -> None:
     """Make the lifetimes right for a new instance of ``module``, before any of its code runs.
 

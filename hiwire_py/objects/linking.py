@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..checks import check_callable
-from ..engines import Imports, Prepared, RawExtern, Store
+from ..engines import Imports, RawExtern, Store
 from ..engines.stack import StackEnd
 from ..errors import ClosedError, UnsupportedModuleError
-from ..passes.externref.rewrite import COMPANION_MODULE
+from ..passes.externref import COMPANION_MODULE
 from ..values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
 from ..wasm.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Module, TableType
 from .calls import Given, bind_host
@@ -18,6 +18,7 @@ from .fitting import check_fit, check_sizes, no_fit
 from .guards import Gate
 from .instances import Extern, Instance, Missing
 from .lifetimes import link
+from .prepare import Prepared
 from .runtime import helpers
 from .space import Space
 
@@ -105,7 +106,7 @@ def _start(instance: Instance, raw: Imports, what: str) -> None:
         if space.timed and not outer:
             space.store.begin()
         instance.raw = space.store.instantiate(
-            instance.prepared, raw, lambda made: instance.lifetime.hold((made, raw))
+            instance.prepared.compiled, raw, lambda made: instance.lifetime.hold((made, raw))
         )
     except BaseException as error:
         space.explain(error, f"the start function of {what}", FuncType(b"", b""), ())

@@ -12,10 +12,11 @@ import gc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..engines import Engine, Imports, Prepared, RawExtern, Store
+from ..engines import Engine, Imports, RawExtern, Store
 from ..errors import HiwireError
 from .guards import Gate
 from .nesting import Calls
+from .prepare import Prepared
 from .roots import SpaceRoots
 from .runtime import Runtime
 
@@ -62,7 +63,7 @@ class Mover:
     ) -> None:
         """A lasting instance was made. See `Store.lasting`."""
         if self._engine.moves:
-            self._lasting.append(self._store.lasting(prepared, raw, imports))
+            self._lasting.append(self._store.lasting(prepared.compiled, raw, imports))
 
     def add_last(
         self,

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from ..passes.externref.frames import OPAQUE
+from ..passes.externref import OPAQUE
 from .layout import (
     ID_INDEX,
     ID_INDEX_BITS,

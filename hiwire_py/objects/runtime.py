@@ -16,8 +16,7 @@ from typing import Any
 
 from ..engines import Engine, GuestLimits, RawExtern, Store
 from ..errors import ForgedRefError, MemoryLimitError, TableFullError
-from ..passes.externref.code import HELPERS
-from ..passes.externref.rewrite import COMPANION_MODULE
+from ..passes.externref import COMPANION_MODULE, HELPERS
 from ..wasm.module import FUNCTION, Limits
 from .ids import new_ids
 from .layout import (
@@ -28,6 +27,7 @@ from .layout import (
     TABLE_SLOTS,
 )
 from .numbers import Numbers
+from .prepare import prepare
 
 __all__ = ["Runtime", "helpers"]
 
@@ -69,8 +69,8 @@ class Runtime:
         self._close = close
         self.keep: list[object] = []
         wasm = resources.files("hiwire_py").joinpath("modules/hiwire-externref.wasm").read_bytes()
-        self.prepared = engine.prepare(wasm, lasting=True)
-        self.exports = store.instantiate(self.prepared, {}, self.keep.append)
+        self.prepared = prepare(engine, wasm, lasting=True)
+        self.exports = store.instantiate(self.prepared.compiled, {}, self.keep.append)
         module = self.prepared.module
         self.call: dict[str, Callable[..., Any]] = {
             e.name: store.caller(self.exports[e.name], module.function_type(e.index))

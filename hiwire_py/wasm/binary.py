@@ -23,6 +23,12 @@ class Reader:
         """A second cursor over the same bytes."""
         return Reader(self.data, pos, self.end if end is None else end)
 
+    def peek(self) -> int:
+        """The next byte, which stays the next one."""
+        if self.pos >= self.end:
+            raise UnsupportedModuleError(f"the module is truncated or malformed at byte {self.pos}")
+        return self.data[self.pos]
+
     def byte(self) -> int:
         if self.pos >= self.end:
             raise UnsupportedModuleError(f"the module is truncated or malformed at byte {self.pos}")
@@ -31,6 +37,13 @@ class Reader:
 
     def u32(self) -> int:
         """An unsigned LEB128 integer of at most 32 bits."""
+        return self._unsigned(32)
+
+    def u64(self) -> int:
+        """An unsigned LEB128 integer of at most 64 bits."""
+        return self._unsigned(64)
+
+    def _unsigned(self, bits: int) -> int:
         result = shift = 0
         while True:
             byte = self.byte()
@@ -38,11 +51,39 @@ class Reader:
             if byte < 0x80:
                 break
             shift += 7
-            if shift > 28:
+            if shift >= bits:
                 raise UnsupportedModuleError(f"malformed integer at byte {self.pos}")
-        if result > 0xFFFFFFFF:
+        if result >> bits:
             raise UnsupportedModuleError(f"malformed integer at byte {self.pos}")
         return result
+
+    def signed(self, bits: int) -> int:
+        """A signed LEB128 integer of at most so many bits."""
+        result = shift = 0
+        while True:
+            byte = self.byte()
+            result |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+            if shift >= bits:
+                raise UnsupportedModuleError(f"malformed integer at byte {self.pos}")
+        if byte & 0x40:
+            result -= 1 << shift
+        if not -1 <= result >> bits - 1 <= 0:
+            raise UnsupportedModuleError(f"malformed integer at byte {self.pos}")
+        return result
+
+    def s33(self) -> int:
+        """What block types and heap types are: the index of a type, or a negative number."""
+        return self.signed(33)
+
+    def count(self) -> range:
+        """The length of a vector, to step through; each of its items takes a byte at least."""
+        length = self.u32()
+        if length > self.end - self.pos:
+            raise UnsupportedModuleError(f"the module is truncated or malformed at byte {self.pos}")
+        return range(length)
 
     def skip_leb(self) -> None:
         """Step over an integer of any size and sign."""
@@ -66,6 +107,8 @@ class Reader:
 
 def leb(number: int) -> bytes:
     """``number``, which is not negative, as unsigned LEB128."""
+    if number < 0x80:
+        return bytes((number,))
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

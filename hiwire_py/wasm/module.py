@@ -1,59 +1,82 @@
 """The structure of a WebAssembly module: what its sections declare, without the code.
 
-Format: WebAssembly core specification 2.0, chapter 5. Only the structure is checked here; whether the module
+Format: WebAssembly core specification 3.0, chapter 5. Only the structure is checked here; whether the module
 is valid (its code above all) is for the engine to say.
 """
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ..errors import UnsupportedModuleError
-from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType, type_name
 from .binary import Reader
+from .code import expression_end
+from .types import (
+    FUNCREF,
+    ExternType,
+    FuncType,
+    Global,
+    Group,
+    Limits,
+    SubType,
+    TableType,
+    Tag,
+    read_global_type,
+    read_group,
+    read_limits,
+    value_type,
+)
 
-__all__ = ["Element", "Export", "Global", "Import", "Limits", "Module", "Section", "TableType"]
+__all__ = [
+    "Data",
+    "Element",
+    "Export",
+    "Global",
+    "Import",
+    "Kind",
+    "Limits",
+    "Module",
+    "Section",
+    "TableType",
+    "Tag",
+]
 
-FUNCTION, TABLE, MEMORY, GLOBAL = range(4)
-KINDS = ("function", "table", "memory", "global")
-_NUMBERS = {I32, I64, F32, F64}
-
-# Each section but the custom ones (0) stands once at most, in this order (chapter 5.5.16).
-_ORDER = {kind: place for place, kind in enumerate((1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11))}
-
-# Sections of proposals that neither lowering nor all engines handle, by id.
-_FOREIGN_SECTIONS = {13: "exception tags"}
-
-
-class Limits(NamedTuple):
-    """Sizes of a memory in pages or of a table in elements; ``maximum`` is None where the module sets
-    none."""
-
-    minimum: int
-    maximum: int | None
+FUNCTION, TABLE, MEMORY, GLOBAL, TAG = range(5)
+KINDS = ("function", "table", "memory", "global", "tag")
 
 
-class TableType(NamedTuple):
-    element: int
-    limits: Limits
+class Kind(enum.IntEnum):
+    """The sections, by their numbers, in the order in which they stand. Custom ones stand anywhere."""
+
+    CUSTOM = 0
+    TYPES = 1
+    IMPORTS = 2
+    FUNCTIONS = 3
+    TABLES = 4
+    MEMORIES = 5
+    TAGS = 13
+    GLOBALS = 6
+    EXPORTS = 7
+    START = 8
+    ELEMENTS = 9
+    DATA_COUNT = 12
+    CODE = 10
+    DATA = 11
 
 
-class Global(NamedTuple):
-    """``init`` is the span of the initial value's expression; None for an imported global."""
-
-    type: int
-    mutable: bool
-    init: tuple[int, int] | None = None
+_PLACES = {kind.value: place for place, kind in enumerate(Kind)}
 
 
 class Import(NamedTuple):
-    """``type`` is a FuncType, TableType, Limits or Global, as ``kind`` says."""
+    """``type`` is a FuncType, TableType, Limits, Global or Tag, as ``kind`` says."""
 
     module: str
     name: str
     kind: int
-    type: FuncType | TableType | Limits | Global
+    type: ExternType
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
@@ -75,6 +98,15 @@ class Element(NamedTuple):
     type: int
     offset: tuple[int, int] | None
     items: list[tuple[int, int] | int]
+    spelling: bytes
+
+
+class Data(NamedTuple):
+    """A data segment: spans of the expression of its offset, None for a passive one, and of its bytes."""
+
+    memory: int
+    offset: tuple[int, int] | None
+    bytes: tuple[int, int]
 
 
 class Section(NamedTuple):
@@ -85,18 +117,31 @@ class Section(NamedTuple):
 
 @dataclass
 class Module:
-    """A parsed module. ``functions`` holds type indexes; imported entries come first in every index space."""
+    """A parsed module. Imported entries come first in every index space.
+
+    Attributes:
+        wasm: its bytes.
+        groups: the entries of the type section.
+        subtypes: the types in them, by their indexes.
+        types: all function types by their indexes; what is no function has an empty one in its place.
+        functions, tags: the index of the type of each.
+        start: the index of the start function.
+    """
 
     wasm: bytes
     sections: list[Section] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    subtypes: list[SubType] = field(default_factory=list)
     types: list[FuncType] = field(default_factory=list)
     imports: list[Import] = field(default_factory=list)
     functions: list[int] = field(default_factory=list)
     tables: list[TableType] = field(default_factory=list)
     memories: list[Limits] = field(default_factory=list)
     globals: list[Global] = field(default_factory=list)
+    tags: list[Tag] = field(default_factory=list)
     exports: list[Export] = field(default_factory=list)
     elements: list[Element] = field(default_factory=list)
+    start: int | None = None
 
     @classmethod
     def parse(cls, wasm: bytes) -> Module:
@@ -113,33 +158,49 @@ class Module:
             version = "a WebAssembly component" if wasm[6:8] == b"\1\0" else f"version {wasm[4:8].hex()}"
             raise UnsupportedModuleError(f"not a core WebAssembly module of version 1, but {version}")
         module = cls(wasm)
-        r, last = Reader(wasm, 8), -1
+        r, last = Reader(wasm, 8), 0
         while r.pos < r.end:
             kind, size = r.byte(), r.u32()
-            if kind > 12:
-                what = _FOREIGN_SECTIONS.get(kind, f"a section of kind {kind}")
-                raise UnsupportedModuleError(f"the module has {what}, which is not supported")
+            if kind not in _PLACES:
+                raise UnsupportedModuleError(
+                    f"the module has a section of kind {kind}, which is not supported"
+                )
             start = r.pos
             r.take(size)
-            if kind == 0:
+            if kind == Kind.CUSTOM:
                 Reader(wasm, start, r.pos).name()
-            elif _ORDER[kind] <= last:
+            elif _PLACES[kind] <= last:
                 raise UnsupportedModuleError(
                     f"section {kind} at byte {start} comes twice, or after one that it must come before"
                 )
             else:
-                last = _ORDER[kind]
+                last = _PLACES[kind]
             module.sections.append(Section(kind, start, r.pos))
         for kind, start, end in module.sections:
             read = module._readers.get(kind)
             if read is not None:
                 r = Reader(wasm, start, end)
-                for _ in range(r.u32()):
+                for _ in r.count():
                     read(module, r)
-                if r.pos != end:
-                    raise UnsupportedModuleError(f"section {kind} is longer than its contents")
+                module._check_end(kind, r)
+            elif kind == Kind.START:
+                r = Reader(wasm, start, end)
+                module.start = r.u32()
+                module._check_end(kind, r)
         module._check_indexes()
         return module
+
+    @staticmethod
+    def _check_end(kind: int, r: Reader) -> None:
+        if r.pos != r.end:
+            raise UnsupportedModuleError(f"section {kind} is longer than its contents")
+
+    def section(self, kind: Kind) -> Reader | None:
+        """A reader of a section that is not custom; None where there is none."""
+        for found, start, end in self.sections:
+            if found == kind:
+                return Reader(self.wasm, start, end)
+        return None
 
     def count_imports(self, kind: int) -> int:
         return sum(i.kind == kind for i in self.imports)
@@ -147,21 +208,44 @@ class Module:
     def function_type(self, index: int) -> FuncType:
         return self.types[self.functions[index]]
 
+    def type_of(self, kind: int, index: int) -> ExternType:
+        """The type of what an export names."""
+        if kind == FUNCTION:
+            return self.function_type(index)
+        spaces: tuple[Sequence[ExternType], ...] = (self.tables, self.memories, self.globals, self.tags)
+        return spaces[kind - 1][index]
+
     def exported(self, kind: int) -> dict[str, int]:
         """The exports of one kind: name -> index."""
         return {e.name: e.index for e in self.exports if e.kind == kind}
 
+    def data(self) -> Iterator[Data]:
+        """The data segments, read as they are asked for."""
+        r = self.section(Kind.DATA)
+        if r is None:
+            return
+        for _ in r.count():
+            flags = r.u32()
+            if flags > 2:
+                raise UnsupportedModuleError(f"malformed data segment at byte {r.pos}")
+            memory = r.u32() if flags == 2 else 0
+            offset = None if flags == 1 else self._expression(r)
+            size = r.u32()
+            r.take(size)
+            yield Data(memory, offset, (r.pos - size, r.pos))
+        self._check_end(Kind.DATA, r)
+
     # ---- sections
 
     def _read_type(self, r: Reader) -> None:
-        form = r.byte()
-        if form != 0x60:
-            raise UnsupportedModuleError(f"type form {form:#x} is not supported: only function types are")
-        self.types.append(FuncType(self._value_types(r), self._value_types(r)))
+        group = read_group(r)
+        self.groups.append(group)
+        self.subtypes += group.types
+        self.types += [one.functype() for one in group.types]
 
     def _read_import(self, r: Reader) -> None:
         module, name, kind = r.name(), r.name(), r.byte()
-        found: FuncType | TableType | Limits | Global
+        found: ExternType
         if kind == FUNCTION:
             index = r.u32()
             if index >= len(self.types):
@@ -172,11 +256,14 @@ class Module:
             found = self._table_type(r)
             self.tables.append(found)
         elif kind == MEMORY:
-            found = self._limits(r, "memory")
+            found = read_limits(r, "memory")
             self.memories.append(found)
         elif kind == GLOBAL:
-            found = Global(*self._global_type(r))
+            found = read_global_type(r)
             self.globals.append(found)
+        elif kind == TAG:
+            found = self._tag(r)
+            self.tags.append(found)
         else:
             raise UnsupportedModuleError(f"import {module}.{name} is of kind {kind}, which is not supported")
         self.imports.append(Import(module, name, kind, found))
@@ -185,18 +272,25 @@ class Module:
         self.functions.append(r.u32())
 
     def _read_table(self, r: Reader) -> None:
-        self.tables.append(self._table_type(r))
+        if r.peek() != 0x40:
+            self.tables.append(self._table_type(r))
+            return
+        if r.take(2) != b"\x40\0":
+            raise UnsupportedModuleError(f"malformed table at byte {r.pos}")
+        self.tables.append(self._table_type(r)._replace(init=self._expression(r)))
 
     def _read_memory(self, r: Reader) -> None:
-        self.memories.append(self._limits(r, "memory"))
+        self.memories.append(read_limits(r, "memory"))
 
     def _read_global(self, r: Reader) -> None:
-        type_, mutable = self._global_type(r)
-        self.globals.append(Global(type_, mutable, self.skip_expression(r)))
+        self.globals.append(read_global_type(r)._replace(init=self._expression(r)))
+
+    def _read_tag(self, r: Reader) -> None:
+        self.tags.append(self._tag(r))
 
     def _read_export(self, r: Reader) -> None:
         export = Export(r.name(), r.byte(), r.u32())
-        if export.kind > GLOBAL:
+        if export.kind >= len(KINDS):
             raise UnsupportedModuleError(
                 f"export {export.name!r} is of kind {export.kind}, which is not supported"
             )
@@ -206,84 +300,59 @@ class Module:
         flags = r.u32()
         if flags > 7:
             raise UnsupportedModuleError(f"malformed element segment at byte {r.pos}")
-        table, offset, type_ = 0, None, FUNCREF
+        table, offset, spelling = 0, None, bytes((FUNCREF,))
         if flags & 3 == 2:
             table = r.u32()
         if not flags & 1:
-            offset = self.skip_expression(r)
+            offset = self._expression(r)
         if flags & 3:
-            code = r.byte()
-            type_ = code if flags & 4 else FUNCREF
-        items: list[tuple[int, int] | int] = []
-        for _ in range(r.u32()):
-            items.append(self.skip_expression(r) if flags & 4 else r.u32())
-        self.elements.append(Element(flags, table, type_, offset, items))
+            if flags & 4:
+                spelling = value_type(r)
+            elif r.byte() != 0:
+                raise UnsupportedModuleError(f"malformed element segment at byte {r.pos}")
+        items: list[tuple[int, int] | int]
+        if flags & 4:
+            items = [self._expression(r) for _ in r.count()]
+        else:
+            items = [r.u32() for _ in r.count()]
+        self.elements.append(Element(flags, table, spelling[0], offset, items, spelling))
 
-    _readers = {
-        1: _read_type,
-        2: _read_import,
-        3: _read_function,
-        4: _read_table,
-        5: _read_memory,
-        6: _read_global,
-        7: _read_export,
-        9: _read_element,
+    _readers: ClassVar[dict[int, Callable[[Module, Reader], None]]] = {
+        Kind.TYPES: _read_type,
+        Kind.IMPORTS: _read_import,
+        Kind.FUNCTIONS: _read_function,
+        Kind.TABLES: _read_table,
+        Kind.MEMORIES: _read_memory,
+        Kind.TAGS: _read_tag,
+        Kind.GLOBALS: _read_global,
+        Kind.EXPORTS: _read_export,
+        Kind.ELEMENTS: _read_element,
     }
 
     # ---- parts of sections
 
-    def _value_types(self, r: Reader) -> bytes:
-        types = r.take(r.u32())
-        for code in types:
-            if code not in _NUMBERS and code not in (EXTERNREF, FUNCREF, V128):
-                raise UnsupportedModuleError(f"value type {code:#x} is not supported")
-        return types
-
     def _table_type(self, r: Reader) -> TableType:
-        element = r.byte()
-        if element not in (EXTERNREF, FUNCREF):
-            raise UnsupportedModuleError(f"tables of {type_name(element)} are not supported")
-        return TableType(element, self._limits(r, "table"))
+        spelling = value_type(r)
+        return TableType(spelling[0], read_limits(r, "table"), spelling)
 
-    def _limits(self, r: Reader, what: str) -> Limits:
-        flags = r.byte()
-        if flags > 1:
-            raise UnsupportedModuleError(f"a shared or 64-bit {what} (limits {flags:#x}) is not supported")
-        return Limits(r.u32(), r.u32() if flags else None)
+    def _tag(self, r: Reader) -> Tag:
+        if r.byte() != 0:
+            raise UnsupportedModuleError(f"malformed tag at byte {r.pos}")
+        type_ = r.u32()
+        if type_ >= len(self.types):
+            raise UnsupportedModuleError("a tag has an unknown type")
+        return Tag(type_, self.types[type_])
 
-    def _global_type(self, r: Reader) -> tuple[int, bool]:
-        type_ = r.byte()
-        if type_ not in _NUMBERS and type_ not in (EXTERNREF, FUNCREF, V128):
-            raise UnsupportedModuleError(f"globals of {type_name(type_)} are not supported")
-        mutable = r.byte()
-        if mutable > 1:
-            raise UnsupportedModuleError(f"malformed global type at byte {r.pos}")
-        return type_, bool(mutable)
-
-    def skip_expression(self, r: Reader) -> tuple[int, int]:
+    def _expression(self, r: Reader) -> tuple[int, int]:
         """Step over a constant expression; its span, ``end`` included."""
-        start = r.pos
-        while True:
-            op = r.byte()
-            if op == 0x0B:
-                return start, r.pos
-            if op in (0x41, 0x42, 0x23, 0xD2):  # i32.const, i64.const, global.get, ref.func
-                r.skip_leb()
-            elif op in (0x43, 0x44):  # f32.const, f64.const
-                r.take(4 if op == 0x43 else 8)
-            elif op == 0xD0:  # ref.null
-                r.byte()
-            elif op == 0xFD and r.u32() == 12:  # v128.const
-                r.take(16)
-            elif op not in (0x6A, 0x6B, 0x6C, 0x7C, 0x7D, 0x7E):  # add, sub, mul of extended constants
-                raise UnsupportedModuleError(f"opcode {op:#x} in a constant expression is not supported")
+        return r.pos, expression_end(r)
 
     def _check_indexes(self) -> None:
         """What the code around here takes for granted: indexes that it follows, names that it looks up."""
-        for index in self.functions:
-            if index >= len(self.types):
-                raise UnsupportedModuleError(f"a function has the unknown type {index}")
-        spaces = (self.functions, self.tables, self.memories, self.globals)
+        highest = max(self.functions, default=-1)
+        if highest >= len(self.types):
+            raise UnsupportedModuleError(f"a function has the unknown type {highest}")
+        spaces = (self.functions, self.tables, self.memories, self.globals, self.tags)
         names = set()
         for export in self.exports:
             if export.name in names:

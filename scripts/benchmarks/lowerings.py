@@ -13,7 +13,8 @@ from typing import Any
 
 from hiwire_py import lower, needs_lowering
 from hiwire_py.errors import UnsupportedModuleError
-from hiwire_py.passes import Module, lower_module
+from hiwire_py.passes.externref import lower_module
+from hiwire_py.wasm.module import Module
 
 from .rows import ROOT, Row, compile_c, of_pairs, seconds
 

@@ -16,13 +16,13 @@ import pytest
 from support import wat
 
 from hiwire_py import Guest, GuestTrap, Hiwire, ToolchainError, UnsupportedModuleError, engines
+from hiwire_py.ahead import code_for_native, compile_native
 from hiwire_py.engines.native import build as native_build
 from hiwire_py.engines.native import compile as native_compile
 from hiwire_py.engines.native import tools as native_tools
-from hiwire_py.engines.native.compile import lower_for_native
 from hiwire_py.engines.native.source import Dialect, make_source
-from hiwire_py.passes import Module
 from hiwire_py.sources import shipped
+from hiwire_py.wasm.module import Module
 
 _INFO = next(info for info in engines() if info.name == "native")
 pytestmark = pytest.mark.skipif(not _INFO.available, reason=f"native: {_INFO.reason}")
@@ -188,9 +188,7 @@ def test_other_threads_run_during_calls() -> None:
     quarter = (end - start) / 4
     assert quarter > 4 * sys.getswitchinterval(), "the call is too short to tell"
     assert any(start + quarter < at < end - quarter for at in times)
-    lowered = lower_for_native(shipped("static_pages"))[1]
-    assert lowered is not None
-    module = Module.parse(lowered.wasm)
+    module = Module.parse(code_for_native(shipped("static_pages")).named)
     source = make_source(module, Dialect(False, 2), "x.c").preamble
     kept = re.findall(r'!strcmp\(wrapper, "_cffi_f_enter_(\d+)"\)', source)
     names = [export.name for export in module.exports]
@@ -215,14 +213,14 @@ def test_no_signal_handlers() -> None:
 def test_compiled_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory of libraries serves a machine without tools; else all that is missing is named."""
     module = wat('(module (func (export "ahead") (result i32) (i32.const 42)))')
-    path = native_compile.compile_native(module, tmp_path / "libraries")
+    path = compile_native(module, tmp_path / "libraries")
     assert path.parent == tmp_path / "libraries"
     monkeypatch.setenv("HIWIRE_NATIVE_PATH", str(path.parent))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(native_compile, "missing_tools", lambda: ["wasm2c is missing: get it"])
-    assert native_compile.compile_native(module) == path
+    assert compile_native(module) == path
     with pytest.raises(ToolchainError, match="wasm2c is missing: get it; or compile it elsewhere"):
-        native_compile.compile_native(wat("(module (func (result i32) (i32.const 43)))"))
+        compile_native(wat("(module (func (result i32) (i32.const 43)))"))
     monkeypatch.setattr(native_build, "INSTALLED", tmp_path)
     assert "wasm2c is missing: get it" in native_compile.why_unavailable()
 
@@ -231,12 +229,12 @@ def test_cache_that_others_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Nothing is loaded from there."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     module = wat('(module (func (export "cached") (result i32) (i32.const 44)))')
-    path = native_compile.compile_native(module)
-    assert path.is_relative_to(tmp_path) and path == native_compile.compile_native(module)
+    path = compile_native(module)
+    assert path.is_relative_to(tmp_path) and path == compile_native(module)
     assert not [p for p in path.parent.iterdir() if p != path]
     os.chmod(path.parent, 0o777)
     with pytest.raises(ToolchainError, match="can be written by others"):
-        native_compile.compile_native(module)
+        compile_native(module)
 
 
 def test_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

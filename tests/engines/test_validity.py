@@ -12,8 +12,8 @@ import wasmtime
 from support import wat
 
 from hiwire_py import Guest, UnsupportedModuleError, engines, lower
+from hiwire_py.ahead import compile_native
 from hiwire_py.engines.native import build as native_build
-from hiwire_py.engines.native import compile as native_compile
 
 _NATIVE = next(info for info in engines() if info.name == "native")
 
@@ -113,5 +113,5 @@ def test_no_c_of_invalid_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(native_build, "compile_source", lambda source, *rest: compiled.append(source))
     for module in INVALID.values():
         with pytest.raises(UnsupportedModuleError):
-            native_compile.compile_native(module, tmp_path)
+            compile_native(module, tmp_path)
     assert not compiled

@@ -18,7 +18,7 @@ import wasmtime
 from hiwire_py import NULL, Guest, Hiwire
 from hiwire_py.errors import DeadlineError, GuestTrap, HiwireError, UnsupportedModuleError
 from hiwire_py.values import EXTERNREF, F32, F64, I32, I64, FuncType, type_name
-from hiwire_py.wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, Import, Limits, Module, TableType
+from hiwire_py.wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, Import, Limits, Module, TableType, Tag
 
 __all__ = ["Log", "exercise", "oracle"]
 
@@ -106,10 +106,13 @@ def _provider(module: Module) -> tuple[str, dict[int, str]]:
         names[i] = f"x{i}"
         if isinstance(type_, (Limits, TableType)):
             limits = type_.limits if isinstance(type_, TableType) else type_
-            numbers = " ".join(str(n) for n in limits if n is not None)
+            numbers = " ".join(str(n) for n in limits[:2] if n is not None)
             what = "memory" if isinstance(type_, Limits) else "table"
             element = type_name(type_.element) if isinstance(type_, TableType) else ""
             parts.append(f'({what} (export "x{i}") {numbers} {element})')
+        elif isinstance(type_, Tag):
+            params = " ".join(map(type_name, type_.functype.params))
+            parts.append(f'(tag (export "x{i}") (param {params}))')
         else:
             name = type_name(type_.type)
             init = {

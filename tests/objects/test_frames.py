@@ -11,8 +11,9 @@ from support import Counted, Thing, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
 from hiwire_py.objects.runtime import Runtime
-from hiwire_py.passes import Module, lower
+from hiwire_py.passes import lower
 from hiwire_py.sources import VARIANTS, shipped
+from hiwire_py.wasm.module import Module
 
 HEAD = """(module
   (import "env" "make" (func $make (result externref)))

@@ -6,8 +6,8 @@ import pytest
 import wasmtime
 from support import wat
 
-from hiwire_py.passes import Module
-from hiwire_py.passes.deferred import defer_start
+from hiwire_py.passes.deferred_start import defer_start
+from hiwire_py.wasm.module import Module
 
 _BASE = """(import "a" "t" (table $t 6 funcref)) (import "a" "at" (global $at i32)) (table $u 4 funcref)
   (type $n (func (result i32)))

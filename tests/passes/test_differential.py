@@ -17,8 +17,8 @@ from support import Thing, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
 from hiwire_py.objects.runtime import Runtime
-from hiwire_py.passes import Module
 from hiwire_py.values import EXTERNREF, F32, F64
+from hiwire_py.wasm.module import Module
 
 CALLS = int(os.environ.get("HIWIRE_FUZZ_CALLS", "2000"))
 SEED = int(os.environ.get("HIWIRE_FUZZ_SEED", "1"))

@@ -12,11 +12,11 @@ import wasmtime
 from support import guest_file, wat
 
 from hiwire_py import UnsupportedModuleError, lower, needs_lowering
-from hiwire_py.passes import Module
 from hiwire_py.passes.externref.indirect import spell_out
 from hiwire_py.sources import VARIANTS, shipped
 from hiwire_py.values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from hiwire_py.wasm.binary import Reader
+from hiwire_py.wasm.module import Module
 
 SEED = int(os.environ.get("HIWIRE_FUZZ_SEED", "1"))
 MUTATIONS = int(os.environ.get("HIWIRE_FUZZ_CALLS", "2000"))

@@ -1,7 +1,8 @@
 """For setup.py: the engine native's libraries of the modules that the package ships, as optional extensions.
 
+    from hiwire_py.ahead import code_for_native
     from hiwire_py.engines.native._build import native_extensions
-    setup(..., ext_modules=native_extensions(HERE / "build" / "native"))
+    setup(..., ext_modules=native_extensions(HERE / "build" / "native", code_for_native))
 
 It needs cffi and a wasm2c when the package is built, and nothing fails without them.
 """
@@ -9,28 +10,30 @@ It needs cffi and a wasm2c when the package is built, and nothing fails without 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...errors import HiwireError
+from ...requirements import Code
 from .build import library_name, write_source
-from .compile import lower_for_native, shipped_modules
+from .compile import shipped_modules
 from .tools import FLAGS, find_tools
 
 __all__ = ["native_extensions"]
 
 
-def native_extensions(directory: Path) -> list[Any]:
-    """One setuptools Extension for each module, its C source in ``directory``; none without tools."""
+def native_extensions(directory: Path, code_for: Callable[[bytes], Code]) -> list[Any]:
+    """One setuptools Extension for each module, its C source in ``directory``; none without tools.
+    ``code_for`` makes of a module what is compiled."""
     from setuptools import Extension
 
     try:
         tools = find_tools()
         extensions = []
         for label, wasm in shipped_modules().items():
-            _, lowered = lower_for_native(wasm)
-            code = wasm if lowered is None else lowered.wasm
-            name = library_name(wasm, code)
+            code = code_for(wasm)
+            name = library_name(code.source, code.named)
             folder = directory / label
             folder.mkdir(parents=True, exist_ok=True)
             source = write_source(code, name, folder, tools.wasm2c)

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ToolchainError, UnsupportedModuleError
+from ...requirements import Code
 from ...sources import shipped
 from ...values import V128
 from ...wasm.module import Module
-from .plain import plain
 from .source import make_source
 from .tools import FLAGS, Tools, Wasm2c, find_tools
 
@@ -44,7 +44,7 @@ INSTALLED = Path(__file__).parents[2] / "native"
 
 _SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
 # What decides, besides the module, what is in a library. Another version of it makes other names.
-_FORMAT = ("runtime.h", "../stack_end.h", "source.py", "plain.py")
+_FORMAT = ("runtime.h", "../stack_end.h", "source.py", "../../passes/plain_names.py")
 
 _loaded: dict[str, Any] = {}
 _lock = threading.RLock()
@@ -109,13 +109,12 @@ def find_cached(name: str, tools: Tools | None) -> Path | None:
 
 
 def compile_library(
-    original: bytes, lowered: bytes, what: str = "the module", directory: str | os.PathLike[str] | None = None
+    code: Code, what: str = "the module", directory: str | os.PathLike[str] | None = None
 ) -> Path:
     """Compile a module, and keep the library.
 
     Args:
-        original: the module before lowering.
-        lowered: the same, lowered; or the same bytes.
+        code: the module.
         what: names it in messages.
         directory: where to put the library; None: into the cache.
 
@@ -124,7 +123,7 @@ def compile_library(
         UnsupportedModuleError: wasm2c does not take the module.
     """
     tools = find_tools()
-    name = library_name(original, lowered)
+    name = library_name(code.source, code.named)
     if directory is None:
         target = cache_directory()
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -135,11 +134,11 @@ def compile_library(
         target.mkdir(parents=True, exist_ok=True)
         path = target / (name + _SUFFIX)
     log.info(
-        "compiling %s of %d bytes with %s; this is done once", what, len(lowered), tools.compiler_version
+        "compiling %s of %d bytes with %s; this is done once", what, len(code.wasm), tools.compiler_version
     )
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
-        source = write_source(lowered, name, Path(scratch), tools.wasm2c)
+        source = write_source(code, name, Path(scratch), tools.wasm2c)
         # Beside its final place, so that it appears there at once, whoever else compiles the same.
         handle, part = tempfile.mkstemp(prefix=".part-", dir=target)
         os.close(handle)
@@ -154,8 +153,14 @@ def compile_library(
     return path
 
 
-def write_source(lowered: bytes, name: str, directory: Path, wasm2c: Wasm2c) -> Path:
+def write_source(code: Code, name: str, directory: Path, wasm2c: Wasm2c) -> Path:
     """Write the C source of the extension module ``name``, and what it includes, into ``directory``.
+
+    Args:
+        code: the module.
+        name: of the extension module.
+        directory: where to.
+        wasm2c: the translator.
 
     Raises:
         UnsupportedModuleError: wasm2c does not take the module.
@@ -163,11 +168,11 @@ def write_source(lowered: bytes, name: str, directory: Path, wasm2c: Wasm2c) -> 
     import cffi
     from cffi.recompiler import make_c_source
 
-    code = run_wasm2c(plain(Module.parse(lowered)), directory, name, wasm2c)
-    code.write_text(wasm2c.dialect.indirect(code.read_text("utf-8")), "utf-8")
+    translated = run_wasm2c(code.wasm, directory, name, wasm2c)
+    translated.write_text(wasm2c.dialect.indirect(translated.read_text("utf-8")), "utf-8")
     # The runtime of lowered modules is this package's own, and looks at every index, length and id.
-    trusted = lowered == shipped("externref")
-    made = make_source(Module.parse(lowered), wasm2c.dialect, code.name, trusted)
+    trusted = code.source == shipped("externref")
+    made = make_source(Module.parse(code.named), wasm2c.dialect, translated.name, trusted)
     ffi = cffi.FFI()
     ffi.cdef(made.cdef)
     path = directory / f"{name}.c"

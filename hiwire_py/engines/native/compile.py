@@ -1,4 +1,4 @@
-"""From a module to its library: lowered, found or compiled; and whether that can be done here."""
+"""From a module to its library, found or compiled; and whether that can be done here."""
 
 from __future__ import annotations
 
@@ -7,73 +7,34 @@ import importlib.util
 import os
 from pathlib import Path
 
-from ...errors import ToolchainError, UnsupportedModuleError
-from ...passes import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
-from ...sources import VARIANTS, WasmSource, read_wasm, shipped
-from ...values import EXTERNREF
+from ...errors import ToolchainError
+from ...requirements import Code, Requirements
+from ...sources import VARIANTS, shipped
 from ..validation import validate
 from .build import compile_library, find_cached, find_installed, library_name
 from .tools import find_tools, find_wasm2c, missing_tools
 
 __all__ = [
-    "compile_native",
+    "REQUIRES",
+    "compile_into",
     "library_for",
-    "lower_for_native",
     "shipped_modules",
     "why_unavailable",
 ]
 
 
-def compile_native(wasm: WasmSource, directory: str | os.PathLike[str] | None = None) -> Path:
-    """Compile a module for the engine native, so that a guest of it starts at once. Idempotent.
+REQUIRES = Requirements(no_externref_tables=True, validates=True, plain_names=True)
+"""What wasm2c and the C around its output take: tables of externrefs would be left to its run time."""
 
-    Args:
-        wasm: the module's bytes, or the path of its file.
-        directory: where to put the library, for machines without a compiler; there, name the directory in the
-            environment variable ``HIWIRE_NATIVE_PATH``. The library is for this version of Python and of this
-            package. None: into the cache.
 
-    Returns:
-        The library's path.
+def library_for(code: Code, what: str) -> Path:
+    """The library of a module; compiled if there is none yet.
 
     Raises:
         ToolchainError: a tool is missing or failed; the message says which and how to get it.
-        UnsupportedModuleError: the module is malformed, invalid, or uses features that are not handled.
+        UnsupportedModuleError: the module is invalid, or uses features that are not handled.
     """
-    data, what = read_wasm(wasm)
-    _, lowered = lower_for_native(data)
-    code = data if lowered is None else lowered.wasm
-    if directory is None:
-        return library_for(data, code, what)
-    validate(data, "native")
-    return compile_library(data, code, what, directory)
-
-
-def lower_for_native(wasm: bytes) -> tuple[Module, Lowered | None]:
-    """The module, and its lowered form if it has one.
-
-    Raises:
-        UnsupportedModuleError: it is malformed, or uses features that are not handled.
-    """
-    module = Module.parse(wasm)
-    refuse_lowered(module)
-    # wasm2c leaves every table of externrefs to its run time, and here they are the companion's.
-    if not module_needs_lowering(module) and all(t.element != EXTERNREF for t in module.tables):
-        return module, None
-    try:
-        return module, lower_module(module)
-    except UnsupportedModuleError:
-        validate(wasm, "native")  # for the better message
-        raise
-
-
-def library_for(wasm: bytes, code: bytes, what: str) -> Path:
-    """The library of a module, ``code`` being its lowered form; compiled if there is none yet.
-
-    Raises:
-        ToolchainError, UnsupportedModuleError: as `compile_native` does.
-    """
-    name = library_name(wasm, code)
+    name = library_name(code.source, code.named)
     path = find_installed(name)
     if path is not None:
         return path
@@ -86,8 +47,13 @@ def library_for(wasm: bytes, code: bytes, what: str) -> Path:
             f"{what} is not compiled for the engine native yet, and cannot be here: {'; '.join(missing)};"
             " or compile it elsewhere with `hiwire compile -o DIRECTORY`, and set HIWIRE_NATIVE_PATH to that"
         )
-    validate(wasm, "native")  # lowering makes some invalid modules valid, so the lowered form is not enough
-    return compile_library(wasm, code, what)
+    return compile_into(code, what, None)
+
+
+def compile_into(code: Code, what: str, directory: str | os.PathLike[str] | None) -> Path:
+    """Compile a module, whether there is a library of it or not; for the rest see `compile_library`."""
+    validate(code.source, "native")  # lowering makes some invalid modules valid, so its output is not enough
+    return compile_library(code, what, directory)
 
 
 def shipped_modules() -> dict[str, bytes]:

@@ -18,15 +18,16 @@ from typing import Any, NamedTuple
 import _cffi_backend
 
 from ...real_threads import local
+from ...requirements import Code
 from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
-from ..base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
+from ..base import NO_LIMITS, Engine, Imports, RawExtern, Store
 from ..limits import GuestLimits
 from ..release import at_release
 from ..validation import validate
 from .build import load_library
 from .calls import NativeTrap, bind_caller, define_hosts
-from .compile import library_for, lower_for_native, why_unavailable
+from .compile import REQUIRES, library_for, why_unavailable
 
 __all__ = ["NativeEngine"]
 
@@ -51,7 +52,7 @@ class Native(NamedTuple):
     """A function, memory, table or global.
 
     Attributes:
-        kind: of `lowering.module`.
+        kind: of `wasm.module`.
         type: a function's type, after lowering; a global's value type.
         address: of its code; of the memory, table or cell.
         instance: keeps it alive; None for globals of the host.
@@ -104,9 +105,8 @@ class NativeStore(Store):
         self._watch = _nothing
 
     def instantiate(
-        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+        self, compiled: Compiled, imports: Imports, keep: Callable[[object], None]
     ) -> Mapping[str, RawExtern]:
-        compiled: Compiled = prepared.compiled
         lib = compiled.library.lib
         if self._shared is None:
             self._shared = SharedState(lib)
@@ -157,7 +157,9 @@ class NativeStore(Store):
                 _same_layout(lib, extern, wanted)
         else:
             _same_layout(lib, extern, wanted)
-            _check_size(lib, extern, wanted, type_.limits if isinstance(type_, TableType) else type_)
+            if isinstance(type_, (TableType, Limits)):
+                limits = type_.limits if isinstance(type_, TableType) else type_
+                _check_size(lib, extern, wanted, limits)
         return _NULL, extern.address
 
     def watch(self, address: int) -> None:
@@ -198,6 +200,7 @@ class NativeStore(Store):
 class NativeEngine(Engine):
     name = "native"
     binding = "cffi"  # it has no frames; those of native.calls hold numbers only
+    requires = REQUIRES
     cached_modules = None  # loaded libraries stay anyway
 
     _threads = local()
@@ -215,16 +218,11 @@ class NativeEngine(Engine):
     def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         return NativeStore()
 
-    def _prepare(self, wasm: bytes, lasting: bool) -> Prepared:
-        module, lowered = lower_for_native(wasm)
-        code = wasm if lowered is None else lowered.wasm
-        declared = Module.parse(code)
-        library = load_library(library_for(wasm, code, "the module"))
+    def compile(self, code: Code) -> Any:
+        declared = Module.parse(code.named)
+        library = load_library(library_for(code, "the module"))
         define_hosts(library, declared, _hosts)
-        return Prepared(module, Compiled(library, declared), lowered)
-
-    def compile(self, wasm: bytes, lasting: bool = False) -> Any:
-        return self._prepare(wasm, lasting).compiled
+        return Compiled(library, declared)
 
     def validate(self, wasm: bytes) -> None:
         validate(wasm, self.name)

@@ -223,7 +223,7 @@ def host_name(functype: FuncType) -> str:
 
 
 def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool = False) -> Source:
-    """The source of a library for a module with plain names.
+    """The source of a library for a module; wasm2c was given it with plain names.
 
     Args:
         module: the module that wasm2c was given.

@@ -7,13 +7,12 @@ from typing import Any
 import wasmtime
 
 from ...errors import UnsupportedModuleError
-from ...passes.holders import export_holders
 from ...real_threads import local
+from ...requirements import Code, Requirements
 from .. import forks, stack
 from ..base import NO_LIMITS, Engine, Store
 from ..limits import GuestLimits
 from .modes import mode
-from .moving import state_of
 from .store import Compiled
 
 __all__ = ["WasmtimeEngine"]
@@ -42,6 +41,7 @@ class WasmtimeEngine(Engine):
     """
 
     name = binding = "wasmtime"
+    requires = Requirements()
     moves = True
     capabilities = frozenset(("memory_limit", "table_limit", "deadline", "fuel"))
 
@@ -84,10 +84,10 @@ class WasmtimeEngine(Engine):
         """This one's engine, or if it was made before a fork, one like it that needs no other threads."""
         return self._engine if forks.generation() == self._generation else self._new_engine()
 
-    def compile(self, wasm: bytes, lasting: bool = False) -> Any:
+    def compile(self, code: Code) -> Any:
         engine = self._compiling()
         try:
-            module = wasmtime.Module(engine, export_holders(wasm, whole=True) if lasting else wasm)
+            module = wasmtime.Module(engine, code.wasm)
             if engine is not self._engine:
                 module = wasmtime.Module.deserialize(self._engine, module.serialize())
         except wasmtime.WasmtimeError as e:
@@ -96,7 +96,7 @@ class WasmtimeEngine(Engine):
             module,
             [(i.module, i.name or "") for i in module.imports],
             [e.name for e in module.exports],
-            state_of(wasm) if lasting else None,
+            code.state,
         )
 
     def validate(self, wasm: bytes) -> None:

@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 
 import wasmtime
 
-from ...passes.holders import hidden_exports, why_fixed
-from ...wasm.module import GLOBAL, MEMORY, TABLE, Module
-from ..base import Imports, Prepared, RawExtern
+from ...requirements import State
+from ..base import Imports, RawExtern
 from ..stack import StackEnd
 
-__all__ = ["Lasting", "Move", "State", "global_value", "state_of"]
+__all__ = ["Lasting", "Move", "global_value"]
 
 _bindings: Any = wasmtime._bindings
 _PAGE = 65536
@@ -35,46 +34,17 @@ _STRUCTS: dict[Any, str] = {
 }
 
 
-class State(NamedTuple):
-    """Where an instance keeps everything that can change: the names of hidden exports (passes/holders.py).
-
-    Attributes:
-        why_fixed: why that is not everything, or "".
-        memories, numbers: memories, and mutable globals, none of which holds a reference.
-        functions: tables of functions. They stay as the module fills them; else an instance cannot be moved.
-    """
-
-    why_fixed: str
-    memories: list[str]
-    numbers: list[str]
-    functions: list[str]
-
-
-def state_of(wasm: bytes) -> State:
-    """Of a module, which is compiled with ``export_holders(wasm, whole=True)``."""
-    module = Module.parse(wasm)
-    state = State(why_fixed(module), [], [], [])
-    for one in hidden_exports(module, whole=True):
-        if one.kind == MEMORY:
-            state.memories.append(one.name)
-        elif one.kind == TABLE:
-            state.functions.append(one.name)
-        elif one.kind == GLOBAL and module.globals[one.index].mutable:
-            state.numbers.append(one.name)
-    return state
-
-
 class Lasting(NamedTuple):
     """An instance that may be moved.
 
     Attributes:
-        prepared: its module, compiled as lasting.
+        compiled: its module, with its `State`.
         raw: its exports.
         functions: what its tables of functions held when it was made.
         imports: for the exports of the instances that were moved before it, in their order, what it imports.
     """
 
-    prepared: Prepared
+    compiled: Any
     raw: Mapping[str, RawExtern]
     functions: list[list[int]]
     imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports]
@@ -83,17 +53,17 @@ class Lasting(NamedTuple):
     def of(
         cls,
         store: Any,
-        prepared: Prepared,
+        compiled: Any,
         raw: Mapping[str, RawExtern],
         imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
     ) -> Lasting:
         """One that was just made."""
-        return cls(prepared, raw, _functions(store, prepared, raw), imports)
+        return cls(compiled, raw, _functions(store, compiled, raw), imports)
 
     def why_fixed(self, store: Any) -> str:
         """Why it cannot be moved, or ""."""
-        state: State = self.prepared.compiled.state
-        if not state.why_fixed and _functions(store, self.prepared, self.raw) != self.functions:
+        state: State = self.compiled.state
+        if not state.why_fixed and _functions(store, self.compiled, self.raw) != self.functions:
             return "its table of functions has been changed"
         return state.why_fixed
 
@@ -136,9 +106,9 @@ class Move:
             saved = [_save(store, one) for one in self._lasting]
             store.leave(self._before)
             for one, state in zip(self._lasting, saved):
-                self._made.append(store.instantiate(one.prepared, one.imports(self._made), lambda made: None))
-                self._functions.append(_functions(store, one.prepared, self._made[-1]))
-                _restore(store, one.prepared.compiled.state, self._made[-1], state)
+                self._made.append(store.instantiate(one.compiled, one.imports(self._made), lambda made: None))
+                self._functions.append(_functions(store, one.compiled, self._made[-1]))
+                _restore(store, one.compiled.state, self._made[-1], state)
         except (wasmtime.WasmtimeError, wasmtime.Trap, RecursionError, StackEnd) as error:
             raise MemoryError(" ".join(str(error).split())) from error
         self.made = True
@@ -162,7 +132,7 @@ class Move:
 
 
 def _save(store: Any, one: Lasting) -> _Saved:
-    state: State = one.prepared.compiled.state
+    state: State = one.compiled.state
     raw = one.raw
     return _Saved(
         [(store.memory_address(raw[name]), store.memory_size(raw[name])) for name in state.memories],
@@ -190,9 +160,9 @@ def global_value(store: wasmtime.Store, global_: RawExtern) -> Any:
     return value
 
 
-def _functions(store: Any, prepared: Prepared, raw: Mapping[str, RawExtern]) -> list[list[int]]:
+def _functions(store: Any, compiled: Any, raw: Mapping[str, RawExtern]) -> list[list[int]]:
     """Where the functions in an instance's tables are, 0 for null."""
-    return [_table_functions(store, raw[name]) for name in prepared.compiled.state.functions]
+    return [_table_functions(store, raw[name]) for name in compiled.state.functions]
 
 
 def _table_functions(store: Any, table: RawExtern) -> list[int]:

@@ -15,14 +15,15 @@ from typing import Any, NamedTuple
 import wasmtime
 from wasmtime._extern import wrap_extern
 
+from ...requirements import State
 from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from .. import limits as clock
 from .. import stack
-from ..base import NO_LIMITS, Imports, Prepared, RawExtern, Store
+from ..base import NO_LIMITS, Imports, RawExtern, Store
 from ..limits import TICK, GuestLimits
 from ..release import at_release
 from .capi import FIELDS, strays
-from .moving import Lasting, Move, State, global_value
+from .moving import Lasting, Move, global_value
 
 __all__ = ["Compiled", "WasmtimeStore"]
 
@@ -103,11 +104,11 @@ class WasmtimeStore(Store):
 
     def lasting(
         self,
-        prepared: Prepared,
+        compiled: Any,
         raw: Mapping[str, RawExtern],
         imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
     ) -> Lasting:
-        return Lasting.of(self, prepared, raw, imports)
+        return Lasting.of(self, compiled, raw, imports)
 
     def move(self, lasting: Sequence[Lasting]) -> Move:
         return Move(self, lasting)
@@ -159,11 +160,10 @@ class WasmtimeStore(Store):
             self._store.set_epoch_deadline(_NEVER)
 
     def instantiate(
-        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+        self, compiled: Compiled, imports: Imports, keep: Callable[[object], None]
     ) -> Mapping[str, RawExtern]:
         if stack.short():
             raise stack.StackEnd
-        compiled: Compiled = prepared.compiled
         externs = [imports[wanted] for wanted in compiled.imports]
         self.made += 1
         try:

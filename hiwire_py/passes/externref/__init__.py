@@ -1,1 +1,61 @@
-"""Externref lowering: every externref becomes an i32 id."""
+"""Externref lowering: every externref becomes an i32 id, and the host keeps id -> object (docs/lowering.md).
+
+lowering                       the pass: the module and its sections
+code                           its instructions
+analysis, liveness, frames     which externrefs a function holds while it calls others
+indirect, tails                functions whose address is taken; calls that take their caller's place
+added, indexes                 what comes to the module, and where everything goes
+wide                           tables with indexes of 64 bits
+segments                       what a start function does about segments of externrefs
+refusals                       what is refused
+"""
+
+from __future__ import annotations
+
+from ...wasm.module import Global, Module, TableType
+from ...wasm.types import EXTERNREF
+from .frames import OPAQUE
+from .indexes import HELPERS
+from .indirect import ends_in_funcref
+from .lowering import COMPANION_MODULE, Handle, Lowered, lower_module, refuse_lowered
+
+__all__ = [
+    "COMPANION_MODULE",
+    "HELPERS",
+    "OPAQUE",
+    "Handle",
+    "Lowered",
+    "lower_module",
+    "needs_lowering",
+    "refuse_lowered",
+]
+
+
+def needs_lowering(module: Module, no_tables: bool = False) -> bool:
+    """Whether an externref can cross the module's boundary: in a function's type, an exported or imported
+    table or global. Also a segment of externrefs, which engines without externref do not take at all, and a
+    function type that ends in a funcref: see `indirect`.
+
+    Args:
+        module: the module.
+        no_tables: also where the module has a table of externrefs that stays within it.
+    """
+    if any(t.has_externref for t in module.types) or any(e.type == EXTERNREF for e in module.elements):
+        return True
+    if no_tables and any(table.element == EXTERNREF for table in module.tables):
+        return True
+    if any(i.module == COMPANION_MODULE for i in module.imports):
+        return False  # it has been lowered
+    if any(ends_in_funcref(t) for t in module.types):
+        return True
+    shared: list[object] = [i.type for i in module.imports]
+    for export in module.exports:
+        if export.kind == 1:
+            shared.append(module.tables[export.index])
+        elif export.kind == 3:
+            shared.append(module.globals[export.index])
+    return any(
+        (isinstance(x, TableType) and x.element == EXTERNREF)
+        or (isinstance(x, Global) and x.type == EXTERNREF)
+        for x in shared
+    )

@@ -19,38 +19,26 @@ from itertools import accumulate
 from typing import NamedTuple, Union
 
 from ...errors import UnsupportedModuleError
-from ...values import EXTERNREF, FUNCREF, I32
 from ...wasm.binary import Reader
+from ...wasm.code import block_type, catch_clauses, instructions, skip
+from ...wasm.instructions import INSTRUCTIONS
 from ...wasm.module import Module
+from ...wasm.types import EXTERNREF, I32, heap_type, value_type
 from .liveness import CALL, GET, SET, Event, live_at_calls
 
 __all__ = ["Analysis", "analyse"]
 
-_UNARY = frozenset(
-    (
-        0x45,
-        0x50,
-        *range(0x67, 0x6A),
-        *range(0x79, 0x7C),
-        *range(0x8B, 0x92),
-        *range(0x99, 0xA0),
-        *range(0xA7, 0xC5),
-    )
-)
-# The instructions 0xfc n that give no reference: operands, results, immediates. 0..7 are conversions.
-_PREFIXED = {
-    **dict.fromkeys(range(8), (1, 1, 0)),
-    8: (3, 0, 2),
-    9: (0, 0, 1),
-    10: (3, 0, 2),
-    11: (3, 0, 1),
-    12: (3, 0, 2),
-    13: (0, 0, 1),
-    14: (3, 0, 2),
-    15: (2, 1, 1),
-    16: (0, 1, 1),
-    17: (3, 0, 1),
-}
+_UNREACHABLE, _BLOCK, _LOOP, _IF, _ELSE, _END, _RETURN, _DROP = 0x00, 0x02, 0x03, 0x04, 0x05, 0x0B, 0x0F, 0x1A
+_THROW, _THROW_REF, _TRY_TABLE = 0x08, 0x0A, 0x1F
+_BR, _BR_IF, _BR_TABLE, _BR_ON_NULL, _BR_ON_NON_NULL = 0x0C, 0x0D, 0x0E, 0xD5, 0xD6
+_BR_ON_CAST, _BR_ON_CAST_FAIL = 0xFB0018, 0xFB0019
+_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
+_CALL_REF, _RETURN_CALL_REF = 0x14, 0x15
+_SELECT, _TYPED_SELECT = 0x1B, 0x1C
+_LOCAL_GET, _LOCAL_SET, _LOCAL_TEE, _GLOBAL_GET, _TABLE_GET = 0x20, 0x21, 0x22, 0x23, 0x25
+_REF_NULL, _REF_IS_NULL, _REF_AS_NON_NULL = 0xD0, 0xD1, 0xD4
+_STRUCT_NEW, _ARRAY_NEW_FIXED = 0xFB0000, 0xFB0008
+_PUSHES_EXCEPTION = 1  # of the kind of a catch clause
 
 
 class _Origin:
@@ -75,7 +63,8 @@ class _Origin:
 
 
 _Entry = Union[int, _Origin, None]
-"""On the operand stack: a type (all numbers are I32), an externref's origin, or None: open, in dead code."""
+"""On the operand stack: an externref's origin, None: open, in dead code, or a type, where I32 can stand for
+any."""
 
 
 class Analysis(NamedTuple):
@@ -87,32 +76,40 @@ class Analysis(NamedTuple):
             call.
         locals: externref locals that are.
         assigned: for these locals the positions of ``local.set`` and ``local.tee``, with the local's index.
-        returns: positions of ``return``.
+        parameters: externref parameters that are, where no caller holds them.
+        returns: positions of ``return``, and of calls that take the function's place.
         opaque: externrefs go ways that are not followed here (parameters of loops, several results of a
-            call).
+            call, exceptions).
+        landings: positions that are reached when an exception is caught: then frames of functions that it has
+            left are there still.
     """
 
     tests: dict[int, int | None]
     made: set[int]
     locals: set[int]
     assigned: list[tuple[int, int]]
+    parameters: list[int]
     returns: list[int]
     opaque: bool
+    landings: set[int]
 
 
 class _Frame:
     """A block being read: its types, the stack's height at its start, and whether the rest of it is dead
     code."""
 
-    __slots__ = ("dead", "given", "height", "loop", "one_arm", "results")
+    __slots__ = ("catches", "dead", "given", "height", "landing", "loop", "one_arm", "results", "start")
 
-    def __init__(self, height: int, results: bytes, op: int, given: list[_Entry]) -> None:
+    def __init__(self, height: int, results: bytes, op: int, given: list[_Entry], start: int = 0) -> None:
         self.height = height
         self.results: list[_Entry] = [_Origin() if t == EXTERNREF else t for t in results]
-        self.loop = op == 0x03
-        self.one_arm = op == 0x04
+        self.loop = op == _LOOP
+        self.one_arm = op == _IF
         self.given = given
+        self.start = start
         self.dead = False
+        self.catches: list[int] = []  # where exceptions go: how many blocks outside of this one
+        self.landing = False  # whether one is a target of that
 
 
 class _Walk:
@@ -130,7 +127,9 @@ class _Walk:
         self.calls = self.sets = 0
         self.last_set: dict[int, int] = {}  # local -> `sets` when it was set last
         self.origins: list[_Origin] = []
-        self.frames = [_Frame(0, results, 0x02, [])]
+        self.frames = [_Frame(0, results, _BLOCK, [])]
+        self.landings: set[int] = set()
+        self.catching = 0  # blocks that catch exceptions, around here
         self.tests: dict[int, int | None] = {}
         self.assigned: list[tuple[int, int]] = []
         self.returns: list[int] = []
@@ -206,20 +205,42 @@ class _Walk:
     # ---- control
 
     def open_block(self, op: int) -> None:
-        if op == 0x04:
+        if op == _IF:
             self.pop()
-        code = self.r.data[self.r.pos] if self.r.pos < self.r.end else 0
-        if 0x40 <= code <= 0x7F:
-            self.r.byte()
-            params, results = b"", b"" if code == 0x40 else bytes((code,))
+        type_ = block_type(self.r)
+        if isinstance(type_, int):
+            params, results = self.module.types[type_]
         else:
-            params, results = self.module.types[self.r.u32()]
+            params, results = b"", type_[:1]
         given = [self.pop() for _ in params][::-1]
-        if op == 0x03 and EXTERNREF in params:
+        if op == _LOOP and EXTERNREF in params:
             self.opaque = True
-        self.frames.append(_Frame(len(self.stack), results, op, given))
+        catches = catch_clauses(self.r) if op == _TRY_TABLE else []
+        for kind, tag, depth in catches:
+            carried = b"" if tag is None else self.module.tags[tag].functype.params
+            label = self.label(depth)
+            label.landing = True
+            if label.loop:
+                self.landings.add(label.start)
+            # Nothing holds what an exception carries, while it is on its way or kept.
+            self.opaque |= EXTERNREF in carried or (kind & _PUSHES_EXCEPTION > 0 and self.carried())
+        frame = _Frame(len(self.stack), results, op, given, self.r.pos)
+        frame.catches = [depth for _, _, depth in catches]
+        self.catching += bool(catches)
+        self.frames.append(frame)
         self.push_all(given)
         self.events.append(("open", op))
+
+    def carried(self) -> bool:
+        """Whether any exception of the module carries externrefs."""
+        return any(EXTERNREF in tag.functype.params for tag in self.module.tags)
+
+    def may_throw(self) -> None:
+        """What is live where exceptions are caught is so here, too."""
+        if self.catching:
+            for distance, frame in enumerate(reversed(self.frames)):
+                for depth in frame.catches:
+                    self.events.append(("branch", distance + 1 + depth))
 
     def flow_to(self, frame: _Frame, given: list[_Entry] | None = None) -> None:
         """What is on top of the stack, or ``given``, becomes the results of a block."""
@@ -242,6 +263,9 @@ class _Walk:
         if frame.one_arm:
             self.flow_to(frame, frame.given)
         self.frames.pop()
+        self.catching -= bool(frame.catches)
+        if frame.landing and not frame.loop:
+            self.landings.add(self.r.pos)
         self.cut(frame.height)
         self.origins.extend(result for result in frame.results if isinstance(result, _Origin))
         self.push_all(frame.results)
@@ -267,23 +291,29 @@ class _Walk:
 
     def call(self, op: int, at: int) -> None:
         r = self.r
-        if op in (0x11, 0x13):  # call_indirect, return_call_indirect
+        if op in (_CALL_INDIRECT, _RETURN_CALL_INDIRECT):
             type_ = r.u32()
             r.u32()
+            self.pop()
+        elif op in (_CALL_REF, _RETURN_CALL_REF):
+            type_ = r.u32()
             self.pop()
         else:
             index = r.u32()
             type_ = self.module.functions[index]
-        self.calls += 1  # before the arguments leave the stack: they are in the caller's hands
         params, results = self.module.types[type_]
+        if op in (_RETURN_CALL, _RETURN_CALL_INDIRECT, _RETURN_CALL_REF):
+            for _ in params:
+                self.pop()
+            self.returns.append(at)  # `tails` tells who holds the arguments
+            self.branch([], conditional=False)
+            return
+        self.calls += 1  # before the arguments leave the stack: they are in the caller's hands
         for _ in params:
             self.pop()
         self.events.append((CALL, at))
-        if op in (0x12, 0x13):
-            self.events.append(("stop", 0))
-            self.opaque |= EXTERNREF in params  # the callee's caller, who should hold them, is gone
-            self.end_of_code()
-        elif len(results) == 1 or EXTERNREF not in results:
+        self.may_throw()
+        if len(results) == 1 or EXTERNREF not in results:
             for code in results:
                 self.give(code)
         else:
@@ -308,67 +338,82 @@ class _Walk:
     # ---- the walk
 
     def run(self) -> None:
-        r = self.r
-        while r.pos < r.end:
+        for at, op in instructions(self.r):
             if not self.frames:
                 raise UnsupportedModuleError("a function's code goes on after its end")
-            at = r.pos
-            self.step(r.byte(), at)
+            known = INSTRUCTIONS[op]
+            if op in _SPECIAL:
+                self.step(op, at)
+            elif known.operands >= 0:
+                skip(self.r, op)
+                for _ in range(known.operands):
+                    self.pop()
+                self.stack.extend([I32] * known.results)
+            elif op != 0x01:
+                raise UnsupportedModuleError(
+                    f"instruction {op:#x} at byte {at} is not supported: exceptions in their older form"
+                )
 
     def step(self, op: int, at: int) -> None:
         r, stack = self.r, self.stack
-        if 0x45 <= op <= 0xC4:
-            self.effect(1 if op in _UNARY else 2, 1)
-        elif op == 0x20:  # local.get
+        if op == _LOCAL_GET:
             self.get_local(r.u32())
-        elif op == 0x21:  # local.set
+        elif op == _LOCAL_SET:
             self.pop()
             self.set_local(r.u32(), at)
-        elif op == 0x22:  # local.tee
+        elif op == _LOCAL_TEE:
             entry = self.pop()
             self.set_local(r.u32(), at)
             self.push(entry)
-        elif 0x28 <= op <= 0x3E:  # loads, stores
-            r.u32()
-            r.skip_leb()
-            self.effect(1, 1) if op <= 0x35 else self.effect(2, 0)
-        elif op in (0x41, 0x42):  # i32.const, i64.const
-            r.skip_leb()
-            stack.append(I32)
-        elif op in (0x43, 0x44):  # f32.const, f64.const
-            r.take(4 if op == 0x43 else 8)
-            stack.append(I32)
-        elif op in (0x3F, 0x40):  # memory.size, memory.grow
-            r.byte()
-            self.effect(op - 0x3F, 1)
-        elif op in (0x02, 0x03, 0x04):
+        elif op in (_BLOCK, _LOOP, _IF, _TRY_TABLE):
             self.open_block(op)
-        elif op == 0x05:
+        elif op == _ELSE:
             self.second_arm()
-        elif op == 0x0B:
+        elif op == _END:
             self.close_block()
-        elif op in (0x00, 0x0F):  # unreachable, return
-            if op == 0x0F:
+        elif op in (_UNREACHABLE, _RETURN):
+            if op == _RETURN:
                 self.returns.append(at)
             self.branch([], conditional=False)
-        elif op == 0x0C:  # br
+        elif op == _BR:
             self.branch([r.u32()], conditional=False)
-        elif op == 0x0D:  # br_if
+        elif op == _BR_IF:
             depth = r.u32()
             self.pop()
             self.branch([depth], conditional=True)
-        elif op == 0x0E:  # br_table
-            depths = [r.u32() for _ in range(r.u32() + 1)]
+        elif op == _BR_TABLE:
+            depths = [r.u32() for _ in r.count()]
+            depths.append(r.u32())
             self.pop()
             self.branch(list(dict.fromkeys(depths)), conditional=False)
-        elif 0x10 <= op <= 0x13:
-            self.call(op, at)
-        elif op == 0x1A:  # drop
+        elif op == _BR_ON_NULL:
+            entry = self.pop()
+            self.branch([r.u32()], conditional=True)
+            self.push(entry)
+        elif op == _BR_ON_NON_NULL:
+            self.branch([r.u32()], conditional=True)
             self.pop()
-        elif op == 0x1B:  # select, numbers only
-            self.effect(3, 1)
-        elif op == 0x1C:  # select with a type
-            types = r.take(r.u32())
+        elif op in (_BR_ON_CAST, _BR_ON_CAST_FAIL):
+            r.byte()
+            depth = r.u32()
+            heap_type(r)
+            heap_type(r)
+            self.branch([depth], conditional=True)
+        elif op in (_THROW, _THROW_REF):
+            for _ in self.module.tags[r.u32()].functype.params if op == _THROW else b"1":
+                self.pop()
+            self.may_throw()
+            self.branch([], conditional=False)
+        elif op in _CALLS:
+            self.call(op, at)
+        elif op == _DROP:
+            self.pop()
+        elif op == _SELECT:
+            for _ in range(3):
+                self.pop()
+            stack.append(I32)
+        elif op == _TYPED_SELECT:
+            types = [value_type(r)[0] for _ in r.count()]
             self.pop()
             one, other = self.pop(), self.pop()
             known = one if one is not None else other
@@ -378,41 +423,42 @@ class _Walk:
                 known = self.origin()
                 known.parts += (one, other)
             self.push(known)
-        elif op == 0x23:  # global.get
+        elif op == _GLOBAL_GET:
             self.give(self.module.globals[r.u32()].type)
-        elif op == 0x24:  # global.set
-            r.u32()
-            self.pop()
-        elif op == 0x25:  # table.get
+        elif op == _TABLE_GET:
             self.pop()
             self.give(self.module.tables[r.u32()].element)
-        elif op == 0x26:  # table.set
-            r.u32()
-            self.pop()
-            self.pop()
-        elif op == 0xD0:  # ref.null
-            code = r.byte()
-            self.push(self.origin() if code == EXTERNREF else code)
-        elif op == 0xD1:  # ref.is_null
+        elif op == _REF_NULL:
+            code = heap_type(r)[0]
+            self.push(self.origin() if code in (EXTERNREF, 0x72) else code)
+        elif op == _REF_IS_NULL:
             entry = self.pop()
             self.tests[at] = EXTERNREF if isinstance(entry, _Origin) else entry
             stack.append(I32)
-        elif op == 0xD2:  # ref.func
-            r.u32()
-            stack.append(FUNCREF)
-        elif op == 0xFC:
-            sub = r.u32()
-            if sub not in _PREFIXED:
-                raise UnsupportedModuleError(f"instruction 0xfc {sub:#x} at byte {at} is not supported")
-            operands, results, immediates = _PREFIXED[sub]
-            for _ in range(immediates):
-                r.u32()
-            self.effect(operands, results)
-        elif op != 0x01:
-            raise UnsupportedModuleError(f"instruction {op:#x} at byte {at} is not supported")
+        elif op == _REF_AS_NON_NULL:
+            self.push(self.pop())
+        elif op in (_STRUCT_NEW, _ARRAY_NEW_FIXED):
+            type_ = self.module.subtypes[r.u32()]
+            for _ in range(len(type_.first) if op == _STRUCT_NEW else r.u32()):
+                self.pop()
+            stack.append(I32)
 
 
-def analyse(module: Module, code: Reader, function: int, groups: Sequence[tuple[int, int]]) -> Analysis:
+_CALLS = frozenset((_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _CALL_REF, _RETURN_CALL_REF))
+_SPECIAL = frozenset(
+    (
+        *(_UNREACHABLE, _BLOCK, _LOOP, _IF, _ELSE, _END, _RETURN, _DROP, _THROW, _THROW_REF, _TRY_TABLE),
+        *(_BR, _BR_IF, _BR_TABLE, _BR_ON_NULL, _BR_ON_NON_NULL, _BR_ON_CAST, _BR_ON_CAST_FAIL),
+        *_CALLS,
+        *(_SELECT, _TYPED_SELECT, _LOCAL_GET, _LOCAL_SET, _LOCAL_TEE, _GLOBAL_GET, _TABLE_GET),
+        *(_REF_NULL, _REF_IS_NULL, _REF_AS_NON_NULL, _STRUCT_NEW, _ARRAY_NEW_FIXED),
+    )
+)
+
+
+def analyse(
+    module: Module, code: Reader, function: int, groups: Sequence[tuple[int, int]], held: bool
+) -> Analysis:
     """Follow a function's code.
 
     Args:
@@ -420,21 +466,26 @@ def analyse(module: Module, code: Reader, function: int, groups: Sequence[tuple[
         code: a cursor over the function's instructions.
         function: the index of the function's type.
         groups: its declared locals as (count, type).
+        held: whether it must hold its parameters: its caller may be gone.
     """
     walk = _Walk(module, code, function, groups)
+    params = [i for i, t in enumerate(module.types[function].params) if held and t == EXTERNREF]
+    walk.events += [(SET, index) for index in params]
     walk.run()
-    held = _held(walk.origins)
+    handed = _held(walk.origins)
     # A parameter that is never assigned is held by the caller.
-    changing = {local for _, local in walk.assigned}
-    locals_ = live_at_calls(walk.events) | {o.local for o in held if o.local is not None}
-    made = {o.end for o in held if o.end is not None and (o.local is None or o.overtaken)}
+    changing = {*params, *(local for _, local in walk.assigned)}
+    locals_ = live_at_calls(walk.events) | {o.local for o in handed if o.local is not None}
+    made = {o.end for o in handed if o.end is not None and (o.local is None or o.overtaken)}
     return Analysis(
         walk.tests,
         made,
         locals_ & changing,
         [a for a in walk.assigned if a[1] in locals_],
+        [index for index in params if index in locals_],
         walk.returns,
         walk.opaque,
+        walk.landings,
     )
 
 

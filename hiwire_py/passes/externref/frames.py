@@ -13,13 +13,13 @@ the operand stack during a call.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
-from ...values import EXTERNREF, I32
 from ...wasm.binary import leb, signed_leb
+from ...wasm.types import EXTERNREF
 from .analysis import Analysis
 
-__all__ = ["OPAQUE", "Insertions", "block_type", "frame_code"]
+__all__ = ["OPAQUE", "Insertions", "block_type", "frame_code", "holding"]
 
 OPAQUE = -1
 """The word in a frame that says: this function's externrefs are not followed, release nothing meanwhile."""
@@ -54,23 +54,45 @@ def frame_code(
     opaque = b""
     if analysis.opaque:
         opaque = b"\x41" + signed_leb(OPAQUE) + keep(("opaque", 0)) + b"\x1a"
-    if not words:
+    entry = b"".join(b"\x20" + leb(index) + keep(("local", index)) + b"\x1a" for index in analysis.parameters)
+    if not words and not analysis.landings:
         return None
+    # Frames of functions that an exception has left are given up where it is caught.
+    size = b"\x41" + signed_leb(4 * len(words))
+    landing = b"\x20" + local + size + b"\x6a" + call["leave"]
+    inserted += [(at, landing) for at in analysis.landings if at <= end]
     leave = b"\x20" + local + call["leave"]
     inserted += [(at, leave) for at in analysis.returns]
     # Branches to the function's own label arrive at the end of a block, where the frame is given up.
-    enter = (
-        b"\x41" + signed_leb(4 * len(words)) + call["enter"] + b"\x21" + local + opaque + b"\x02" + block_type
-    )
+    enter = size + call["enter"] + b"\x21" + local + opaque + entry + b"\x02" + block_type
     inserted += [(start, enter), (end, b"\x0b" + leave)]
     # At one position, what belongs behind the instruction before it comes first.
     return sorted(inserted, key=lambda item: (item[0], item[1][-len(leave) :] == leave))
 
 
-def block_type(results: bytes, add_type: Callable[[bytes, bytes], int]) -> bytes:
-    """The type of a block with the given results; ``add_type`` gives the index of a function type."""
+def holding(params: bytes, unused: int, code: bytes, call: Mapping[str, bytes]) -> bytes:
+    """Local variables and code of a function that keeps its parameters in a frame while ``code`` runs.
+
+    Args:
+        params: the codes of their types.
+        unused: how many more parameters it has, which are no externrefs.
+        code: the call, with its arguments.
+        call: the companion's helpers: name -> code that calls it.
+    """
+    refs = [index for index, code_ in enumerate(params) if code_ == EXTERNREF]
+    frame = leb(len(params) + unused)
+    out = [b"\x01\x01\x7f\x41", signed_leb(4 * len(refs)), call["enter"], b"\x21", frame]
+    for word, index in enumerate(refs):
+        offset = b"\x41" + signed_leb(4 * word)
+        out += (b"\x20", leb(index), b"\x20", frame, offset, call["keep"], b"\x1a")
+    return b"".join((*out, code, b"\x20", frame, call["leave"]))
+
+
+def block_type(
+    results: Sequence[bytes], add_type: Callable[[Sequence[bytes], Sequence[bytes]], int]
+) -> bytes:
+    """The type of a block with the given results, which are lowered; ``add_type`` gives the index of a
+    function type."""
     if not results:
         return b"\x40"
-    if len(results) == 1:
-        return results.replace(bytes((EXTERNREF,)), bytes((I32,)))
-    return signed_leb(add_type(b"", results.replace(bytes((EXTERNREF,)), bytes((I32,)))))
+    return results[0] if len(results) == 1 else signed_leb(add_type([], results))

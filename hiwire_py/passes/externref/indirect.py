@@ -22,8 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from ...wasm.binary import leb, vector
+from ...wasm.module import Module
+from ...wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from .added import AddedFunctions, AddedTypes
+from .frames import holding
+from .indexes import IndexMap
 
 __all__ = ["IndirectCalls", "ends_in_funcref", "spell_out"]
 
@@ -55,71 +59,79 @@ def spell_out(functype: FuncType) -> bytes | None:
 class IndirectCalls:
     """The thunks that a module needs, found while its code is rewritten.
 
+    Attributes:
+        tails: whether ``return_call_indirect`` reaches functions, so that thunks must call in this way, too.
+        thunks: index of a thunk -> the function behind it.
+
     Args:
-        types: the module's types, not lowered.
-        functions: for each function the index of its type.
-        add_type: takes lowered parameters and results, and gives the index of that type in the lowered
-            module.
-        renumber: old function index -> index in the lowered module.
+        module: the module, not lowered.
+        spelling: what lowering makes of a value type.
+        types, functions: what is added to the lowered module.
+        to: where everything goes in it.
     """
 
     def __init__(
         self,
-        types: list[FuncType],
-        functions: list[int],
-        add_type: Callable[[bytes, bytes], int],
-        renumber: Callable[[int], int],
+        module: Module,
+        spelling: Callable[[bytes], bytes],
+        types: AddedTypes,
+        functions: AddedFunctions,
+        to: IndexMap,
     ) -> None:
-        self._types = types
-        self._functions = functions
-        self._add_type = add_type
-        self._renumber = renumber
-        self._first = renumber(len(functions))
+        self.module = module
+        self.spelling = spelling
+        self.types = types
+        self.functions = functions
+        self.to = to
         self._spelled: dict[int, tuple[int, bytes] | None] = {}
-        self.thunks: dict[int, int] = {}  # old function index -> index of its thunk
+        self.tails = False
+        self.thunks: dict[int, int] = {}  # the functions behind them, by their indexes
 
     def _spell(self, type_: int) -> tuple[int, bytes] | None:
         """For a type: the index of its spelled out form, and code that pushes the extra arguments."""
         if type_ not in self._spelled:
-            functype = self._types[type_]
-            extra = spell_out(functype)
+            extra = spell_out(self.module.types[type_])
             if extra is None:
                 self._spelled[type_] = None
             else:
-                low = bytes((EXTERNREF,)), bytes((I32,))
-                params, results = functype.params.replace(*low), functype.results.replace(*low)
+                declared = self.module.subtypes[type_]
+                params = [*map(self.spelling, declared.first), *(bytes((t,)) for t in extra)]
                 code = b"".join(_ZERO[t] for t in extra)
-                self._spelled[type_] = self._add_type(params + extra, results), code
+                index = self.types(params, [*map(self.spelling, declared.second)])
+                self._spelled[type_] = index, code
         return self._spelled[type_]
 
     def address(self, function: int) -> int:
         """The index in the lowered module that stands for a function whose address is taken."""
-        if self._spell(self._functions[function]) is None:
-            return self._renumber(function)
-        return self.thunks.setdefault(function, self._first + len(self.thunks))
+        type_ = self.module.functions[function]
+        spelled = self._spell(type_)
+        if spelled is None:
+            return self.to.function(function)
+
+        def make() -> bytes:
+            functype = self.module.types[type_]
+            target = leb(self.to.function(function))
+            arguments = b"".join(b"\x20" + leb(i) for i in range(len(functype.params)))
+            if not self.tails:
+                return b"\0" + arguments + b"\x10" + target
+            if function < self.to.first_function and EXTERNREF in functype.params:
+                # Whoever imports it does not know how it is called.
+                return holding(
+                    functype.params,
+                    len(spell_out(functype) or b""),
+                    arguments + b"\x10" + target,
+                    self.to.call,
+                )
+            return b"\0" + arguments + b"\x12" + target
+
+        index = self.functions.index(function, spelled[0], make)
+        self.thunks[index] = function
+        return index
 
     def call(self, type_: int) -> tuple[int, bytes]:
         """For ``call_indirect`` of a type: the type to expect, and code that pushes what it takes more."""
         return self._spell(type_) or (type_, b"")
 
-    def end(self) -> int:
-        """The index after that of the last thunk."""
-        return self._first + len(self.thunks)
-
-    def thunk_types(self) -> list[bytes]:
-        """Entries for the function section."""
-        return [leb(self._spell(self._functions[f])[0]) for f in self.thunks]  # type: ignore[index]
-
-    def thunk_bodies(self) -> list[bytes]:
-        """Entries for the code section."""
-        out = []
-        for function in self.thunks:
-            count = len(self._types[self._functions[function]].params)
-            code = b"".join(b"\x20" + leb(i) for i in range(count))
-            code = b"\0" + code + b"\x10" + leb(self._renumber(function)) + b"\x0b"
-            out.append(leb(len(code)) + code)
-        return out
-
     def declaration(self) -> bytes | None:
         """A declarative element segment, without which ``ref.func`` of a thunk would not be valid."""
-        return b"\x03\x00" + vector(leb(i) for i in self.thunks.values()) if self.thunks else None
+        return b"\x03\x00" + vector(map(leb, self.thunks)) if self.thunks else None

@@ -21,25 +21,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...values import EXTERNREF
-from ...wasm.binary import Reader, leb, signed_leb
+from ...wasm.binary import signed_leb
 from ...wasm.module import Module
-from .code import IndexMap
+from ...wasm.types import EXTERNREF
+from .indexes import IndexMap
 
-__all__ = ["segment_code", "start_body"]
+__all__ = ["segment_code"]
 
-_START = 8  # the section
 _PASSIVE = 1  # in the two low bits of a segment's flags
 _NULL_ITEM = bytes((0xD0, EXTERNREF, 0x0B))
 
 
-def segment_code(module: Module, to: IndexMap, expression: Callable[[tuple[int, int]], bytes]) -> list[bytes]:
+def segment_code(
+    module: Module, to: IndexMap, expression: Callable[[tuple[int, int]], bytes], copy: Callable[[int], bytes]
+) -> list[bytes]:
     """What the start function does about the module's segments of externrefs; empty if nothing is to do.
 
     Args:
         module: the module, not lowered.
         to: where things go.
         expression: lowers the constant expression at a position in the module.
+        copy: gives the call that copies from a segment to a table.
     """
 
     def value(span: tuple[int, int]) -> bytes:
@@ -53,21 +55,10 @@ def segment_code(module: Module, to: IndexMap, expression: Callable[[tuple[int, 
                 found.append(_constant(number) + value(item) + handle + to.call["set"])
         if element.offset is not None:
             found.append(value(element.offset) + _constant(0) + _constant(len(element.items)))
-            found.append(to.table_handle[element.table] + handle + to.call["copy"])
+            found.append(to.table_handle[element.table] + handle + copy(element.table))
         if element.flags & 3 != _PASSIVE:
             found.append(handle + to.call["drop"])
     return found
-
-
-def start_body(segments: list[bytes], module: Module, to: IndexMap) -> bytes:
-    """The start function's entry in the code section: what `segment_code` gave, and a call of the module's
-    own start function, if it has one."""
-    code = [b"\0", *segments]
-    for kind, start, end in module.sections:
-        if kind == _START:
-            code.append(b"\x10" + leb(to.function(Reader(module.wasm, start, end).u32())))
-    body = b"".join(code) + b"\x0b"
-    return leb(len(body)) + body
 
 
 def _constant(number: int) -> bytes:

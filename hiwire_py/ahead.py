@@ -1,0 +1,45 @@
+"""Compiling modules for the engine native ahead of time, for machines without a compiler."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .engines.native.compile import REQUIRES, compile_into, library_for
+from .engines.validation import validate
+from .passes.runner import run
+from .requirements import Code
+from .sources import WasmSource, read_wasm
+from .wasm.module import Module
+
+__all__ = ["code_for_native", "compile_native"]
+
+
+def compile_native(wasm: WasmSource, directory: str | os.PathLike[str] | None = None) -> Path:
+    """Compile a module for the engine native, so that a guest of it starts at once. Idempotent.
+
+    Args:
+        wasm: the module's bytes, or the path of its file.
+        directory: where to put the library, for machines without a compiler; there, name the directory in the
+            environment variable ``HIWIRE_NATIVE_PATH``. The library is for this version of Python and of this
+            package. None: into the cache.
+
+    Returns:
+        The library's path.
+
+    Raises:
+        ToolchainError: a tool is missing or failed; the message says which and how to get it.
+        UnsupportedModuleError: the module is malformed, invalid, or uses features that are not handled.
+    """
+    data, what = read_wasm(wasm)
+    code = code_for_native(data)
+    return library_for(code, what) if directory is None else compile_into(code, what, directory)
+
+
+def code_for_native(wasm: bytes) -> Code:
+    """The module as the engine native compiles it.
+
+    Raises:
+        UnsupportedModuleError: it is malformed, or uses features that are not handled.
+    """
+    return run(Module.parse(wasm), REQUIRES, lambda module: validate(module, "native")).code

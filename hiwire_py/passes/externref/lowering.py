@@ -1,0 +1,252 @@
+"""Externref lowering: a module that uses externref becomes one that holds 32-bit ids in its place.
+
+Requires: a valid module. Lowering can turn code that confuses i32 and externref into valid code.
+Leaves: no externref. The module imports, after what it imported before, the functions `HELPERS` and one i32
+global for each externref table or segment, from the module ``externref``: c/externref/externref.c stands
+behind them. What the module was before is written into a custom section ``externref`` as JSON. Whatever has
+nothing to do with externrefs is carried over. docs/lowering.md has the design.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import UnsupportedModuleError
+from ...wasm.binary import Reader, leb, name
+from ...wasm.module import FUNCTION, GLOBAL, TABLE, Kind, Limits, Module, TableType
+from ...wasm.names import renumbered_names
+from ...wasm.types import EXTERNREF, FuncType, type_name
+from ...wasm.write import export_bytes, fresh_name
+from .code import CodeLowering
+from .indexes import HELPERS
+from .refusals import check
+from .segments import segment_code
+
+__all__ = ["COMPANION_MODULE", "Handle", "Lowered", "lower_module", "refuse_lowered"]
+
+COMPANION_MODULE = "externref"
+
+# Custom sections that speak of positions in the code section, which moves.
+_POSITIONAL = (".debug_", "reloc.", "metadata.code", "sourceMappingURL", "external_debug_info")
+
+
+@dataclass(frozen=True)
+class Handle:
+    """An imported global that holds the companion's handle of a table.
+
+    Attributes:
+        name: the global's import name.
+        limits: the table's size and maximum.
+        table: the index of the table in the original module; None for a segment.
+    """
+
+    name: str
+    limits: Limits
+    table: int | None
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What is to be known of a lowered module: the handles to import.
+
+    Attributes:
+        wasm: its bytes.
+        globals: index of a mutable externref global that the module defines -> the export that gives access
+            to it, by which the host releases what the global holds when the instance is gone.
+    """
+
+    wasm: bytes
+    handles: tuple[Handle, ...]
+    globals: dict[int, str]
+
+
+class _Lowering(CodeLowering):
+    def __init__(self, module: Module) -> None:
+        super().__init__(module)
+        self.handles = self._handles()
+        taken = {e.name for e in module.exports}
+        self.hidden_globals = {
+            index: fresh_name(f"externref:g{index}", taken)
+            for index, global_ in enumerate(module.globals)
+            if global_.type == EXTERNREF and global_.mutable and index >= self.to.first_global
+        }
+        self.segments = segment_code(module, self.to, self.expression, self.copy)
+
+    def _handles(self) -> tuple[Handle, ...]:
+        module = self.module
+        found = [Handle(f"t{i}", _narrow(module.tables[i].limits), i) for i in self.to.externref_tables]
+        for i in self.to.externref_elements:
+            size = len(module.elements[i].items)
+            found.append(Handle(f"e{i}", Limits(size, size), None))
+        return tuple(found)
+
+    # ---- sections
+
+    def section(self, kind: Kind) -> bytes | None:
+        found = self.module.section(kind) if kind == Kind.DATA and not self.to.added_globals else None
+        # Nothing in it has moved, and there can be a hundred thousand segments.
+        return super().section(kind) if found is None else found.data[found.pos : found.end]
+
+    def types(self) -> Iterator[bytes]:
+        yield from super().types()
+        yield from self.added.written()
+
+    def imports(self) -> Iterator[bytes]:
+        functions = iter(self.module.functions)
+        for wanted in self.module.imports:
+            type_ = next(functions) if wanted.kind == FUNCTION else None
+            if not (isinstance(wanted.type, TableType) and wanted.type.element == EXTERNREF):
+                yield self.import_(wanted, type_)
+        for helper, (params, results) in HELPERS.items():
+            type_index = self.added([b"\x7f"] * params, [b"\x7f"] * results)
+            yield name(COMPANION_MODULE) + name(helper) + b"\0" + leb(type_index)
+        for handle in self.handles:
+            yield name(COMPANION_MODULE) + name(handle.name) + b"\3\x7f\0"
+
+    def functions(self) -> Iterator[bytes]:
+        yield from super().functions()
+        yield from self.functions_added.types()
+
+    def tables(self) -> Iterator[bytes]:
+        for table in self.module.tables[self.module.count_imports(TABLE) :]:
+            if table.element != EXTERNREF:
+                yield self.table(table)
+
+    def exports(self) -> Iterator[bytes]:
+        for export in self.module.exports:
+            if export.kind != TABLE or export.index in self.to.table:
+                letter = "FtMGX"[export.kind]
+                yield export_bytes(export.name, export.kind, self.index(letter, export.index))
+        for index, field in self.hidden_globals.items():
+            yield export_bytes(field, GLOBAL, self.to.global_(index))
+
+    def start(self) -> int | None:
+        start = super().start()
+        if not self.segments:
+            return start
+
+        def make() -> bytes:
+            call = b"" if start is None else b"\x10" + leb(start)
+            return b"\0" + b"".join(self.segments) + call
+
+        return self.functions_added.index("start", self.added([], []), make)
+
+    def elements(self) -> Iterator[bytes]:
+        for element in self.module.elements:
+            if element.type != EXTERNREF:
+                yield self.element(element)
+        declaration = self.indirect.declaration()
+        if declaration is not None:
+            yield declaration
+
+    def bodies(self) -> Iterator[bytes]:
+        own = self.module.functions[self.to.first_function :]
+        entries = self.entries()
+        bodies = [self.body(r.at(r.pos), type_) for r, type_ in zip(entries, own)]
+        # These find the functions whose address initial values take.
+        for section in (self.globals(), self.tables(), self.elements()):
+            list(section)
+        self.start()
+        for function in self.tails.held():
+            index = function - self.to.first_function
+            bodies[index] = self.body(entries[index], own[index], held=True)
+        yield from bodies
+        yield from self.functions_added.bodies()
+
+    def custom(self) -> Iterator[bytes]:
+        for body in super().custom():
+            rewritten = self._custom(Reader(body))
+            if rewritten is not None:
+                yield rewritten
+        yield name(COMPANION_MODULE) + json.dumps(self.description()).encode()
+
+    def _custom(self, r: Reader) -> bytes | None:
+        title = r.name()
+        if title.startswith("dylink"):
+            raise UnsupportedModuleError(
+                "a shared library for dynamic linking, which lowering does not handle"
+            )
+        if title == "linking":
+            raise UnsupportedModuleError("an object file, not a linked module: link it with wasm-ld first")
+        if title == "name":
+            first = self.to.first_function
+            helpers = {first + n: f"externref.{helper}" for n, helper in enumerate(HELPERS)}
+            renumber: dict[str, Callable[[int], int | None]] = {
+                **self.renumber,
+                "t": self.to.table.get,
+                "E": self.to.element.get,
+            }
+            try:
+                return name(title) + renumbered_names(r, renumber, helpers)
+            except UnsupportedModuleError:
+                return None  # a malformed custom section does not make a module invalid
+        if title.startswith(_POSITIONAL) or title == COMPANION_MODULE:
+            return None
+        return r.data
+
+    def description(self) -> dict[str, Any]:
+        """What the module was: the original types of its functions, and where its tables went."""
+        module = self.module
+        functions = module.exported(FUNCTION)
+        return {
+            "imports": [
+                [i.module, i.name, _signature(i.type)]
+                for i in module.imports
+                if isinstance(i.type, FuncType) and i.type.has_externref
+            ],
+            "exports": {
+                field: _signature(module.function_type(index))
+                for field, index in functions.items()
+                if module.function_type(index).has_externref
+            },
+            "tables": [
+                {"handle": h.name, "min": h.limits.minimum, "max": h.limits.maximum} for h in self.handles
+            ],
+            "globals": [
+                field for field, i in module.exported(GLOBAL).items() if module.globals[i].type == EXTERNREF
+            ],
+        }
+
+
+def _narrow(limits: Limits) -> Limits:
+    """Limits of a table as the runtime has them: no table of more elements than 32 bits count can be."""
+    maximum = limits.maximum
+    most = 0xFFFFFFFF
+    return Limits(min(limits.minimum, most), maximum if maximum is None or maximum <= most else None)
+
+
+def _signature(functype: FuncType) -> list[list[str]]:
+    return [[type_name(code) for code in side] for side in functype]
+
+
+def refuse_lowered(module: Module) -> None:
+    """Raise UnsupportedModuleError if the module was lowered: its imports would give it the companion's
+    insides."""
+    for i in module.imports:
+        if i.module == COMPANION_MODULE:
+            raise UnsupportedModuleError(
+                f"the module imports {i}: the module name {COMPANION_MODULE!r} is reserved for lowered"
+                " modules; pass the original module, it is lowered when it is loaded"
+            )
+
+
+def lower_module(module: Module) -> Lowered:
+    """Lower a parsed module, whether it needs it or not.
+
+    Raises:
+        UnsupportedModuleError: the module is malformed, or uses a feature that lowering does not handle.
+    """
+    refuse_lowered(module)
+    check(module)
+    try:
+        lowering = _Lowering(module)
+        return Lowered(lowering.written(), lowering.handles, lowering.hidden_globals)
+    except (IndexError, KeyError) as e:
+        # An index into a table, type or function that does not exist: only an invalid module has one.
+        raise UnsupportedModuleError(
+            "the module is malformed: it refers to a type, function, table, global or local that it does not"
+            " have"
+        ) from e

@@ -1,0 +1,88 @@
+"""Tail calls: who holds the arguments of a call that takes its caller's place.
+
+A caller holds its arguments for the function that it calls; a tail call has none. So
+
+* a function of the module that is called in this way keeps its parameters in a frame of its own, where they
+  are live during calls, whoever calls it;
+* what another instance has is called by a *holder* instead, a function that keeps the arguments, and calls as
+  any other does. The caller is gone all the same, but the holder is not: instances that call each other in
+  this way for ever run out of stack.
+
+Only calls that pass externrefs are concerned. A function that is reached through a table is one of the module
+if no function of others can be in its tables; its thunk passes the call on as a tail call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from ...wasm.binary import leb
+from ...wasm.types import EXTERNREF, I32, I64
+from ..escapes import carries_functions
+from .frames import holding
+from .indirect import IndirectCalls
+
+__all__ = ["TailCalls"]
+
+
+class TailCalls:
+    """The tail calls of a module, found while its code is rewritten."""
+
+    def __init__(self, indirect: IndirectCalls) -> None:
+        self._calls = indirect
+        module = self._module = indirect.module
+        exported = (module.type_of(export.kind, export.index) for export in module.exports)
+        types = (*(wanted.type for wanted in module.imports), *exported)
+        self._foreign = any(map(carries_functions, types))
+        self._direct: set[int] = set()
+        self._indirect = False
+
+    def direct(self, function: int) -> bytes:
+        """The tail call of a function."""
+        module, to = self._module, self._calls.to
+        if EXTERNREF not in module.function_type(function).params:
+            return b"\x12" + leb(to.function(function))
+        if function >= to.first_function:
+            self._direct.add(function)
+            return b"\x12" + leb(to.function(function))
+        type_ = module.functions[function]
+        return self._holder(("tail", function), type_, [], b"\x10" + leb(function))
+
+    def indirect(self, type_: int, table: int) -> bytes | None:
+        """The tail call of a function in a table; None where it may stay what it is."""
+        expected, extra = self._calls.call(type_)
+        if not extra:
+            return None
+        has_refs = EXTERNREF in self._module.types[type_].params
+        if has_refs and self._foreign:
+            index = b"\x20" + leb(len(self._module.types[type_].params))
+            call = extra + index + b"\x11" + leb(expected) + leb(self._calls.to.table[table])
+            index_type = I64 if self._module.tables[table].limits.wide else I32
+            return self._holder(("tail", type_, table), type_, [bytes((index_type,))], call)
+        self._calls.tails = True
+        self._indirect |= has_refs
+        return None
+
+    def held(self) -> list[int]:
+        """The module's own functions that must keep their parameters, when all code has been seen."""
+        reached = self._calls.thunks.values() if self._indirect else ()
+        own = {function for function in reached if function >= self._calls.to.first_function}
+        return sorted(
+            function
+            for function in self._direct | own
+            if EXTERNREF in self._module.function_type(function).params
+        )
+
+    def _holder(self, key: Hashable, type_: int, more: list[bytes], call: bytes) -> bytes:
+        """The tail call of a function that holds the arguments for ``call``, and takes what is in ``more``,
+        too."""
+        calls, declared = self._calls, self._module.subtypes[type_]
+        params = self._module.types[type_].params
+
+        def make() -> bytes:
+            arguments = b"".join(b"\x20" + leb(i) for i in range(len(params)))
+            return holding(params, len(more), arguments + call, calls.to.call)
+
+        given = [*map(calls.spelling, declared.first), *more]
+        index = calls.functions.index(key, calls.types(given, [*map(calls.spelling, declared.second)]), make)
+        return b"\x12" + leb(index)
