@@ -54,7 +54,12 @@ class Row:
 
 
 def shown(side: Statistic) -> str:
-    return f"{side.median:,.4g} ({side.low:,.4g}..{side.high:,.4g})"
+    """The median, and between which values the runs are."""
+    return f"{_number(side.median)} ({_number(side.low)}..{_number(side.high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def of_pairs(name: str, goal: str, pairs: list[tuple[float, float]], unit: str = "ns") -> Row:
