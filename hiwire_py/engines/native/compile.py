@@ -57,7 +57,7 @@ def lower_for_native(wasm: bytes) -> tuple[Module, Lowered | None]:
     """
     module = Module.parse(wasm)
     refuse_lowered(module)
-    # wasm2c leaves every table of externrefs to its run time, and here they are the companion's.
+    # wasm2c leaves tables of externrefs to its run time; here they are in the runtime of lowered modules.
     if not module_needs_lowering(module) and all(t.element != EXTERNREF for t in module.tables):
         return module, None
     try:
