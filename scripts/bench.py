@@ -71,7 +71,8 @@ def main() -> int:
             print(row, flush=True)
     found["load after"] = load()
     if args.json:
-        text = json.dumps({"machine": found, "rows": [asdict(row) for row in rows]}, indent=1)
+        lines = ",\n".join(json.dumps(asdict(row)) for row in rows)
+        text = f'{{"machine": {json.dumps(found)},\n"rows": [\n{lines}\n]}}'
         if args.json == "-":
             print(text)
         else:

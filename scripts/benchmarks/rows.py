@@ -64,7 +64,7 @@ def _number(value: float) -> str:
 
 def of_pairs(name: str, goal: str, pairs: list[tuple[float, float]], unit: str = "ns") -> Row:
     """The row of runs of both sides, each pair of runs made next to each other."""
-    ours, other = ([pair[side] for pair in pairs] for side in (0, 1))
+    ours, other = ([float(f"{pair[side]:.5g}") for pair in pairs] for side in (0, 1))
     ratio = statistics.median(a / b for a, b in pairs)
     return Row(name, goal, ratio, Statistic.of(ours), Statistic.of(other), unit, runs=[ours, other])
 
