@@ -10,6 +10,7 @@ so.
     scripts/bench.py --full --json all.json     all, and each run's numbers in a file
     scripts/bench.py --only guest --only lives  two subjects
     scripts/bench.py --only modules             lowering on modules of others, which npm fetches once
+    scripts/bench.py --table all.json           the numbers in that file as the table of docs/performance.md
 
 Subjects:
 """
@@ -25,11 +26,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks import from_python, in_guests, lowerings
-from benchmarks.rows import Row
+from benchmarks.rows import Row, shown
 
 from hiwire_py import __version__, engines
+from hiwire_py.compare.measure import Statistic
 from hiwire_py.errors import HiwireError
 from hiwire_py.sources import shipped
 
@@ -50,6 +53,9 @@ LONG: dict[str, Callable[[], Iterator[Row]]] = {
 
 def main() -> int:
     args = parse()
+    if args.table:
+        print("\n".join(table(json.loads(Path(args.table).read_text())["rows"])))
+        return 0
     subjects = {**SUBJECTS, **LONG} if args.full or args.only else SUBJECTS
     subjects = {name: rows for name, rows in subjects.items() if args.only is None or name in args.only}
     found = machine()
@@ -65,7 +71,8 @@ def main() -> int:
             print(row, flush=True)
     found["load after"] = load()
     if args.json:
-        text = json.dumps({"machine": found, "rows": [asdict(row) for row in rows]}, indent=1)
+        lines = ",\n".join(json.dumps(asdict(row)) for row in rows)
+        text = f'{{"machine": {json.dumps(found)},\n"rows": [\n{lines}\n]}}'
         if args.json == "-":
             print(text)
         else:
@@ -88,6 +95,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--only", metavar="NAME", action="append", choices=subjects, help="this subject; may be repeated"
     )
+    parser.add_argument("--table", metavar="FILE", help="measure nothing; show such a file in Markdown")
     parser.add_argument("--full", action="store_true", help="also what takes minutes, and gigabytes")
     return parser.parse_args()
 
@@ -98,6 +106,18 @@ def measured(name: str, subject: Callable[[], Iterator[Row]]) -> Iterator[Row]:
         yield from subject()
     except (ImportError, HiwireError) as e:
         yield Row(name, note=f"not measured: {e}")
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The rows of a JSON file as a table in Markdown."""
+    yield "| ratio | goal | what | ours | the other side | |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.3g}"
+        sides = [row[side] and shown(Statistic(**row[side])) for side in ("ours", "other")]
+        unit = "" if row["ours"] is None else f"{row['unit']}; " if row["note"] else row["unit"]
+        cells = (ratio, row["goal"], row["name"], sides[0] or "", sides[1] or "", unit + row["note"])
+        yield f"| {' | '.join(cells)} |"
 
 
 def machine() -> dict[str, object]:

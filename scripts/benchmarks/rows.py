@@ -54,12 +54,17 @@ class Row:
 
 
 def shown(side: Statistic) -> str:
-    return f"{side.median:,.4g} ({side.low:,.4g}..{side.high:,.4g})"
+    """The median, and between which values the runs are."""
+    return f"{_number(side.median)} ({_number(side.low)}..{_number(side.high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def of_pairs(name: str, goal: str, pairs: list[tuple[float, float]], unit: str = "ns") -> Row:
     """The row of runs of both sides, each pair of runs made next to each other."""
-    ours, other = ([pair[side] for pair in pairs] for side in (0, 1))
+    ours, other = ([float(f"{pair[side]:.5g}") for pair in pairs] for side in (0, 1))
     ratio = statistics.median(a / b for a, b in pairs)
     return Row(name, goal, ratio, Statistic.of(ours), Statistic.of(other), unit, runs=[ours, other])
 

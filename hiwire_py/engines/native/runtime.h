@@ -272,7 +272,7 @@ void wasm_rt_free_memory(wasm_rt_memory_t *memory) {
     }
 }
 
-/* ---- tables of functions; those of externrefs are the companion's */
+/* ---- tables of functions; those of externrefs are in the runtime of lowered modules */
 
 enum { HW_MOST_ELEMENTS = 10000000 }; /* as in browsers */
 
