@@ -37,7 +37,8 @@ typedef struct {
 
 _Static_assert(sizeof(Record) == 16, "the host reads records as four words");
 
-/* Frames of the functions that run: the ids they hold in locals and operands (hiwire_py/passes/externref/frames.py).
+/* Frames of the functions that run: the ids they hold in locals and operands
+ * (hiwire_py/passes/externref/frames.py).
  */
 static uint32_t frames[FRAME_BYTES / 4];
 

@@ -11,9 +11,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import cache
 from ..errors import ToolchainError
 from ..toolchain.compilers import FREESTANDING, WASI, Compiler, find_compiler
-from ..toolchain.containers import cache_dir
 
 __all__ = ["COMPILERS", "Builder", "Recipe"]
 
@@ -53,7 +53,7 @@ class Builder:
         """
         compiler = self._find()
         name = f"{compiler.name} (clang {'.'.join(map(str, compiler.version))})"
-        kept = cache_dir() / "compare" / f"{self._key(recipe, compiler)}.wasm"
+        kept = cache.root() / "compare" / f"{self._key(recipe, compiler)}.wasm"
         try:
             return kept.read_bytes(), name
         except OSError:

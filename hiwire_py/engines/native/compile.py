@@ -6,19 +6,29 @@ import importlib.metadata
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
+from ... import cache
 from ...errors import ToolchainError, UnsupportedModuleError
 from ...passes import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ...sources import VARIANTS, WasmSource, read_wasm, shipped
 from ...values import EXTERNREF
 from ..validation import validate
-from .build import compile_library, find_cached, find_installed, library_name
+from .build import (
+    compile_library,
+    find_cached,
+    find_installed,
+    find_loaded,
+    library_name,
+    load_library,
+)
 from .tools import find_tools, find_wasm2c, missing_tools
 
 __all__ = [
     "compile_native",
     "library_for",
     "lower_for_native",
+    "open_library",
     "shipped_modules",
     "why_unavailable",
 ]
@@ -37,13 +47,16 @@ def compile_native(wasm: WasmSource, directory: str | os.PathLike[str] | None = 
         The library's path.
 
     Raises:
-        ToolchainError: a tool is missing or failed; the message says which and how to get it.
+        ToolchainError: a tool is missing or failed; the message says which and how to get it. Or there is no
+            ``directory``, and the cache cannot be used; the message says why.
         UnsupportedModuleError: the module is malformed, invalid, or uses features that are not handled.
     """
     data, what = read_wasm(wasm)
     _, lowered = lower_for_native(data)
     code = data if lowered is None else lowered.wasm
     if directory is None:
+        if find_installed(library_name(data, code)) is None:
+            cache.require()
         return library_for(data, code, what)
     validate(data, "native")
     return compile_library(data, code, what, directory)
@@ -65,6 +78,12 @@ def lower_for_native(wasm: bytes) -> tuple[Module, Lowered | None]:
     except UnsupportedModuleError:
         validate(wasm, "native")  # for the better message
         raise
+
+
+def open_library(wasm: bytes, code: bytes) -> Any:
+    """The extension module of `library_for` the same."""
+    loaded = find_loaded(library_name(wasm, code))
+    return load_library(library_for(wasm, code, "the module")) if loaded is None else loaded
 
 
 def library_for(wasm: bytes, code: bytes, what: str) -> Path:

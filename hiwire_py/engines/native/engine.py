@@ -24,9 +24,8 @@ from ..base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from ..limits import GuestLimits
 from ..release import at_release
 from ..validation import validate
-from .build import load_library
 from .calls import NativeTrap, bind_caller, define_hosts
-from .compile import library_for, lower_for_native, why_unavailable
+from .compile import lower_for_native, open_library, why_unavailable
 
 __all__ = ["NativeEngine"]
 
@@ -220,7 +219,7 @@ class NativeEngine(Engine):
         module, lowered = lower_for_native(wasm)
         code = wasm if lowered is None else lowered.wasm
         declared = Module.parse(code)
-        library = load_library(library_for(wasm, code, "the module"))
+        library = open_library(wasm, code)
         define_hosts(library, declared, _hosts)
         return Prepared(module, Compiled(library, declared), lowered)
 
