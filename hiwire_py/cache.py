@@ -43,6 +43,7 @@ __all__ = [
     "limit",
     "load",
     "names",
+    "refuse",
     "require",
     "root",
     "store",
@@ -209,7 +210,7 @@ def load(folder_name: str, name: str) -> Kept | None:
     except FileNotFoundError:
         return None
     except (OSError, CacheError) as e:
-        _refuse(e)
+        refuse(e)
         return None
     return kept
 
@@ -250,7 +251,7 @@ def store(folder_name: str, name: str, contents: bytes | bytearray, notes: bytes
             raise
         _evict()
     except (OSError, CacheError) as e:
-        _refuse(e)
+        refuse(e)
         return None
     return directory / name
 
@@ -315,7 +316,8 @@ def clear() -> Holding:
     return Holding(len(files), sum(size for _, size, _ in files))
 
 
-def _refuse(error: Exception) -> None:
+def refuse(error: Exception) -> None:
+    """Log why something is not read from the cache, or not written there."""
     _say(f"not cached: {error}", loud=isinstance(error, _ExposedError))
 
 

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from .. import cache
 from ..errors import EngineUnavailableError, HiwireError
-from ..passes import Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
+from ..passes import Handle, Lowered, Module, lower_module, module_needs_lowering, refuse_lowered
 from ..values import FuncType
-from . import stack
+from ..wasm.module import Limits
+from . import kept, stack
 from .limits import GuestLimits
 
 __all__ = ["NO_LIMITS", "Engine", "Imports", "Prepared", "RawExtern", "RefStore", "Store"]
@@ -235,12 +237,50 @@ class Engine(abc.ABC):
         key = hashlib.blake2b(wasm, digest_size=32).digest() + bytes((lasting,))
         prepared = self._prepared.get(key)
         if prepared is None:
-            prepared = self._prepared[key] = self._prepare(wasm, lasting)
+            prepared = self._prepared[key] = self._recall_or_prepare(wasm, key, lasting)
             if self.cached_modules is not None and len(self._prepared) > self.cached_modules:
                 self._prepared.popitem(last=False)
         else:
             self._prepared.move_to_end(key)
         return prepared
+
+    def _recall_or_prepare(self, wasm: bytes, key: bytes, lasting: bool) -> Prepared:
+        """Prepare a module, or take what an earlier process prepared."""
+        name = None
+        if len(wasm) >= kept.LEAST and cache.limit():
+            name = kept.entry_name(key, self.name, self.configuration())
+        found = None if name is None else kept.recall(name)
+        if found is not None:
+            contents, notes = found
+            module = Module.parse(wasm)
+            try:
+                compiled = self.deserialize(contents, notes["compiled"])
+            except cache.CacheError as e:
+                cache.refuse(e)
+            else:
+                return Prepared(module, compiled, _lowered(module, notes["lowered"]))
+        prepared = self._prepare(wasm, lasting)
+        if name is not None:
+            serialized, more = self.serialize(prepared.compiled)
+            kept.keep(name, serialized, {"compiled": more, "lowered": _noted(prepared.lowered)})
+        return prepared
+
+    def configuration(self) -> Sequence[Any] | None:
+        """What decides, beside the module, the processor and this package, what is compiled; None: it cannot
+        be kept on disk."""
+        return None
+
+    def serialize(self, compiled: Any) -> tuple[bytes | bytearray, Any]:
+        """What `compile` gave, as bytes, and what belongs to it as JSON can write it."""
+        raise NotImplementedError
+
+    def deserialize(self, contents: bytes, more: Any) -> Any:
+        """What was serialized, by this or another process of this user: it is trusted.
+
+        Raises:
+            CacheError: the engine does not take it, or a part of it is gone.
+        """
+        raise NotImplementedError
 
     def _prepare(self, wasm: bytes, lasting: bool) -> Prepared:
         module = Module.parse(wasm)
@@ -289,3 +329,22 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def is_link_error(self, error: BaseException) -> bool:
         """Whether ``error``, out of `Store.instantiate`, says that imports do not fit."""
+
+
+def _noted(lowered: Lowered | None) -> Any:
+    """What JSON can write of it; `_lowered` makes it whole again, but for the bytes, which are compiled."""
+    if lowered is None:
+        return None
+    return [[(one.name, one.limits, one.table) for one in lowered.handles], lowered.globals]
+
+
+def _lowered(module: Module, notes: Any) -> Lowered | None:
+    if notes is None:
+        return None
+    handles, globals_ = notes
+    return Lowered(
+        b"",
+        module,
+        tuple(Handle(name, Limits(*limits), table) for name, limits, table in handles),
+        {int(index): name for index, name in globals_.items()},
+    )

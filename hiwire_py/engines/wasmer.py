@@ -26,12 +26,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import wasmer
 from wasmer_compiler_cranelift import Compiler
 
+from ..cache import CacheError
 from ..errors import EngineUnavailableError, HiwireError, UnsupportedModuleError
 from ..passes.deferred import defer_start
 from ..passes.escapes import takes_functions
@@ -326,6 +328,21 @@ class WasmerEngine(Engine):
             self._compiler_failed = self._compiler_failed or panic
             how = 'fails at the module, which another engine may take (engine="wasmtime")'
             raise UnsupportedModuleError(f"wasmer {how if panic else 'does not take the module'}: {e}") from e
+
+    def configuration(self) -> Sequence[Any] | None:
+        # It does not check that the processor has what code needs, and elsewhere that is not in the name.
+        return (wasmer.__version__,) if sys.platform == "linux" else None
+
+    def serialize(self, compiled: Compiled) -> tuple[bytes | bytearray, Any]:
+        return compiled.module.serialize(), compiled.start
+
+    def deserialize(self, contents: bytes, more: Any) -> Compiled:
+        try:
+            return Compiled(wasmer.Module.deserialize(self._store, contents), more)
+        except BaseException as e:
+            if not _is_panic(e) and type(e) is not RuntimeError:
+                raise
+            raise CacheError(f"wasmer does not take what it compiled before: {e}") from e
 
     def _is_valid(self, wasm: bytes) -> bool:
         valid: bool = wasmer.Module.validate(self._store, wasm)

@@ -34,6 +34,7 @@ __all__ = [
     "find_loaded",
     "library_name",
     "load_library",
+    "run_time",
     "run_wasm2c",
     "write_source",
 ]
@@ -44,7 +45,7 @@ log = logging.getLogger("hiwire_py.native")
 INSTALLED = Path(__file__).parents[2] / "native"
 
 _SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
-# What decides, besides the module, what is in a library. Another version of it makes other names.
+# Another version of these makes other names.
 _FORMAT = ("runtime.h", "../stack_end.h", "source.py", "plain.py")
 
 _loaded: dict[str, Any] = {}
@@ -61,11 +62,12 @@ def library_name(original: bytes, lowered: bytes) -> str:
     of valid ones only.
     """
     parts = (_digest(part) for part in (original, lowered))
-    return "hw_" + hashlib.blake2b(_format() + b"".join(parts), digest_size=16).hexdigest()
+    return "hw_" + hashlib.blake2b(run_time() + b"".join(parts), digest_size=16).hexdigest()
 
 
 @functools.lru_cache(maxsize=1)
-def _format() -> bytes:
+def run_time() -> bytes:
+    """A digest of what decides, besides the module, what is in a library."""
     return b"".join(_digest((Path(__file__).parent / name).read_bytes()) for name in _FORMAT)
 
 

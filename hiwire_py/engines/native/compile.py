@@ -29,6 +29,7 @@ __all__ = [
     "library_for",
     "lower_for_native",
     "open_library",
+    "reopen_library",
     "shipped_modules",
     "why_unavailable",
 ]
@@ -84,6 +85,21 @@ def open_library(wasm: bytes, code: bytes) -> Any:
     """The extension module of `library_for` the same."""
     loaded = find_loaded(library_name(wasm, code))
     return load_library(library_for(wasm, code, "the module")) if loaded is None else loaded
+
+
+def reopen_library(name: str) -> Any:
+    """The extension module of that name, which was compiled before.
+
+    Raises:
+        CacheError: it is nowhere any more.
+    """
+    loaded = find_loaded(name)
+    if loaded is not None:
+        return loaded
+    path = find_installed(name) or find_cached(name, None if missing_tools() else find_tools())
+    if path is None:
+        raise cache.CacheError(f"the library {name} is in the cache no more")
+    return load_library(path)
 
 
 def library_for(wasm: bytes, code: bytes, what: str) -> Path:

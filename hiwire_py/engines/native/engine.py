@@ -12,26 +12,31 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import _cffi_backend
 
+from ...cache import CacheError
+from ...errors import UnsupportedModuleError
 from ...real_threads import local
 from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from ...wasm.binary import section
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
 from ..base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from ..limits import GuestLimits
 from ..release import at_release
 from ..validation import validate
+from .build import run_time
 from .calls import NativeTrap, bind_caller, define_hosts
-from .compile import lower_for_native, open_library, why_unavailable
+from .compile import lower_for_native, open_library, reopen_library, why_unavailable
 
 __all__ = ["NativeEngine"]
 
 _ffi = _cffi_backend.FFI()
 _NULL = _ffi.NULL
 _CELLS = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
+_DECLARING = range(1, 8)  # the sections from types to exports
 _EXPORT_KINDS = {FUNCTION: "function", TABLE: "table", MEMORY: "memory", GLOBAL: "global"}
 
 
@@ -223,6 +228,22 @@ class NativeEngine(Engine):
         define_hosts(library, declared, _hosts)
         return Prepared(module, Compiled(library, declared), lowered)
 
+    def configuration(self) -> Sequence[Any]:
+        return (run_time().hex(),)
+
+    def serialize(self, compiled: Compiled) -> tuple[bytes, Any]:
+        """The library has its own place in the cache; this is what leads there without lowering the module."""
+        return _declarations(compiled.module), compiled.library.__name__
+
+    def deserialize(self, contents: bytes, more: Any) -> Compiled:
+        try:
+            declared = Module.parse(contents)
+        except UnsupportedModuleError as e:
+            raise CacheError(f"the declarations that were kept are none: {e}") from e
+        library = reopen_library(more)
+        define_hosts(library, declared, _hosts)
+        return Compiled(library, declared)
+
     def compile(self, wasm: bytes, lasting: bool = False) -> Any:
         return self._prepare(wasm, lasting).compiled
 
@@ -234,6 +255,13 @@ class NativeEngine(Engine):
 
     def is_link_error(self, error: BaseException) -> bool:
         return isinstance(error, LinkError)
+
+
+def _declarations(module: Module) -> bytes:
+    """The module with nothing but the sections of its types, imports and so on up to its exports."""
+    wasm = module.wasm
+    kept = (section(kind, wasm[start:end]) for kind, start, end in module.sections if kind in _DECLARING)
+    return wasm[:8] + b"".join(kept)
 
 
 def _nothing(address: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.metadata
 import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import wasmtime
 from wasmtime._extern import wrap_extern
 
+from ...cache import CacheError
 from ...errors import UnsupportedModuleError
 from ...passes.holders import export_holders
 from ...real_threads import local
@@ -368,6 +370,22 @@ class WasmtimeEngine(Engine):
             [(i.module, i.name or "") for i in module.imports],
             [e.name for e in module.exports],
             state_of(wasm) if lasting else None,
+        )
+
+    def configuration(self) -> Sequence[Any]:
+        return importlib.metadata.version("wasmtime"), self._compiled_for
+
+    def serialize(self, compiled: Compiled) -> tuple[bytes | bytearray, Any]:
+        return compiled.module.serialize(), compiled[1:]
+
+    def deserialize(self, contents: bytes, more: Any) -> Compiled:
+        imports, exports, state = more
+        try:
+            module = wasmtime.Module.deserialize(self._engine, contents)
+        except wasmtime.WasmtimeError as e:
+            raise CacheError(f"wasmtime does not take what it compiled before: {_one_line(e)}") from e
+        return Compiled(
+            module, [(a, b) for a, b in imports], exports, None if state is None else State(*state)
         )
 
     def validate(self, wasm: bytes) -> None:
