@@ -38,6 +38,7 @@ __all__ = [
     "Holding",
     "Kept",
     "clear",
+    "describe",
     "folder",
     "holding",
     "limit",
@@ -297,10 +298,30 @@ def holding() -> Holding:
     """What the cache has.
 
     Raises:
-        CacheError, OSError: as `folder` does.
+        CacheError: others can write there.
+        OSError: it cannot be read.
     """
     sizes = [size for _, size, _ in _files()]
     return Holding(len(sizes), sum(sizes))
+
+
+def describe() -> str:
+    """Where the cache is and how full, for users. Makes no directory.
+
+    Raises:
+        CacheError: it cannot be used; the message says why.
+    """
+    _check_switch()
+    try:
+        held = holding()
+    except OSError as e:
+        raise CacheError(str(e)) from e
+    place = root()
+    nearest = next(path for path in (place, *place.parents) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        raise CacheError(f"{nearest} cannot be written")
+    most = f"{limit() / _MIB:,.0f} MiB, which {_SWITCH} can change"
+    return f"{place}: {held.files:,} compiled modules, {held.size / _MIB:,.1f} MiB of at most {most}"
 
 
 def clear() -> Holding:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from . import __version__
+from . import __version__, cache
 from .compare.build import COMPILERS
 from .compare.variants import DEFAULT_VARIANTS
 from .cycles import OBJECTS, ROUNDS, plot, run_cycles
@@ -421,6 +421,30 @@ def compile_command(module: Path, output: Path | None) -> int:
         hiwire compile guest.wasm --output libraries
     """
     click.echo(compile_native(module, output))
+    return OK
+
+
+@command.command("cache")
+@click.argument("action", type=click.Choice(["clear"]), required=False)
+def cache_command(action: str | None) -> int:
+    """Show where compiled modules are kept and how many; with clear, remove them.
+
+    Programs that run go on. Modules are compiled again when they are needed. HIWIRE_CACHE is how many MiB may
+    be kept, 1024 if it is not set; with 0 nothing is kept and nothing that was is used.
+
+    \b
+    Examples:
+        hiwire cache
+        hiwire cache clear
+        HIWIRE_CACHE=0 hiwire run guest.wasm main
+    """
+    if action is None:
+        click.echo(cache.describe())
+    else:
+        gone = cache.clear()
+        click.echo(
+            f"{cache.root()}: {gone.files:,} compiled modules removed, {gone.size / (1 << 20):,.1f} MiB"
+        )
     return OK
 
 

@@ -135,6 +135,7 @@ def show_examination(report: Examination) -> None:
         (f"engines (default: {report.default_engine or 'none'})", report.engines),
         ("modules in the package", report.modules),
         ("collector of cycles", report.collector),
+        ("cache of compiled modules", report.cache),
         ("toolchains, for hiwire build only", report.toolchains),
     )
     for title, findings in groups:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
-from . import __version__
+from . import __version__, cache
 from .collect import ways
 from .engines import EngineInfo, engines, get_engine, stack
 from .errors import EngineUnavailableError
@@ -52,6 +52,7 @@ class Report:
     collector: tuple[Finding, ...]
     modules: tuple[Finding, ...]
     toolchains: tuple[Finding, ...]
+    cache: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
@@ -76,6 +77,7 @@ def examine() -> Report:
         collector=(_collector(),),
         modules=tuple(_modules()),
         toolchains=tuple(_toolchains()),
+        cache=(_cache(),),
     )
 
 
@@ -98,6 +100,14 @@ def _collector() -> Finding:
         f"cycles are collected in Python, several times slower: {ways.WHY_NOT_TYPES}; with a C compiler here,"
         " install hiwire_py from its source",
     )
+
+
+def _cache() -> Finding:
+    """What was compiled by earlier processes: docs/cache.md."""
+    try:
+        return Finding("cache", True, cache.describe())
+    except cache.CacheError as e:
+        return Finding("cache", False, f"modules are compiled in each process: {e}")
 
 
 def _default_engine() -> str:

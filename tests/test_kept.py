@@ -164,7 +164,7 @@ def test_another_thread(engine: str, prepared: list[str]) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_of_fork(engine: str) -> None:
-    """It takes what is kept, also where it could not compile: wasmer's compiler has threads that stay behind."""
+    """It takes what is kept, also where it cannot compile: the threads of wasmer's compiler stay behind."""
     use(engine)
     forget()
     child = os.fork()
@@ -281,7 +281,7 @@ def test_limits(prepared: list[str]) -> None:
     for _ in range(2):
         for limits in ({"deadline": 0.05}, {"fuel": 1000}):
             with pytest.raises(GuestLimitError):
-                Guest(spin, engine="wasmtime", **limits).exports.spin()  # type: ignore[arg-type]
+                Guest(spin, engine="wasmtime", **limits).exports.spin()
         Guest(spin, engine="wasmtime")
         made = len(prepared)
         forget()

@@ -4,9 +4,9 @@ What is kept of a module is what its engine compiled, in the engine's own form, 
 of it that the module does not say. The module itself is not kept: its bytes are at hand when it is asked for,
 and its declarations are read from them. It is not validated again, as only valid modules come to be kept.
 
-A file's name is a digest of all that decides what is in it: the module's contents, the engine, its version and
-configuration, the processor, and the Python code that rewrites and compiles modules. So what another release
-of anything made is not found, and in time it is evicted. cache.py has the rules of the directory.
+A file's name is a digest of all that decides what is in it: the module's contents, the engine, its version
+and configuration, the processor, and the Python code that rewrites and compiles modules. So what another
+release of anything made is not found, and in time it is evicted. cache.py has the rules of the directory.
 """
 
 from __future__ import annotations

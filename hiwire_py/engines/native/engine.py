@@ -232,7 +232,7 @@ class NativeEngine(Engine):
         return (run_time().hex(),)
 
     def serialize(self, compiled: Compiled) -> tuple[bytes, Any]:
-        """The library has its own place in the cache; this is what leads there without lowering the module."""
+        """The library has its own place in the cache; this leads there without lowering the module."""
         return _declarations(compiled.module), compiled.library.__name__
 
     def deserialize(self, contents: bytes, more: Any) -> Compiled:
