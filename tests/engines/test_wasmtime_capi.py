@@ -14,7 +14,7 @@ import weakref
 from typing import Any
 
 import pytest
-from support import Thing, guest_file, use_mode, wat
+from support import ROOT, Thing, guest_file, python_path, use_mode, wat
 from wasmtime import _bindings
 
 from hiwire_py import NULL, EngineUnavailableError, Guest, GuestTrap, Hiwire, engines
@@ -22,7 +22,6 @@ from hiwire_py.engines.wasmtime import capi as wasmtime_capi
 from hiwire_py.engines.wasmtime.declarations import STRUCTS, differences
 
 MODES = tuple(wasmtime_capi.MODES)
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 @pytest.fixture(params=MODES)
@@ -116,12 +115,11 @@ def test_differences_are_found(changed: dict[str, Any], words: str) -> None:
 
 
 def _run(code: str, **environment: str) -> str:
-    path = os.pathsep.join([HERE, os.path.dirname(HERE)])
     run = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": path, "HIWIRE_WASMTIME_MODE": "", **environment},
+        env={**os.environ, "PYTHONPATH": python_path(), "HIWIRE_WASMTIME_MODE": "", **environment},
         check=False,
     )
     assert run.returncode == 0, run.stderr
@@ -422,14 +420,14 @@ def test_function_references_cannot_cross(fast: str) -> None:
 
 _SUITES = (
     "test_bad_input.py",
-    "test_collect.py",
+    "collect/test_collect.py",
     "test_deduplicate.py",
-    "test_differential.py",
-    "test_finalizers.py",
-    "test_frames.py",
+    "passes/test_differential.py",
+    "objects/test_finalizers.py",
+    "objects/test_frames.py",
     "test_guest.py",
     "test_hiwire.py",
-    "test_lifetimes.py",
+    "objects/test_lifetimes.py",
 )
 # What takes seconds where a call takes microseconds, and is about amounts.
 _SLOW = ("full_static_table", "guest_is_out_of_memory", "many_guests", "many_objects", "test_threads")
@@ -442,15 +440,15 @@ def test_the_suites_pass_in_other_modes(other: str) -> None:
 
     But what signals interrupt is lost, or worse, in the plain package's own code.
     """
-    suites = (*_SUITES, "test_signals.py") if other == "abi" else _SUITES
+    suites = (*_SUITES, "objects/test_signals.py") if other == "abi" else _SUITES
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
          "-k", " and not ".join(("wasmtime", *_SLOW)),
-         *(os.path.join(HERE, name) for name in suites)],
+         *(str(ROOT / "tests" / name) for name in suites)],
         capture_output=True,
         text=True,
         env={**os.environ, "HIWIRE_WASMTIME_MODE": other},
-        cwd=os.path.dirname(HERE),
+        cwd=ROOT,
         check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-3000:]

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from support import Thing, use_mode, wat
+from support import Thing, python_path, use_mode, wat
 
 from hiwire_py import (
     NULL,
@@ -371,12 +371,11 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_deadlines_after_a_fork() -> None:
     """Threads do not come along into a child, so it starts its own."""
-    here = os.path.dirname(os.path.abspath(__file__))
     run = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _FORK],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([here, os.path.dirname(here)])},
+        env={**os.environ, "PYTHONPATH": python_path()},
         timeout=60,
         check=False,
     )
