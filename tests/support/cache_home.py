@@ -22,7 +22,7 @@ def _choose() -> str:
     homes = []
     with contextlib.suppress(cache.CacheError):
         homes.append(cache.root().parent / "hiwire-tests")
-    homes.append(Path(__file__).resolve().parent.parent / "build" / "cache")
+    homes.append(Path(__file__).resolve().parents[2] / "build" / "cache")
     for home in homes:
         os.environ["XDG_CACHE_HOME"] = str(home)
         with contextlib.suppress(cache.CacheError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import support
 from support import use_engine, wat
 
 from hiwire_py import NULL, Guest, Hiwire, cache
@@ -119,9 +120,10 @@ def test_recalled(engine: str, prepared: list[str]) -> None:
     assert len(prepared) == made
 
 
+FOLDERS = f"{Path(__file__).parent}:{Path(support.__file__).parent}"
 SECOND = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path += sys.argv[1].split(':')
 from hiwire_py.engines import kept
 kept.LEAST = 0
 import test_kept
@@ -137,7 +139,7 @@ test_kept.use(sys.argv[2])
 def test_another_process(engine: str) -> None:
     """What one process prepared is there for another."""
     for what in ("prepared", "recalled", "recalled"):
-        command = [sys.executable, "-c", SECOND, str(Path(__file__).parent), engine, what]
+        command = [sys.executable, "-c", SECOND, FOLDERS, engine, what]
         subprocess.run(command, check=True, timeout=120)
 
 
@@ -221,7 +223,7 @@ def test_library_that_is_gone(cache_home: Path) -> None:
     use_engine("native")
     libraries = cache_home / "hiwire" / cache.LIBRARIES
     for _ in range(2):
-        command = [sys.executable, "-c", SECOND, str(Path(__file__).parent), "native", "prepared"]
+        command = [sys.executable, "-c", SECOND, FOLDERS, "native", "prepared"]
         subprocess.run(command, check=True, timeout=120)
         (library,) = libraries.iterdir()
         library.unlink()
