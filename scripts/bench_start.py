@@ -4,8 +4,8 @@
     scripts/bench_start.py [--engines NAME,...] [--module PACKAGE@VERSION:FILE] [--json FILE] [--turns N]
 
 Each start is a process of its own, and what is timed is `Guest(path, imports)` alone, from the file to the
-instance; imported functions are stand-ins that are never called. The cache is a new directory beside the user's,
-so that the first process of each engine finds it empty. npm fetches the modules.
+instance; imported functions are stand-ins that are never called. The cache is a new directory beside the
+user's, so that the first process of each engine finds it empty. npm fetches the modules.
 """
 
 from __future__ import annotations
