@@ -42,7 +42,7 @@ class Guest(Closing):
             ``hiwire``, unless ``imports`` has others.
         memory_limit: bytes that each memory may have. A module that asks for more at the start, and growth by
             Python, raise MemoryLimitError; to the guest's own ``memory.grow`` the answer is -1, as
-            WebAssembly has it. What the engine needs to keep track of externrefs counts like one more memory.
+            WebAssembly has it. What externrefs are held in counts as one more memory, of 4 MiB at least.
         table_limit: the same for the elements of each table, and TableLimitError.
         deadline: seconds that each call from outside may take, counting the host functions it calls; then it
             is stopped in the guest, within some hundredths of a second, and DeadlineError is raised. A host

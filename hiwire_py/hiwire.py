@@ -35,10 +35,6 @@ from .wasm.module import FUNCTION, Import
 __all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "Hiwire"]
 
 _WORD = 0xFFFFFFFF
-# Functions that let go of no object, whatever they are given: after them there is nothing to look for.
-_READING = frozenset(
-    f"hiwire_{name}" for name in ("get", "incref", "num_refs", "refcount", "is_valid", "capacity", "next")
-)
 # As c/hiwire/hiwire.h declares them.
 _REQUIRED: dict[str, Required] = {
     "hiwire_new": function("e", "i"),
@@ -135,9 +131,7 @@ class Hiwire(Closing):
         check_imports(self._variant, _CLAIM, prepared.module, _GIVEN)
         instance = self._space.instantiate(prepared, find, self._gate, self._variant)
         self.exports: dict[str, Callable[..., Any]] = {
-            name: instance.function(name, touches=name not in _READING)
-            for name in exported
-            if name.startswith("hiwire_")
+            name: instance.function(name) for name in exported if name.startswith("hiwire_")
         }
         """What to give a guest that imports hiwire functions, so that it shares this table: name ->
         function."""

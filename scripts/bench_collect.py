@@ -102,9 +102,7 @@ def line(what: str, values: list[float], unit: str = "ms") -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--engine", help="wasmer, wasmtime, wasmtime-lowered or native; the best one if not given"
-    )
+    parser.add_argument("--engine", help="wasmer, wasmtime or native; the best one if not given")
     parser.add_argument("--objects", type=int, default=100_000)
     parser.add_argument("--handles", type=int, help="measure a few wrappers beside so many handles")
     arguments = parser.parse_args()

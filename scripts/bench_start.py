@@ -67,8 +67,8 @@ def fetch(module: str) -> Path:
 
 
 def start(path: Path, engine: str, home: str) -> tuple[float, ...]:
-    """What a guest takes: seconds, and those of processors, with what compilers take in processes of their own;
-    and the seconds of the whole process."""
+    """Seconds of a guest; those of processors, with what compilers take in processes of their own; and the
+    seconds of the whole process."""
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", START, str(path), engine],

@@ -21,7 +21,7 @@ def only_ours() -> None:
     gc.freeze()
 
 
-@pytest.fixture(params=["wasmer", "wasmtime", "wasmtime-lowered", "native"])
+@pytest.fixture(params=["wasmer", "wasmtime", "native"])
 def engine(request: pytest.FixtureRequest) -> str:
     """The name of an engine; skipped by name and reason where it is not installed."""
     return use_engine(request.param)

@@ -385,7 +385,7 @@ def test_guest_shares_a_table(engine: str, variant: str) -> None:
         with pytest.raises(LookupError, match="was released"):
             guest.exports.take(mine)
     with pytest.raises(ValueError, match="cannot run on"):
-        Guest(wat(HANDLES), hiwire=table, engine="wasmtime" if engine != "wasmtime" else "wasmtime-lowered")
+        Guest(wat(HANDLES), hiwire=table, engine="wasmtime" if engine != "wasmtime" else "native")
 
 
 def test_handles_with_the_top_bit(engine: str) -> None:

@@ -1,8 +1,8 @@
-/* The companion: where the externref tables of lowered modules live.
+/* The runtime of externref lowering: where the externref tables of lowered modules live.
  *
  * A lowered module holds 32-bit ids in place of externrefs, and its tables are here, in the memory of an
  * instance of its own, where a stray write of the guest cannot reach them. For each id this module counts the
- * table slots and globals that hold it. The host (hiwire_py/objects/lowered.py) keeps id -> object, and asks
+ * table slots and globals that hold it. The host (hiwire_py/objects/space.py) keeps id -> object, and asks
  * for the ids whose count fell to 0.
  *
  *     id      [generation 6][index 26]   0 is the null reference; index 0 is never given out
@@ -102,17 +102,41 @@ static void release_block(void *block, uint64_t bytes)
     }
 }
 
-/* A copy of `used` bytes in a block of `bytes`, the rest zero; the old block of `before` bytes is given back.
- */
-static void *regrow(void *old, uint64_t before, uint64_t used, uint64_t bytes)
+/* An engine that stops a guest in time (hiwire_py's deadline and fuel) does so where a function begins, where
+ * a loop jumps back, and in instructions on whole arrays. So what is between two of these leaves blocks,
+ * slots and counts as they must be, and nothing is moved across a STEP. */
+#define STEP() __asm__ volatile("" ::: "memory")
+
+/* A block that is in no use, for `tidy` to release: it was left here if the guest was stopped. */
+static void *loose;
+static uint64_t loose_bytes;
+
+static void tidy(void)
 {
+    if (loose) {
+        unsigned k = block_class(loose_bytes);
+        *(void **)loose = spare[k];
+        spare[k] = loose;
+        loose = NULL;
+    }
+    STEP();
+}
+
+/* A copy of `used` bytes in a block of `bytes`, the rest zero. It is `loose` until the caller has it in the
+ * place of the old one, which is loose then. */
+static void *regrow(void *old, uint64_t used, uint64_t bytes)
+{
+    tidy();
     unsigned char *block = allocate(bytes);
     if (!block) {
         return NULL;
     }
+    loose = block;
+    loose_bytes = bytes;
+    STEP();
     __builtin_memcpy(block, old, used);
     __builtin_memset(block + used, 0, bytes - used);
-    release_block(old, before);
+    STEP();
     return block;
 }
 
@@ -175,16 +199,20 @@ EXPORT("state") void *externref_state(void)
 EXPORT("reserve") Record *externref_reserve(uint32_t count)
 {
     if (count > record_count) {
-        Record *grown = regrow(records, (uint64_t)record_count * sizeof(Record),
-                               (uint64_t)record_count * sizeof(Record), (uint64_t)count * sizeof(Record));
+        uint64_t bytes = (uint64_t)record_count * sizeof(Record);
+        Record *grown = regrow(records, bytes, (uint64_t)count * sizeof(Record));
         if (!grown) {
             return NULL;
         }
         if (!records) {
             grown[0].holders = 0x40000000;
         }
+        loose = records;
+        loose_bytes = bytes;
         records = grown;
         record_count = count;
+        STEP();
+        tidy();
     }
     return records;
 }
@@ -227,18 +255,22 @@ EXPORT("grow") uint32_t externref_grow(uint32_t id, uint32_t count, Table *table
     }
     if (size > table->capacity) {
         uint64_t capacity = (uint64_t)1 << (block_class(size * 4) - 2);
-        uint32_t *slots =
-            regrow(table->slots, (uint64_t)table->capacity * 4, (uint64_t)old * 4, capacity * 4);
+        uint32_t *slots = regrow(table->slots, (uint64_t)old * 4, capacity * 4);
         if (!slots) {
             return UINT32_MAX;
         }
+        loose = table->slots;
+        loose_bytes = (uint64_t)table->capacity * 4;
         table->slots = slots;
         table->capacity = (uint32_t)capacity;
+        STEP();
+        tidy();
     }
-    hold(id, count);
     for (uint32_t i = old; i < size; i++) {
-        table->slots[i] = id;
+        table->slots[i] = id; /* no slot of the table yet */
     }
+    STEP();
+    hold(id, count);
     table->size = (uint32_t)size;
     return old;
 }
@@ -275,11 +307,9 @@ EXPORT("size") uint32_t externref_size(Table *table)
 EXPORT("fill") void externref_fill(uint32_t start, uint32_t id, uint32_t count, Table *table)
 {
     uint32_t *slots = range(table, start, count);
-    hold(id, count);
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t old = slots[i];
-        slots[i] = id;
-        let_go(old);
+        put(slots + i, id);
+        STEP();
     }
 }
 
@@ -292,10 +322,12 @@ void externref_copy(uint32_t to, uint32_t from, uint32_t count, Table *target, T
     if (destination <= origin) {
         for (uint32_t i = 0; i < count; i++) {
             put(destination + i, origin[i]);
+            STEP();
         }
     } else {
         for (uint32_t i = count; i > 0; i--) {
             put(destination + i - 1, origin[i - 1]);
+            STEP();
         }
     }
 }
@@ -303,10 +335,10 @@ void externref_copy(uint32_t to, uint32_t from, uint32_t count, Table *target, T
 /* elem.drop: the segment is empty from now on. */
 EXPORT("drop") void externref_drop(Table *table)
 {
-    for (uint32_t i = 0; i < table->size; i++) {
-        let_go(table->slots[i]);
+    while (table->size > 0) {
+        let_go(table->slots[--table->size]);
+        STEP();
     }
-    table->size = 0;
 }
 
 /* The instance that owned the table is gone. */

@@ -6,7 +6,6 @@ so, version and all.
 
 from __future__ import annotations
 
-import array
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -26,13 +25,11 @@ class _Reading(NamedTuple):
         slots: the words of the slots.
         keys: those of the objects in the slots.
         records: see `Space.holder_records`.
-        others: in other tables and globals; empty where the records tell.
     """
 
     slots: Numbers
     keys: Numbers
     records: Numbers
-    others: array.array[int]
 
 
 class Accounts:
@@ -66,31 +63,18 @@ class Accounts:
 
     def cost(self) -> int:
         """As `Counts.cost`."""
-        if self.space.holder_records().address:
-            return 0
-        slots = self._slots.read()
-        return 0 if slots is None else slots.count
+        return 0
 
     def _read(self) -> _Reading | None:
-        """The table, where it lies; None if its memory does not make sense, or something can hold objects
-        unseen."""
+        """The table, where it lies; None if its memory does not make sense."""
         space = self.space
         slots = self._slots.read()
         if slots is None:
             return None
-        tables = space.table_keys(self._keep)
-        records, others = space.holder_records(), array.array("q")
-        if not records.address:
-            elsewhere = space.other_keys(self._keep)
-            if elsewhere is None:
-                return None
-            others.extend(elsewhere)
-            for number, table in enumerate(tables):
-                if number != self._keys:
-                    others.extend(table.view())
         # A table of externrefs has as many elements as there are slots, unless the module is no hiwire.
-        keys = tables[self._keys]
-        return _Reading(Numbers(slots.address, min(slots.count, keys.count), "I"), keys, records, others)
+        keys = space.table_keys(self._keep)[self._keys]
+        count = min(slots.count, keys.count)
+        return _Reading(Numbers(slots.address, count, "I"), keys, space.holder_records())
 
     # ---- for the collector in Python
 
@@ -125,18 +109,14 @@ class Accounts:
             elif copies == count and count != COUNT_MAX and not info & 2 and keys[index]:
                 accounted[handle] = keys[index]
         if accounted:
-            self._drop_shared(accounted, reading)
+            self._drop_shared(accounted)
         return accounted, wrong
 
-    def _drop_shared(self, keys: dict[int, int], reading: _Reading) -> None:
+    def _drop_shared(self, keys: dict[int, int]) -> None:
         """Remove the handles whose objects have other holders too: a guest can store one externref in several
         slots."""
         slots = Counter(keys.values())
         places = self.space.places(slots)
-        if places is None:
-            holders = Counter(reading.keys.view().tolist())
-            holders.update(reading.others)
-            places = [holders[key] for key in slots]
         shared = {key for (key, count), held in zip(slots.items(), places) if held != count}
         if shared:
             for handle in [handle for handle, key in keys.items() if key in shared]:
@@ -153,15 +133,14 @@ class Accounts:
         reading = self._read() if survey.copies or survey.again else None
         if reading is None:
             return set()
-        slots, keys, records, others = reading
-        held_elsewhere = Numbers.of(others)
+        slots, keys, records = reading
         mistaken: set[Any] = survey.lend(
             self.space.objects,
             gone,
             0,
             *(slots.address, slots.count),
-            *(keys.address, keys.count, keys.code == "q"),
+            *(keys.address, keys.count, False),
             *(records.address, records.count),
-            *(held_elsewhere.address, held_elsewhere.count),
+            *(0, 0),
         )
         return mistaken

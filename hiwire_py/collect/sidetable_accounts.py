@@ -7,9 +7,7 @@ added before a module is instantiated; its code stays as it is.
 
 from __future__ import annotations
 
-import array
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..objects import Extern, Numbers
@@ -22,7 +20,6 @@ __all__ = ["NONE", "SideTableAccounts", "expose_table"]
 NONE = 0xFFFFFFFF
 """Stands where an object has no handle."""
 
-_WORD = 0xFFFFFFFF
 _EXPORTS = 7  # the section
 
 
@@ -38,45 +35,32 @@ class SideTableAccounts:
     def __init__(self, table: Extern) -> None:
         self._keep = table
         self.space = table.space
-        operations = self.space.table_operations(table)
-        self._get, self._size = operations["get"], operations["size"]
 
     def cost(self) -> int:
         """As `Counts.cost`."""
-        return 0 if self.space.holder_records().address else self._size() & _WORD
+        return 0
 
     def lend(self, survey: Any, gone: dict[Any, None]) -> set[Any]:
         """As `Accounts.lend`."""
         space = self.space
         if not survey.copies and not survey.again:
             return set()
-        others: Iterable[int] = ()
-        records = space.holder_records()
-        if not records.address:
-            elsewhere = space.other_keys(self._keep.owner)
-            if elsewhere is None and space.holders > 1:
-                return set()  # the engine does not tell what other tables and globals hold
-            others = elsewhere or ()
-        keys = self._keys()
-        held_elsewhere = Numbers.of(array.array("q", others))
+        keys, records = self._keys(), space.holder_records()
         mistaken: set[Any] = survey.lend(
             space.objects,
             gone,
             1,
             *(0, 0),
-            *(keys.address, keys.count, keys.code == "q"),
+            *(keys.address, keys.count, False),
             *(records.address, records.count),
-            *(held_elsewhere.address, held_elsewhere.count),
+            *(0, 0),
         )
         return mistaken
 
     def _keys(self) -> Numbers:
         """The keys in all slots; 0 for null."""
-        tables = self.space.table_keys(self._keep.owner)
-        if len(tables) == 1:
-            return tables[0]
-        get, key_of = self._get, self.space.key
-        return Numbers.of(array.array("q", (key_of(get(i)) or 0 for i in range(self._size() & _WORD))))
+        (keys,) = self.space.table_keys(self._keep.owner)
+        return keys
 
     def accounted(self, found: Mapping[int, int]) -> tuple[dict[int, int], list[int]]:
         """As `Accounts.accounted`: index -> key, for the slots that were found once and are not null, and
@@ -87,21 +71,9 @@ class SideTableAccounts:
         held = {index: key for index in found if index < len(all_keys) and (key := all_keys[index])}
         keys = {index: held[index] for index, copies in found.items() if copies == 1 and index in held}
         wrong = [index for index, copies in found.items() if copies > 1 and index in held]
-        return self._unshared(keys, all_keys), wrong
-
-    def _unshared(self, keys: dict[int, int], all_keys: memoryview) -> dict[int, int]:
-        """Those whose object is in one slot only: a module can copy what it was given."""
-        if not keys:
-            return keys
+        # Those whose object is in one slot only: a module can copy what it was given.
         places = self.space.places(keys.values())
-        if places is not None:
-            return {index: key for (index, key), count in zip(keys.items(), places) if count == 1}
-        others = self.space.other_keys(self._keep.owner)
-        if others is None and self.space.holders > 1:
-            return {}  # the engine does not tell what other tables and globals hold
-        often = Counter(all_keys.tolist())
-        often.update(others or ())
-        return {index: key for index, key in keys.items() if often[key] == 1}
+        return {index: key for (index, key), count in zip(keys.items(), places) if count == 1}, wrong
 
 
 def expose_table(wasm: bytes) -> tuple[bytes, str | None]:

@@ -113,10 +113,9 @@ class Subject:
         start = clock()
         wasm = read_wasm(self.path)[0]
         self.times.add("startup.load", clock() - start)
-        if not engine.externref:
-            start = clock()
-            wasm = lower_module(Module.parse(wasm)).wasm
-            self.times.add("startup.lower", clock() - start)
+        start = clock()
+        wasm = lower_module(Module.parse(wasm)).wasm
+        self.times.add("startup.lower", clock() - start)
         start = clock()
         try:
             engine.compile(wasm)

@@ -2,8 +2,8 @@
 
 base         what an engine must be able to do
 wasmer       one file
-wasmtime*    through the plain package, and in C through cffi: wasmtime_capi says which way is taken, and
-             why; wasmtime_moving leaves a store for another one
+wasmtime/    in C through cffi, in one of two ways: modes says which is taken, and why; moving leaves a store
+             for another one
 native*      native_compile leads from a module to its library: native_source writes C around wasm2c's,
              native_build compiles it and keeps libraries; native.calls calls them
 validation   wasmtime's answer whether a module is valid, for the others
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
 from . import stack
-from .base import NO_LIMITS, Engine, Prepared, RawExtern, RefStore, Store
+from .base import NO_LIMITS, Engine, Prepared, RawExtern, Store
 from .limits import GuestLimits
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "GuestLimits",
     "Prepared",
     "RawExtern",
-    "RefStore",
     "Store",
     "engines",
     "get_engine",
@@ -78,12 +77,6 @@ def _wasmtime() -> Engine:
     return WasmtimeEngine.for_this_thread()
 
 
-def _wasmtime_lowered() -> Engine:
-    from .wasmtime.engine import WasmtimeEngine
-
-    return WasmtimeEngine.for_this_thread(lowered=True)
-
-
 def _native() -> Engine:
     from .native.engine import NativeEngine
 
@@ -93,18 +86,17 @@ def _native() -> Engine:
 _LOADERS: dict[str, Callable[[], Engine]] = {
     "wasmer": _wasmer,
     "wasmtime": _wasmtime,
-    "wasmtime-lowered": _wasmtime_lowered,
     "native": _native,
 }
 
 ENGINE_NAMES = ("wasmer", "wasmtime", "native")
-"""The engines, in the order of preference. "wasmtime-lowered" is for tests and comparisons only."""
+"""The engines, in the order of preference."""
 
 _PACKAGES = {"wasmer": ("wasmer", "wasmer_compiler_cranelift"), "wasmtime": ("wasmtime",)}
 _NOTES = {
-    "wasmer": "unmaintained since 2022, CPython <= 3.10, modules are lowered; not for untrusted guests",
-    "wasmtime": "maintained, true externref; the choice for untrusted guests",
-    "native": "fastest calls, modules are lowered and compiled once through C; not for untrusted guests",
+    "wasmer": "unmaintained since 2022, CPython <= 3.10; not for untrusted guests",
+    "wasmtime": "maintained; the choice for untrusted guests",
+    "native": "fastest calls, modules are compiled once through C; not for untrusted guests",
 }
 
 
@@ -171,11 +163,11 @@ def _info(name: str) -> EngineInfo:
         return EngineInfo(name, False, version, _reason(name, package, e), _NOTES[name])
     if name != "wasmtime":
         return EngineInfo(name, True, version, "", _NOTES[name])
-    from .wasmtime.capi import mode
-    from .wasmtime.engine import WasmtimeEngine
-
-    limits = tuple(sorted(WasmtimeEngine.capabilities))
     try:
+        from .wasmtime.engine import WasmtimeEngine
+        from .wasmtime.modes import mode
+
+        limits = tuple(sorted(WasmtimeEngine.capabilities))
         way = mode()
     except ImportError as e:
         return EngineInfo(name, False, version, str(e), _NOTES[name])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import array
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from ..wasm.module import Limits
 from . import kept, stack
 from .limits import GuestLimits
 
-__all__ = ["NO_LIMITS", "Engine", "Imports", "Prepared", "RawExtern", "RefStore", "Store"]
+__all__ = ["NO_LIMITS", "Engine", "Imports", "Prepared", "RawExtern", "Store"]
 
 NO_LIMITS = GuestLimits()
 
@@ -64,6 +63,11 @@ class Store(abc.ABC):
         """The call has returned; until the next one nothing counts."""
         raise NotImplementedError
 
+    def limit_sizes(self) -> None:
+        """From now on the limits of memories and tables hold. Only called where limits are set, after the
+        runtime of lowered modules was made, whose memory has a bound of its own."""
+        raise NotImplementedError
+
     @abc.abstractmethod
     def instantiate(
         self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
@@ -102,22 +106,23 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        """A function to import. It is given signed integers, floats, and externrefs as `externref_value`
-        says."""
+        """A function to import, which is given signed integers, and floats.
+
+        Args:
+            functype: its type before lowering, after which an externref is an i32.
+        """
 
     @abc.abstractmethod
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         """A new global of the value type ``code``."""
 
     @abc.abstractmethod
-    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
+    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
         """The fastest callable for an exported function. A tuple or list comes back for several results.
 
         Args:
             function: the export.
             functype: its type before lowering.
-            touches: whether an externref may become unreachable by the call, other than its arguments and
-                what host functions return.
         """
 
     @abc.abstractmethod
@@ -140,55 +145,9 @@ class Store(abc.ABC):
     def global_set(self, global_: RawExtern, value: Any) -> None:
         """Set a mutable global."""
 
-    def table_operations(self, table: RawExtern) -> dict[str, Callable[..., Any]]:
-        """get(index), set(index, ref), size() and grow(ref, count) -> old size or -1, of an externref table.
-
-        Only for engines that have externrefs. Out of bounds is IndexError.
-        """
-        raise NotImplementedError
-
     def watch(self, address: int) -> None:
         """The 32-bit number at ``address`` is 1 when a call leaves nothing to do. For engines that look."""
         return None
-
-    def collect(self) -> None:
-        """Release externrefs that nothing in the store holds. Nothing to do where modules are lowered."""
-        return None
-
-
-class RefStore(Store):
-    """A store whose externrefs are ids: positive integers that its space chooses, and 0 for null.
-
-    Attributes:
-        status: ``status[0]`` is not 0 when `collect_ids` has something to do.
-    """
-
-    status: Any
-
-    @abc.abstractmethod
-    def collect_ids(self) -> list[int]:
-        """The ids that the engine has let go of, after a collection if something can have become
-        unreachable."""
-
-    @abc.abstractmethod
-    def count_held(self) -> int:
-        """How many ids the engine holds."""
-
-    @abc.abstractmethod
-    def held_ids(self) -> set[int]:
-        """The ids that the engine holds, or that `collect_ids` would give."""
-
-    @abc.abstractmethod
-    def table_ids(self, table: RawExtern) -> array.array[int]:
-        """The ids in the slots of an externref table, of type "q"; 0 for null."""
-
-    @abc.abstractmethod
-    def table_size(self, table: RawExtern) -> int:
-        """How many slots a table has."""
-
-    @abc.abstractmethod
-    def touched(self) -> None:
-        """Something can have become unreachable: the next `collect_ids` must collect."""
 
 
 class Engine(abc.ABC):
@@ -196,8 +155,6 @@ class Engine(abc.ABC):
 
     Attributes:
         name: as the public functions take it.
-        externref: whether its binding passes externrefs; if not, every module is lowered.
-        externref_ids: whether its externrefs are integers that the space chooses, and not Python objects.
         binding: the name of the Python package that drives it.
         checks_integers: whether its calls refuse integer arguments that are no int or do not fit.
         capabilities: the limits it has, by the names of `GuestLimits`.
@@ -208,8 +165,6 @@ class Engine(abc.ABC):
 
     name: str
     binding: str
-    externref: bool
-    externref_ids = False
     checks_integers = False
     capabilities: frozenset[str] = frozenset()
     cached_modules: int | None = 64
@@ -285,7 +240,7 @@ class Engine(abc.ABC):
     def _prepare(self, wasm: bytes, lasting: bool) -> Prepared:
         module = Module.parse(wasm)
         refuse_lowered(module)
-        if self.externref or not module_needs_lowering(module):
+        if not module_needs_lowering(module):
             return Prepared(module, self.compile(wasm, lasting), None)
         self.validate(wasm)
         lowered = lower_module(module)

@@ -160,7 +160,7 @@ class WasmerStore(Store):
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         return wasmer.Global(self._store, _CONSTANTS[code](value), mutable=mutable)
 
-    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
+    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
         if FUNCREF in functype.params + functype.results:
             return _no_funcrefs
         call: Callable[..., Any] = function
@@ -267,7 +267,6 @@ def _no_funcrefs(*args: Any) -> Any:
 
 class WasmerEngine(Engine):
     name = binding = "wasmer"
-    externref = False
     checks_integers = True
     cached_modules = None  # wasmer keeps the code anyway
 

@@ -1,24 +1,21 @@
 """Python objects and the guests that hold them: which are alive, and why.
 
-base                    the idea: a space, in which guests share objects
-lowered, refs, tokens   the three kinds: for lowered modules; for wasmtime called through C, whose externrefs
-                        hold ids; for its plain package, whose externrefs hold small Python objects
-externrefs              what the last two have in common
-instances               an instance of a module, its exports, and who may call it
-calls, styles           the functions by which Python and guests call each other
-here                    a thread: how deep its calls are nested, and which greenlet is in them
-fitting                 whether imports fit, and sizes are within the limits
-lifetimes               how long instances stay that can have functions of each other in their tables
-moving                  when a table leaves its store of wasmtime, so that guests can come and go for ever
-numbers                 arrays of numbers that are read where they lie in memory
+space           the idea: a space, in which guests share objects
+instances       an instance of a module, its exports, and who may call it
+calls, styles   the functions by which Python and guests call each other
+here            a thread: how deep its calls are nested, and which greenlet is in them
+fitting         whether imports fit, and sizes are within the limits
+lifetimes       how long instances stay that can have functions of each other in their tables
+moving          when a table leaves its store of wasmtime, so that guests can come and go for ever
+numbers         arrays of numbers that are read where they lie in memory
 """
 
 from __future__ import annotations
 
 from ..engines import NO_LIMITS, GuestLimits, get_engine
-from .base import Space
 from .instances import Extern, Gate, Instance, Missing
 from .numbers import Numbers
+from .space import Space
 
 __all__ = ["Extern", "Gate", "Instance", "Missing", "Numbers", "Space", "new_space"]
 
@@ -32,14 +29,4 @@ def new_space(engine: str | None, limits: GuestLimits = NO_LIMITS) -> Space:
     found = get_engine(engine)
     if limits.names:
         found = found.limited(limits)
-    if found.externref and found.externref_ids:
-        from .refs import RefSpace
-
-        return RefSpace(found, limits)
-    if found.externref:
-        from .tokens import TokenSpace
-
-        return TokenSpace(found, limits)
-    from .lowered import LoweredSpace
-
-    return LoweredSpace(found, limits)
+    return Space(found, limits)

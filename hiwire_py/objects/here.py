@@ -16,7 +16,7 @@ from ..errors import WrongThreadError
 from ..real_threads import get_ident, local
 
 if TYPE_CHECKING:
-    from .base import Space
+    from .space import Space
 
 __all__ = ["DEEPEST", "HOST_CODE", "TOO_DEEP", "Here", "here"]
 

@@ -14,7 +14,7 @@ from .calls import ForEach, bind_each, bind_export
 from .lifetimes import Lifetime
 
 if TYPE_CHECKING:
-    from .base import Space
+    from .space import Space
 
 __all__ = ["Extern", "Gate", "Instance", "Missing"]
 
@@ -58,9 +58,9 @@ class Extern:
     """An export, as other instances of its space can import it.
 
     Attributes:
-        kind: FUNCTION, TABLE, MEMORY or GLOBAL of `lowering.module`.
+        kind: FUNCTION, TABLE, MEMORY or GLOBAL of `wasm.module`.
         type: its type in the original module.
-        raw: the engine's form; for a lowered externref table the companion's handle.
+        raw: the engine's form; for a lowered externref table its handle in the runtime.
         owner: the instance, which must live as long as the extern is used.
     """
 
@@ -111,10 +111,10 @@ class Instance:
         raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
         return Extern(name, kind, type_, raw, self)
 
-    def function(self, name: str, touches: bool = True) -> Callable[..., Any]:
-        """The Python function that calls the export ``name``; for ``touches`` see `Store.caller`."""
+    def function(self, name: str) -> Callable[..., Any]:
+        """The Python function that calls the export ``name``."""
         extern = self.extern(name)
-        raw = self.space.store.caller(extern.raw, extern.type, touches)
+        raw = self.space.store.caller(extern.raw, extern.type)
         style = self.space.style_of(self)
         return self.space.bound(bind_export(self.space, self.gate, raw, extern.type, name, extern, style))
 

@@ -1,11 +1,11 @@
-"""How externrefs look to the functions of calls.py, by the kind of space: pieces of their source."""
+"""How externrefs look to the functions of calls.py, pieces of their source."""
 
 from __future__ import annotations
 
 import copy
 import functools
 
-__all__ = ["LOWERED", "PLAIN", "REFS", "TOKENS", "Style", "lines"]
+__all__ = ["LOWERED", "PLAIN", "Style", "lines"]
 
 
 def lines(statements: list[str], indent: int) -> str:
@@ -15,7 +15,7 @@ def lines(statements: list[str], indent: int) -> str:
 
 
 class Style:
-    """How externrefs look on the engine's side, as ids or as tokens, and what the end of a call does.
+    """How externrefs look on the engine's side, and what the end of a call does.
 
     Attributes:
         to_object: an expression that turns one, put in at ``{0}``, into its object.
@@ -68,11 +68,9 @@ LOWERED = Style(
     tidy="if space.status[1] > space.patience: space.sweep()",
     returned="if len(space.flight) > space.limit: space.sweep()",
 )
-# For instances that have nothing to do with externrefs themselves, in a space of lowered modules.
+# For instances that have nothing to do with externrefs themselves.
 PLAIN = Style(
     to_object="",
     leave="if flight: leave()",
     nested_leave="if status[0] != 1: flight.append(0)",
 )
-REFS = Style(to_object="objects[{0}] if {0} else NULL", leave="if status[0] or flight: leave()")
-TOKENS = Style(to_object="objects[{0}.id] if {0} is not None else NULL", leave="leave()")

@@ -90,8 +90,6 @@ def test_leaks_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_full_table(engine: str, tmp_path: Path) -> None:
     """static_pages has room for 65,535 handles; one word more is refused with the remedy."""
-    if engine == "wasmtime-lowered":
-        engine = "wasmtime"
     fits, too_many = tmp_path / "fits", tmp_path / "too_many"
     fits.write_text(" ".join(f"w{i}" for i in range(65_534)))
     too_many.write_text("one_more")

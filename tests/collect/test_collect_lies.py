@@ -254,6 +254,6 @@ def test_a_table_that_traps_when_asked(engine: str) -> None:
 @pytest.mark.parametrize("state", NO_STATES)
 def test_something_else_of_that_name(state: str) -> None:
     """It is not called."""
-    table = Hiwire(wat(TABLE.format(state=NO_STATES[state])), engine="wasmtime-lowered")
+    table = Hiwire(wat(TABLE.format(state=NO_STATES[state])), engine="wasmtime")
     with pytest.warns(RuntimeWarning, match="are not collected"):
         assert _struct_of_handles(table).pointer == 64

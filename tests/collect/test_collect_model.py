@@ -168,7 +168,7 @@ BROKEN = _faults_of_lending() if ways.WAY == "types" else _faults_of_parking()
 def test_wrong_collectors_are_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model finds out each of these faults within a few hundred graphs."""
     owner, name, make = BROKEN[fault]
-    bench = Bench("wasmtime-lowered")
+    bench = Bench("wasmtime")
     monkeypatch.setattr(owner, name, make(getattr(owner, name)))
     try:
         with pytest.raises((Wrong, WrongThreadError, StaleRefError)):

@@ -33,7 +33,6 @@ from hiwire_py.compare.plots import draw
 from hiwire_py.compare.recommend import recommend
 from hiwire_py.compare.report import sheets
 from hiwire_py.compare.subject import GUEST_OPERATIONS, PYTHON_OPERATIONS
-from hiwire_py.engines import get_engine
 from hiwire_py.sources import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,9 +110,8 @@ def test_everything_is_measured(quick: tuple[Report, Path], variant: str, engine
     assert (found["status"], found["problems"]) == ("measured", {})
     names = {f"python.{n}" for n in PYTHON_OPERATIONS} | {f"guest.{n}" for n in GUEST_OPERATIONS}
     names |= {f"fragmentation.{n}" for n in ("in_order", "at_random", "refill")}
-    names |= {"growth.100", "growth.20000", "startup.load", "startup.compile", "startup.instantiate"}
-    if not get_engine(engine).externref:
-        names.add("startup.lower")
+    names |= {"growth.100", "growth.20000"}
+    names |= {f"startup.{step}" for step in ("load", "lower", "compile", "instantiate")}
     assert set(found["statistics"]) == names
     rounds = report["command"]["settings"]["rounds"]
     for name, value in found["statistics"].items():

@@ -165,8 +165,7 @@ def finalizers() -> None:
     assert isinstance(inner.switch(), Thing)
     assert seen[2]() is None  # closed meanwhile: nobody will ever call it again
     assert seen[1]() is not None and table.get(ref) is seen[3]()
-    if engine != "wasmtime":  # there the instance's table stays with the store, see docs/limits.md
-        assert seen[0]() is None
+    assert seen[0]() is None
     one2, _, inner = switching()
     table.close()
     assert seen[3]() is not None

@@ -128,8 +128,6 @@ _LENDS = (
 def test_lifetime_of_a_guest_in_a_table(engine: str, no_gc: None) -> None:
     """A guest whose functions are in another's table keeps what it holds until that guest is gone too, and no
     longer; whichever goes first."""
-    if engine == "wasmtime":
-        pytest.skip("wasmtime: instances live as long as their store; see docs/limits.md")
     for first_goes_first in (True, False):
         first = Guest(wat(HOST), engine=engine)
         second = Guest(wat(_LENDS), {"a": {"t": first.exports.t}})
@@ -151,8 +149,6 @@ def test_lifetime_of_a_guest_in_a_table(engine: str, no_gc: None) -> None:
 def test_guests_that_only_call_a_table(engine: str, no_gc: None) -> None:
     """A guest that cannot put anything into the table it imports is gone when it is dropped, and so are the
     exports of others that it kept."""
-    if engine == "wasmtime":
-        pytest.skip("wasmtime: instances live as long as their store; see docs/limits.md")
     first = Guest(wat(HOST), engine=engine)
     lends = Guest(wat(QUIET), {"a": {"t": first.exports.t}})
     watches = []
@@ -171,8 +167,6 @@ def test_guests_that_only_call_a_table(engine: str, no_gc: None) -> None:
 def test_lifetimes_that_become_one(engine: str, no_gc: None) -> None:
     """Guests of two tables, and one that may copy from each to the other: all end together, without Python's
     cycle collector."""
-    if engine == "wasmtime":
-        pytest.skip("wasmtime: instances live as long as their store; see docs/limits.md")
     first = Guest(wat(HOST), engine=engine)
     second = Guest(wat(HOST), {"unused": {"t": first.exports.t}})
     things = [Thing(), Thing()]

@@ -16,7 +16,7 @@ from support import python_path, wat
 
 from hiwire_py import Guest
 from hiwire_py.engines import stack
-from hiwire_py.engines.wasmtime.capi import MODES
+from hiwire_py.engines.wasmtime.modes import MODES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODULE = wat("""(module (import "e" "h" (func $h (param i32) (result i32)))

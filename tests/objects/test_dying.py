@@ -28,8 +28,8 @@ TEXT = """(module (import "env" "make" (func $make (param i32) (result externref
     (i32.store (i32.const 8) (i32.const 7)) (i32.load (i32.const 8)))
   (func (export "load") (result externref) (table.get $t (i32.const 0)))
   (func (export "make") (param i32) (result externref) (call $make (local.get 0))))"""
-ENGINES = ["wasmer", "wasmtime", "wasmtime-lowered", "native"]
-WAYS = [*ENGINES, "wasmtime abi", "wasmtime-lowered abi"]
+ENGINES = ["wasmer", "wasmtime", "native"]
+WAYS = [*ENGINES, "wasmtime abi"]
 
 
 @pytest.fixture(params=WAYS)
@@ -227,5 +227,4 @@ def test_taken_apart_in_any_order(engine: str, table: Hiwire | None, order: str 
     assert (len(release._waiting), len(native._hosts)) <= before
     if lasting is not None:
         whole(lasting)
-        # wasmtime keeps what is in the tables of guests that are gone; see docs/limits.md.
-        assert lasting.instance.space.live() == (2 if engine == "wasmtime" else 1)
+        assert lasting.instance.space.live() == 1

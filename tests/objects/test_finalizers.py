@@ -12,7 +12,7 @@ from support import Counted, Thing, wat, weak_references_stay
 
 from hiwire_py import ClosedError, Guest
 from hiwire_py.engines import get_engine
-from hiwire_py.objects.lowered import LoweredSpace
+from hiwire_py.objects import Space
 
 CROSSINGS = 5_000  # several times what may wait in a call
 GUEST = """(module
@@ -207,14 +207,12 @@ def test_last_calls(engine: str, late: bool) -> None:
 
 def test_scene_is_real(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the mark of such calls the object is lost: the tests above look at the right moment."""
-    if engine == "wasmtime" and get_engine(engine).store().__class__.__name__ == "WasmtimeStore":
-        pytest.skip("the plain package's externrefs hold their tokens in Python, which cannot be lost")
     scene = Scene(engine, monkeypatch)
     space = type(scene.guest._instance.space)
     monkeypatch.setattr(
         space, "unsettled", property(lambda self: False, lambda self, value: None), raising=False
     )
-    monkeypatch.setattr(LoweredSpace, "patience", 0)
+    monkeypatch.setattr(Space, "patience", 0)
     with pytest.raises(Exception, match="was given no such object"):
         scene.guest.exports.put(Thing())
         scene.interrupt = scene.crossings

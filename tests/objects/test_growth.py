@@ -16,7 +16,7 @@ import wasmtime
 from support import Thing, python_path, use_mode, wat
 
 from hiwire_py import NULL, ClosedError, Guest, Hiwire, HiwireError, StaleRefError
-from hiwire_py.engines.wasmtime.capi import MODES
+from hiwire_py.engines.wasmtime.modes import MODES
 from hiwire_py.objects import Gate, moving, new_space
 
 
@@ -26,8 +26,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return use_mode(request.param, monkeypatch)
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_exports_are_not_counted_off(way: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exports_are_not_counted_off(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """wasmtime finds the export of a number by going through those before it, so none is asked for like that:
     neither those of the module nor those added to see its references."""
 
@@ -40,7 +39,7 @@ def test_exports_are_not_counted_off(way: str, engine: str, monkeypatch: pytest.
         (func (export "") (result i32) i32.const 3)
         (func (export "a\\00b") (param externref) (result externref) local.get 0)
         (global (export "\\c3\\a9") i32 (i32.const 5)))"""),
-        engine=engine,
+        engine="wasmtime",
     )
     assert list(guest.exports) == ["", "a\0b", "é"]
     assert guest.exports[""]() == 3 and guest.exports["a\0b"]("x") == "x" and guest.exports["é"].value == 5
@@ -99,17 +98,15 @@ def moves(table: Hiwire) -> int:
     return table.space.mover.moves
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_a_table_moves_with_all_it_holds(way: str, engine: str) -> None:
+def test_a_table_moves_with_all_it_holds(way: str) -> None:
     """Whatever people hold of a table goes on working when it has left its store, and what closed guests held
     is gone."""
-    moves_with_all(Ways(engine))
+    moves_with_all(Ways("wasmtime"))
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_a_table_that_grows_moves_too(engine: str) -> None:
+def test_a_table_that_grows_moves_too() -> None:
     """The memory of its slots is the host's to give."""
-    moves_with_all(Ways(engine, "extern_realloc"))
+    moves_with_all(Ways("wasmtime", "extern_realloc"))
 
 
 def moves_with_all(ways: Ways) -> None:
@@ -201,12 +198,11 @@ def test_host_functions_go_with_their_guest(engine: str) -> None:
     assert watch() is None
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_guests_that_never_end_together(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guests_that_never_end_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one guest is open at any time nothing can be freed, and the error before wasmtime's own says what
     to do; then it goes on."""
     monkeypatch.setattr(moving, "MOST", 50)
-    table = Hiwire(engine=engine)
+    table = Hiwire(engine="wasmtime")
     ref = table.new("x")
     last = use(table, ref, "x")
     with pytest.raises(HiwireError, match="1 guests of the table are open; close all guests of a table now"):
@@ -216,17 +212,16 @@ def test_guests_that_never_end_together(engine: str, monkeypatch: pytest.MonkeyP
     last.close()
     use(table, ref, "x")
     assert moves(table) == 1
-    first = Guest(wat('(module (func (export "f")))'), engine=engine)
+    first = Guest(wat('(module (func (export "f")))'), engine="wasmtime")
     with pytest.raises(HiwireError, match="they share the space of a guest, not of a table"):
         for _ in range(60):
             Guest(wat('(module (import "a" "f" (func)))'), {"a": {"f": first.exports.f}})
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_no_move_within_a_call(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_move_within_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a host function makes is made in the same store, which is left when the call has returned."""
     monkeypatch.setattr(moving, "MOST", 50)
-    table = Hiwire(engine=engine)
+    table = Hiwire(engine="wasmtime")
     ref = table.new("x")
 
     def host(x: object) -> object:
@@ -299,11 +294,10 @@ class Moved:
         return why
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_all_state_moves(way: str, engine: str) -> None:
+def test_all_state_moves(way: str) -> None:
     """Memories with their size, numbers with all their bits, tables, globals, and a reference that several of
     them hold; each of these lets go of it for itself."""
-    it = Moved(engine, STATE)
+    it = Moved("wasmtime", STATE)
     one, two = Thing(1), Thing(2)
     it.call.put(one, two)
     numbers = (-2, -3, 0x7FA00001, -1 << 63, 3, 99, 98)
@@ -326,7 +320,6 @@ def test_all_state_moves(way: str, engine: str) -> None:
     assert it.space.live() == 0 and not any(watch() for watch in watches)
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -339,28 +332,26 @@ def test_all_state_moves(way: str, engine: str) -> None:
         ("(module (func $f) (elem func $f))", "it has passive segments"),
     ],
 )
-def test_modules_that_stay_where_they_are(engine: str, text: str, why: str) -> None:
+def test_modules_that_stay_where_they_are(text: str, why: str) -> None:
     """A module whose state cannot be read is not moved, and the reason is at hand."""
     text = text.replace(
         '(func $s) (start $s) (import "a" "b" (func (param externref)))', "(func $s) (start $s)"
     )
-    assert why in Moved(engine, text).move()
+    assert why in Moved("wasmtime", text).move()
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_tables_of_functions_that_changed_stay(way: str, engine: str) -> None:
+def test_tables_of_functions_that_changed_stay(way: str) -> None:
     """They are looked at, and what the module made of them itself is no obstacle."""
-    it = Moved(engine, STATE)
+    it = Moved("wasmtime", STATE)
     assert it.move() == "" and it.move() == ""
     it.call.change()
     assert "its table of functions has been changed" in it.move()
     assert it.call.call(1) == [1]
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_a_move_that_fails_changes_nothing(way: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_that_fails_changes_nothing(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no room for a second memory the table stays where it is, and guests are added there."""
-    ways = Ways(engine)
+    ways = Ways("wasmtime")
     store = ways.table.space.store
     left = []
 
@@ -397,11 +388,10 @@ def failing(function: Callable[..., Any], after: int) -> Callable[..., Any]:
     return fail
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_an_interrupted_move_is_finished(way: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_move_is_finished(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt before the point of no return takes all back; after it all is done, and then it is
     raised."""
-    ways = Ways(engine)
+    ways = Ways("wasmtime")
     space, store = ways.table.space, type(ways.table.space.store)
     for name, moved in (("instantiate", 0), ("memory_grow", 0), ("retarget", 1), ("arrive", 2)):
         monkeypatch.setattr(store, name, interrupted(getattr(store, name)))

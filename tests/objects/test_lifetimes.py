@@ -14,7 +14,6 @@ import pytest
 from support import Counted, Thing, guest_file, python_path, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, Hiwire
-from hiwire_py.objects.lowered import LoweredSpace
 
 pytestmark = pytest.mark.usefixtures("no_gc")
 
@@ -228,20 +227,13 @@ def test_guest_of_a_shared_table_lets_go(engine: str) -> None:
     guest.exports.keep(in_global)
     kept = table.new("kept")
     del in_table, in_global
-    if engine == "wasmtime":
-        table.close()
-    else:
-        guest.close()
-        assert table.get(kept) == "kept"
+    guest.close()
+    assert table.get(kept) == "kept"
     assert [w() for w in watch] == [None, None]
 
 
 def test_dropped_guest_of_a_shared_table_lets_go(engine: str) -> None:
     """The same without `close`."""
-    if engine == "wasmtime":
-        pytest.skip(
-            "wasmtime: instances live as long as their store, which the table owns; see docs/limits.md"
-        )
     table = Hiwire(engine=engine)
     guest = Guest(EVERYTHING, {"env": HOST}, hiwire=table)
     in_table, in_global = Thing(), Thing()
@@ -363,8 +355,7 @@ def test_many_die_at_once(engine: str) -> None:
         assert Made.alive == 1
     space = guest.instance.space
     assert space.live() == 1
-    if isinstance(space, LoweredSpace):
-        assert len(space.free) < 3000 and len(set(space.free)) == len(space.free)
+    assert len(space.free) < 3000 and len(set(space.free)) == len(space.free)
 
 
 def test_many_guests_do_not_pile_up(engine: str) -> None:

@@ -36,8 +36,7 @@ def test_calls(engine: str, use: str, handler: str, no_gc: None) -> None:
     numbers, store, forget = guest.exports.numbers, guest.exports.store, guest.exports.forget
     pass_ = guest.exports["pass"]
     space = guest.instance.space
-    if hasattr(space, "patience"):
-        space.patience = space.limit = 4  # so that calls of a few objects are long ones
+    space.patience = space.limit = 4  # so that calls of a few objects are long ones
 
     def calls() -> None:
         store(Thing(), 20)
@@ -104,8 +103,7 @@ def test_new_guests(engine: str, no_gc: None) -> None:
 
     use()
     count = 0
-    step = 5 if engine == "wasmtime" else 41  # lowered, a thousand of them make ids
-    for place in each_moment(use, step=step):
+    for place in each_moment(use, step=41):  # a thousand of them make ids
         count += 1
         assert things() == 1, place
     assert count > 8
@@ -147,10 +145,9 @@ def test_collecting(host: Host, no_gc: None) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_moving(engine: str) -> None:
+def test_moving() -> None:
     """A table that moves to another store of wasmtime is in one of the two afterwards, and open."""
-    table = Hiwire(engine=engine)
+    table = Hiwire(engine="wasmtime")
     space, things_ = table.space, [Thing(i) for i in range(20)]
     refs = [table.new(thing) for thing in things_]
     exported = table.exports["hiwire_get"]

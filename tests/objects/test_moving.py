@@ -15,7 +15,7 @@ from test_growth import Ways, moves
 from hiwire_py import HiwireError
 from hiwire_py.collect.accounts import Accounts
 from hiwire_py.collect.heap import Heap
-from hiwire_py.engines.wasmtime.capi import MODES
+from hiwire_py.engines.wasmtime.modes import MODES
 
 
 @pytest.fixture(params=MODES)
@@ -64,12 +64,11 @@ print(moves(table))
 """
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
 @pytest.mark.parametrize(("kept", "moved"), [("guest", False), ("table", True)])
-def test_what_a_finalizer_keeps(way: str, engine: str, kept: str, moved: bool) -> None:
+def test_what_a_finalizer_keeps(way: str, kept: str, moved: bool) -> None:
     """A guest that a finalizer kept is open like others, and functions of a table that it kept move with
     that, though all weak references to them are gone."""
-    printed = run(KEPT, engine, kept)
+    printed = run(KEPT, "wasmtime", kept)
     assert bool(int(printed)) == moved
 
 
@@ -105,11 +104,10 @@ print(moves(table))
 """
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_globals_of_guests_that_only_others_keep(way: str, engine: str) -> None:
+def test_globals_of_guests_that_only_others_keep(way: str) -> None:
     """A guest that was dropped, and of which a closed one has a function, is left behind with what its global
     holds."""
-    assert int(run(DROPPED, engine)) >= 2
+    assert int(run(DROPPED, "wasmtime")) >= 2
 
 
 def run(program: str, *args: str) -> str:
@@ -125,12 +123,9 @@ def run(program: str, *args: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_a_collection_opens_no_table_that_moves(
-    way: str, engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_collection_opens_no_table_that_moves(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A finalizer or signal handler may have Python collect in the midst of a move."""
-    ways = Ways(engine)
+    ways = Ways("wasmtime")
     space, store = ways.table.space, type(ways.table.space.store)
     heap = Heap(space, Accounts.of(ways.table))
     tried = []
@@ -150,16 +145,15 @@ def test_a_collection_opens_no_table_that_moves(
     ways.check()
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_alarms_during_a_move_come_out(way: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alarms_during_a_move_come_out(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception of a signal handler is no reason not to move the table the next time."""
-    ways = Ways(engine)
+    ways = Ways("wasmtime")
     space, store = ways.table.space, type(ways.table.space.store)
 
     def alarm(*args: object) -> object:
         raise TimeoutError
 
-    for name in ("instantiate", "_depart"):
+    for name in ("instantiate", "_open"):
         monkeypatch.setattr(store, name, alarm)
         with pytest.raises(TimeoutError):
             space.mover._move(space)
@@ -201,7 +195,7 @@ print("done")
 
 def test_a_handler_that_makes_a_guest(way: str) -> None:
     """The table does not move while what a closed guest holds is released."""
-    assert run(HANDLED, "wasmtime-lowered") == "done\n"
+    assert run(HANDLED, "wasmtime") == "done\n"
 
 
 SHORT = """
@@ -233,7 +227,6 @@ thread.join()
 """
 
 
-@pytest.mark.parametrize("engine", ["wasmtime", "wasmtime-lowered"])
-def test_guests_at_the_end_of_the_stack(way: str, engine: str) -> None:
+def test_guests_at_the_end_of_the_stack(way: str) -> None:
     """One that cannot be made, or moved for, there says so, and the next one is made."""
-    assert run(SHORT, engine) == "1\n"
+    assert run(SHORT, "wasmtime") == "1\n"

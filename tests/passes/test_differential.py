@@ -1,5 +1,4 @@
-"""The same random calls on every engine, lowered or not: what differs from true externref on wasmtime is a
-bug.
+"""The same random calls on every engine, and on the oracle, which has true externrefs: what differs is a bug.
 
 ``HIWIRE_FUZZ_CALLS`` sets how many calls are made (2,000 by default), ``HIWIRE_FUZZ_SEED`` where they begin.
 """
@@ -8,14 +7,16 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from oracle import Oracle, OracleTrap
 from random_guests import random_guest
 from support import Thing, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
-from hiwire_py.objects.lowered import LoweredSpace
+from hiwire_py.objects import Space
 from hiwire_py.passes import Module
 from hiwire_py.values import EXTERNREF, F32, F64
 
@@ -33,14 +34,19 @@ class Enough(Exception):
 
 
 class Side:
-    """A guest on one engine, with host functions that log what they see."""
+    """A guest on one engine, or the oracle, with host functions that log what they see."""
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: str | None) -> None:
         self.log: list[Any] = []
         self.made = {0: Thing("m0"), 1: Thing("m1")}
         self.nesting = 0
+        host: dict[str, Callable[..., Any]]
         host = {"make": self.make, "see": self.see, "swap": lambda a, b: (b, a), "again": self.again}
-        self.guest = Guest(EVERYTHING, {"env": host}, engine=engine)
+        if engine is None:
+            self.run = Oracle(EVERYTHING, host).call
+        else:
+            self.guest = guest = Guest(EVERYTHING, {"env": host}, engine=engine)
+            self.run = lambda name, *args: guest.exports[name](*args)
 
     def make(self, number: int) -> object:
         if number == 5:
@@ -65,19 +71,19 @@ class Side:
 
     def call(self, name: str, args: list[Any]) -> object:
         try:
-            return self.guest.exports[name](*args)
-        except GuestTrap as e:
+            return self.run(name, *args)
+        except (GuestTrap, OracleTrap) as e:
             return e.kind
         except ValueError as e:
             return f"ValueError {e}"
 
-    def held(self) -> set[int]:
-        """The identities of the objects that the guest can still reach."""
-        exports = self.guest.exports
-        things = [exports.a_get(i) for i in range(exports.a_size())]
-        things += [exports.b_get(i) for i in range(exports.b_size())]
-        things.append(exports.kept())
-        return {id(x) for x in things if x is not NULL}
+    def held(self) -> list[object]:
+        """The objects that the guest can still reach."""
+        run = self.run
+        things = [run("a_get", i) for i in range(run("a_size"))]
+        things += [run("b_get", i) for i in range(run("b_size"))]
+        things.append(run("kept"))
+        return [x for x in things if x is not NULL]
 
 
 def _arguments(name: str, r: random.Random, pool: list[Any]) -> list[Any]:
@@ -97,14 +103,12 @@ def _arguments(name: str, r: random.Random, pool: list[Any]) -> list[Any]:
 def test_same_as_true_externref(
     engine: str, seed: int, patience: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Results, logs, traps and what is alive afterwards agree with wasmtime's own externrefs.
+    """Results, logs and traps agree with the oracle, and what is alive afterwards is what the guest holds.
 
     With no patience, each host function releases all that seems to be unused.
     """
-    if engine == "wasmtime":
-        pytest.skip("wasmtime's true externrefs are what the others are compared with")
-    monkeypatch.setattr(LoweredSpace, "patience", patience)
-    sides = [Side("wasmtime"), Side(engine)]
+    monkeypatch.setattr(Space, "patience", patience)
+    oracle, side = sides = [Side(None), Side(engine)]
     r = random.Random(seed)
     pool: list[Any] = [NULL, None, *(Thing(i) for i in range(6))]
     for step in range(STEPS):
@@ -117,10 +121,9 @@ def test_same_as_true_externref(
             if isinstance(result, tuple):
                 assert all(x is not NotImplemented for x in result)
         assert results[0] == results[1], f"seed {seed}, step {step}: {name}{args}"
-    for side in sides:
-        space = side.guest._instance.space
-        side.guest.collect()
-        assert {id(x) for x in space.objects.values()} == side.held()
+    assert sorted(map(repr, oracle.held())) == sorted(map(repr, side.held()))
+    side.guest.collect()
+    assert {id(x) for x in side.guest.instance.space.objects.values()} == set(map(id, side.held()))
 
 
 def test_every_export_was_tried() -> None:
@@ -139,12 +142,10 @@ def test_every_export_was_tried() -> None:
 def test_random_guests(engine: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Functions made at random, that keep externrefs in locals and operands over calls, loops and
     branches."""
-    if engine == "wasmtime":
-        pytest.skip("wasmtime's true externrefs are what the others are compared with")
-    monkeypatch.setattr(LoweredSpace, "patience", 0)
+    monkeypatch.setattr(Space, "patience", 0)
     text = random_guest(seed)
     outcomes = []
-    for name in ("wasmtime", engine):
+    for oracle in (True, False):
         log: list[str] = []
         count = 0
 
@@ -162,17 +163,22 @@ def test_random_guests(engine: str, seed: int, monkeypatch: pytest.MonkeyPatch) 
             log.append(f"{one!r} {other!r}")
             return other
 
-        guest = Guest(wat(text), {"env": {"make": make, "see": see, "both": both}}, engine=name)
+        host: dict[str, Callable[..., Any]] = {"make": make, "see": see, "both": both}
+        if oracle:
+            run = Oracle(wat(text), host).call
+        else:
+            guest = Guest(wat(text), {"env": host}, engine=engine)
+            exports = guest.exports
+            run = lambda name, *args, exports=exports: exports[name](*args)  # noqa: E731
         for function in ("f0", "f1", "f2"):
             for number in (0, 1, 5):
                 count = 0
                 try:
-                    log.append(repr(guest.exports[function](Thing("argument"), number)))
-                except (GuestTrap, Enough) as e:
-                    log.append(type(e).__name__ + getattr(e, "kind", ""))
-                log.append(repr([guest.exports.stored(i) for i in range(4)]))
+                    log.append(repr(run(function, Thing("argument"), number)))
+                except (GuestTrap, OracleTrap, Enough) as e:
+                    log.append(getattr(e, "kind", "Enough"))
+                log.append(repr([run("stored", i) for i in range(4)]))
         outcomes.append(log)
-        if name != "wasmtime":
-            space = guest._instance.space
-            assert space.status[3] == space.status[4], "frames are left behind"
+    space = guest.instance.space
+    assert space.status[3] == space.status[4], "frames are left behind"
     assert outcomes[0] == outcomes[1], f"seed {seed}:\n{text}"

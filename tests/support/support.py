@@ -12,7 +12,7 @@ import pytest
 import wasmtime
 
 from hiwire_py import engines
-from hiwire_py.engines.wasmtime import capi as wasmtime_capi
+from hiwire_py.engines.wasmtime import modes
 
 _AVAILABLE = {info.name: info for info in engines()}
 SUPPORT = Path(__file__).resolve().parent
@@ -39,7 +39,7 @@ def guest_file(name: str) -> bytes:
 def use_engine(name: str) -> str:
     """The name of an engine that is here; skip with the reason where it is not, or fail if
     HIWIRE_REQUIRE_ENGINES, which CI sets for each lane, says it must be."""
-    info = _AVAILABLE[name.removesuffix("-lowered")]
+    info = _AVAILABLE[name]
     if not info.available:
         if info.name in os.environ.get("HIWIRE_REQUIRE_ENGINES", "").split(","):
             pytest.fail(f"{info.name} must be here, but: {info.reason}")
@@ -52,7 +52,7 @@ def use_mode(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     HIWIRE_REQUIRE_MODES says it must be."""
     monkeypatch.setenv("HIWIRE_WASMTIME_MODE", name)
     try:
-        wasmtime_capi.mode()
+        modes.mode()
     except ImportError as e:
         if name in os.environ.get("HIWIRE_REQUIRE_MODES", "").split(","):
             pytest.fail(f"the mode {name} must be here, but: {e}")

@@ -178,7 +178,7 @@ class NativeStore(Store):
         code = I32 if code == EXTERNREF else code
         return Native(GLOBAL, code, _ffi.new(f"{_CELLS[code]} *", value), None, 0)
 
-    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
+    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
         native: Native = function
         return bind_caller(native.instance, native.slot, native.type)
 
@@ -202,7 +202,6 @@ class NativeStore(Store):
 class NativeEngine(Engine):
     name = "native"
     binding = "cffi"  # it has no frames; those of native.calls hold numbers only
-    externref = False
     cached_modules = None  # loaded libraries stay anyway
 
     _threads = local()

@@ -15,7 +15,7 @@ import cffi
 
 __all__ = ["FUNCTIONS", "SOURCES", "builder"]
 
-SOURCES = ("../stack_end.h", "refs.c", "calls.c")
+SOURCES = ("../stack_end.h", "calls.c")
 
 _HERE = Path(__file__).parent
 # By path, as the package itself cannot be imported when it is being built.
@@ -30,25 +30,12 @@ extern hw_api hw_wasmtime;
 
 hw_space *hw_space_new(intptr_t context);
 void hw_space_drop(hw_space *space);
-volatile int64_t *hw_space_status(hw_space *space);
-int64_t hw_space_held(hw_space *space);
-int64_t hw_space_ids(hw_space *space, int64_t *ids, int64_t room);
-int64_t hw_take(hw_space *space);
-int64_t hw_collect(hw_space *space);
+void hw_space_move(hw_space *space, intptr_t context);
 int hw_failure_take(hw_space *space, intptr_t *trap, intptr_t *error);
 int hw_failure_drop(hw_space *space);
-int hw_value_new(hw_space *space, int64_t id, intptr_t value);
-int64_t hw_value_id(hw_space *space, intptr_t value);
-void hw_touched(hw_space *space);
-void hw_space_leave(hw_space *space, intptr_t context);
-void hw_space_back(hw_space *space, intptr_t context);
-void hw_space_arrive(hw_space *space);
-int hw_table_fill(hw_space *space, intptr_t table, const int64_t *ids, size_t count);
-int hw_table_ids(hw_space *space, intptr_t table, int64_t *ids, size_t count);
 
 #define HW_FAILED ...
-hw_func *hw_func_new(hw_space *space, intptr_t func, const uint8_t *codes, size_t params, size_t results,
-    int touches);
+hw_func *hw_func_new(hw_space *space, intptr_t func, size_t params, size_t results);
 void hw_func_move(hw_func *f, intptr_t func);
 void hw_func_drop(hw_func *f);
 int hw_call(hw_func *f, wasmtime_val_raw_t *values);
@@ -60,8 +47,7 @@ int64_t hw_call_4(hw_func *f, int64_t a, int64_t b, int64_t c, int64_t d);
 
 void hw_raise(void);
 int hw_host_new(hw_space *space, int64_t index, intptr_t type, const uint8_t *codes, size_t params,
-    size_t results,
-                int shape, intptr_t func);
+    int gives, int shape, intptr_t func);
 extern "Python" {
     int64_t hw_host_0(int64_t index);
     int64_t hw_host_1(int64_t index, int64_t a);

@@ -1,5 +1,35 @@
-/* Calls between Python and wasmtime, one crossing of cffi each: see compiled.py for the Python side.
-   Comes after refs.c, which has the types, in the same translation unit. */
+/* Calls between Python and wasmtime, one crossing of cffi each: see compiled.py for the Python side. An externref is an
+   i32 here, as everywhere in a lowered module. */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+#define HW_THREAD __declspec(thread)
+#define HW_ADD(at, n) (_InterlockedExchangeAdd64((volatile long long *)(at), (n)) + (n))
+#else
+#define HW_THREAD __thread
+#define HW_ADD(at, n) __atomic_add_fetch((at), (n), __ATOMIC_ACQ_REL)
+#endif
+
+enum { HW_I32 = 0x7f };
+
+typedef struct hw_failure {
+    struct hw_failure *next;
+    wasm_trap_t *trap;
+    wasmtime_error_t *error;
+    int stack; /* the call has not begun: the thread's stack is too short for it */
+} hw_failure;
+
+struct hw_space {
+    int64_t users; /* its functions that Python has, and 1 for the store: the last one frees it, on any thread */
+    wasmtime_context_t *context;
+    hw_failure *failures; /* a stack: a finalizer may call, and fail, before a failure before it is looked at */
+};
+
+hw_api hw_wasmtime;
 
 static HW_THREAD int hw_raised;
 
@@ -10,38 +40,85 @@ static HW_THREAD uintptr_t hw_end;
 struct hw_func {
     hw_space *space;
     wasmtime_func_t func;
-    size_t params, results, size;
-    int refs_in, refs_out, touches;
-    uint8_t codes[1]; /* of parameters, then of results */
+    size_t size; /* of parameters or results, whichever are more */
+    int gives; /* whether there are results */
 };
 
 typedef struct {
-    hw_space *space;
     int64_t index;
-    size_t params, results;
-    int refs_in, refs_out, shape;
-    uint8_t codes[1];
+    int gives, shape;
+    uint8_t codes[1]; /* of the parameters */
 } hw_host;
+
+/* ---- spaces */
+
+static hw_space *hw_space_new(intptr_t context)
+{
+    hw_space *space = calloc(1, sizeof *space);
+    if (space != NULL) {
+        space->users = 1;
+        space->context = (wasmtime_context_t *)context;
+    }
+    return space;
+}
+
+/* The store becomes another one. */
+static void hw_space_move(hw_space *space, intptr_t context) { space->context = (wasmtime_context_t *)context; }
+
+static void hw_space_unuse(hw_space *space)
+{
+    if (HW_ADD(&space->users, -1) == 0)
+        free(space);
+}
+
+/* What the last call that failed left, for the caller to delete. 0: there is none; 2: the stack was too short. */
+static int hw_failure_take(hw_space *space, intptr_t *trap, intptr_t *error)
+{
+    hw_failure *failure = space->failures;
+    int found;
+    if (failure == NULL)
+        return 0;
+    found = failure->stack ? 2 : 1;
+    space->failures = failure->next;
+    *trap = (intptr_t)failure->trap;
+    *error = (intptr_t)failure->error;
+    free(failure);
+    return found;
+}
+
+/* The same, when a host function raised and its exception says all. */
+static int hw_failure_drop(hw_space *space)
+{
+    intptr_t trap, error;
+    if (!hw_failure_take(space, &trap, &error))
+        return 0;
+    if (trap != 0)
+        hw_wasmtime.wasm_trap_delete((wasm_trap_t *)trap);
+    if (error != 0)
+        hw_wasmtime.wasmtime_error_delete((wasmtime_error_t *)error);
+    return 1;
+}
+
+/* The store is gone; Python may still have functions of it. */
+static void hw_space_drop(hw_space *space)
+{
+    while (hw_failure_drop(space)) {
+    }
+    hw_space_unuse(space);
+}
 
 /* ---- calls of exports */
 
-static hw_func *hw_func_new(hw_space *space, intptr_t func, const uint8_t *codes, size_t params, size_t results,
-                            int touches)
+static hw_func *hw_func_new(hw_space *space, intptr_t func, size_t params, size_t results)
 {
-    hw_func *f = calloc(1, sizeof *f + params + results);
+    hw_func *f = calloc(1, sizeof *f);
     if (f == NULL)
         return NULL;
     f->space = space;
     HW_ADD(&space->users, 1);
     f->func = *(wasmtime_func_t *)func;
-    f->params = params;
-    f->results = results;
     f->size = params > results ? params : results;
-    f->touches = touches;
-    if (params + results > 0)
-        memcpy(f->codes, codes, params + results);
-    f->refs_in = memchr(f->codes, HW_EXTERNREF, params) != NULL;
-    f->refs_out = memchr(f->codes + params, HW_EXTERNREF, results) != NULL;
+    f->gives = results > 0;
     return f;
 }
 
@@ -87,28 +164,20 @@ static int hw_call(hw_func *f, wasmtime_val_raw_t *values)
     wasmtime_error_t *error;
     if (hw_stack_fails(space))
         return 1;
-    if (f->refs_in && !hw_refs_in(space, f->codes, f->params, values))
-        return hw_fail(space, NULL, NULL);
-    if (f->touches)
-        hw_touched(space);
     error = hw_wasmtime.wasmtime_func_call_unchecked(space->context, &f->func, values, f->size, &trap);
     if (error != NULL || trap != NULL)
         return hw_fail(space, trap, error);
-    if (f->refs_out)
-        hw_refs_out(space, f->codes + f->params, f->results, values);
     return 0;
 }
 
-/* The same for integers and references only, with at most one result, no i64: HW_FAILED cannot be a value of it. */
+/* The same for integers only, with at most one result, no i64: HW_FAILED cannot be a value of it. */
 #define HW_FAILED INT64_MIN
 
 static int64_t hw_call_values(hw_func *f, wasmtime_val_raw_t *values)
 {
     if (hw_call(f, values))
         return HW_FAILED;
-    if (f->results == 0)
-        return 0;
-    return f->refs_out ? values[0].i64 : values[0].i32;
+    return f->gives ? values[0].i32 : 0;
 }
 
 static int64_t hw_call_0(hw_func *f)
@@ -167,8 +236,6 @@ static wasm_trap_t *hw_entry(intptr_t env, wasmtime_caller_t *caller, wasmtime_v
     const hw_host *h = (const hw_host *)env;
     int64_t result;
     (void)caller, (void)count;
-    if (h->refs_in)
-        hw_refs_out(h->space, h->codes, h->params, values);
     switch (h->shape) {
     case 0: result = hw_host_0(h->index); break;
     case 1: result = hw_host_1(h->index, hw_integer(h, values, 0)); break;
@@ -182,41 +249,26 @@ static wasm_trap_t *hw_entry(intptr_t env, wasmtime_caller_t *caller, wasmtime_v
         hw_raised = 0;
         return hw_wasmtime.wasmtime_trap_new(message, sizeof message - 1);
     }
-    if (h->shape >= 0 && h->results == 1)
+    if (h->shape >= 0 && h->gives)
         values[0].i64 = result;
-    if (h->refs_out && !hw_refs_in(h->space, h->codes + h->params, h->results, values)) {
-        static const char full[] = "no room for another externref";
-        h->space->full = 1;
-        return hw_wasmtime.wasmtime_trap_new(full, sizeof full - 1);
-    }
     return NULL;
 }
 
-static void hw_host_drop(intptr_t env)
-{
-    hw_host *h = (hw_host *)env;
-    hw_space_unuse(h->space);
-    free(h);
-}
+static void hw_host_drop(intptr_t env) { free((hw_host *)env); }
 
 /* Make the host function that calls Python with `index`; `shape` is the count of its parameters if all of them and the
-   result, if any, are integers or references, else -1. */
-static int hw_host_new(hw_space *space, int64_t index, intptr_t type, const uint8_t *codes, size_t params,
-                       size_t results, int shape, intptr_t func)
+   result, if any, are integers, else -1. */
+static int hw_host_new(hw_space *space, int64_t index, intptr_t type, const uint8_t *codes, size_t params, int gives,
+                       int shape, intptr_t func)
 {
-    hw_host *h = calloc(1, sizeof *h + params + results);
+    hw_host *h = calloc(1, sizeof *h + params);
     if (h == NULL)
         return 0;
-    h->space = space;
-    HW_ADD(&space->users, 1);
     h->index = index;
-    h->params = params;
-    h->results = results;
+    h->gives = gives;
     h->shape = shape;
-    if (params + results > 0)
-        memcpy(h->codes, codes, params + results);
-    h->refs_in = memchr(h->codes, HW_EXTERNREF, params) != NULL;
-    h->refs_out = memchr(h->codes + params, HW_EXTERNREF, results) != NULL;
+    if (params > 0)
+        memcpy(h->codes, codes, params);
     hw_wasmtime.wasmtime_func_new_unchecked(space->context, (const wasm_functype_t *)type, hw_entry, (intptr_t)h,
                                             hw_host_drop, (wasmtime_func_t *)func);
     return 1;

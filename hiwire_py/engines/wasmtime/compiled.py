@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import array
 import ctypes
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import wasmtime
 
-from ...values import EXTERNREF, I32, I64, FuncType
+from ...values import I32, I64, FuncType
 from ..base import RawExtern
 from ..release import at_release
 from ..stack import StackEnd
-from .capi import FIELDS, CapiStore, no_room, refuse, set_up, strays, unsupported
+from .capi import FIELDS, as_integers, refusing, set_up, strays
+from .store import WasmtimeStore
 
 try:
     from ._compiled import ffi as _ffi  # type: ignore[import-not-found]  # made at install, perhaps
@@ -34,8 +34,7 @@ set_up(ffi, lib.hw_wasmtime)
 
 _FAILED = lib.HW_FAILED
 _STACK = 2  # what hw_failure_take says where the stack was too short
-_collect, _take = lib.hw_collect, lib.hw_take  # finding them in `lib` costs as much as calling them
-_WORDS = frozenset((I32, I64, EXTERNREF))
+_WORDS = frozenset((I32, I64))
 _CALLS = (lib.hw_call_0, lib.hw_call_1, lib.hw_call_2, lib.hw_call_3, lib.hw_call_4)
 _HOSTS = 3  # parameters that go to Python as integers, and not in a buffer
 
@@ -108,10 +107,6 @@ def bind(function, raised, mark):
 """
 
 
-def _field(code: int) -> str:
-    return FIELDS.get(code, "i64")
-
-
 @functools.lru_cache(maxsize=1024)
 def _call_code(functype: FuncType) -> tuple[Any, Any]:
     """The source of a caller, compiled, and the function of the library that it uses."""
@@ -131,8 +126,8 @@ def _call_code(functype: FuncType) -> tuple[Any, Any]:
             result="return r" if results else "return None",
         )
     else:
-        fill = [f"v[{i}].{_field(code)} = {a}" for i, (a, code) in enumerate(zip(names, params))]
-        read = [f"v[{i}].{_field(code)}" for i, code in enumerate(results)]
+        fill = [f"v[{i}].{FIELDS[code]} = {a}" for i, (a, code) in enumerate(zip(names, params))]
+        read = [f"v[{i}].{FIELDS[code]}" for i, code in enumerate(results)]
         source = _CALL.format(
             params=", ".join(names),
             fill="; ".join(fill) or "pass",
@@ -152,21 +147,21 @@ def _host_code(functype: FuncType) -> tuple[Any, int]:
             params=", ".join(names), body=f"return {call}" if results else f"{call}; return 0"
         )
         return compile(source, "<hiwire_py host call>", "exec"), len(params)
-    read = [f"v[{i}].{_field(code)}" for i, code in enumerate(params)]
+    read = [f"v[{i}].{FIELDS[code]}" for i, code in enumerate(params)]
     call = f"function({', '.join(read)})"
     if len(results) == 1:
-        call = f"v[0].{_field(results[0])} = {call}"
+        call = f"v[0].{FIELDS[results[0]]} = {call}"
     elif results:
-        targets = ", ".join(f"v[{i}].{_field(code)}" for i, code in enumerate(results))
+        targets = ", ".join(f"v[{i}].{FIELDS[code]}" for i, code in enumerate(results))
         call = f"{targets} = {call}"
     return compile(_HOST.format(params="v", body=call), "<hiwire_py host call>", "exec"), -1
 
 
-class CompiledStore(CapiStore):
+class CompiledStore(WasmtimeStore):
     ffi = ffi
     api = lib.hw_wasmtime
 
-    _inner = (*CapiStore._inner, "_hosts", "_forget")
+    _inner = (*WasmtimeStore._inner, "_hosts", "_forget")
     _space: Any = None
 
     def _open(self) -> None:
@@ -175,73 +170,47 @@ class CompiledStore(CapiStore):
         # The functions are called by this store only, so they go with it.
         self._forget = at_release(functools.partial(_forget, self._hosts))
         if self._space is not None:
-            lib.hw_space_leave(self._space, self._address)
+            lib.hw_space_move(self._space, self._address)
             return
         space = lib.hw_space_new(self._address)
         if not space:
             raise MemoryError("no memory for the state of a store")
         self._space = space
         self._drop = at_release(functools.partial(lib.hw_space_drop, space))
-        self.status = lib.hw_space_status(self._space)
 
     def back(self, before: dict[str, Any]) -> None:
         super().back(before)
-        lib.hw_space_back(self._space, self._address)
-
-    def arrive(self, before: dict[str, Any]) -> None:
-        lib.hw_space_arrive(self._space)
-        super().arrive(before)
+        lib.hw_space_move(self._space, self._address)
 
     def _retarget(self, function: RawExtern, target: Any) -> None:
         lib.hw_func_move(target, ctypes.addressof(function._func))
 
-    def fill_table(self, table: RawExtern, references: Sequence[int]) -> None:
-        self._grow_to(table, len(references))
-        ids = array.array("q", references)
-        if ids and lib.hw_table_fill(
-            self._space, ctypes.addressof(table._table), ffi.from_buffer("int64_t[]", ids), len(ids)
-        ):
-            raise no_room(self._limits)
-
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        codes = self._codes(functype)
-        type_ = self._functype(functype)
+        codes, type_ = as_integers(functype), self._functype(functype)
         source, shape = _host_code(codes)
         names: dict[str, Any] = {}
         exec(source, names)
         number = next(_numbers)
-        _functions[number] = names["bind"](
-            refuse(codes) if any(unsupported(codes)) else function, self._raised, lib.hw_raise
-        )
+        _functions[number] = names["bind"](function, self._raised, lib.hw_raise)
         self._hosts.append(number)
         raw = wasmtime._bindings.wasmtime_func_t()
         pointer = ctypes.cast(type_.ptr(), ctypes.c_void_p).value
-        made = lib.hw_host_new(
-            self._space,
-            number,
-            pointer,
-            codes.params + codes.results,
-            len(codes.params),
-            len(codes.results),
-            shape,
-            ctypes.addressof(raw),
-        )
-        if not made:
+        params, results = codes
+        if not lib.hw_host_new(
+            self._space, number, pointer, params, len(params), bool(results), shape, ctypes.addressof(raw)
+        ):
             raise MemoryError("no memory for a host function")
         return wasmtime.Func._from_raw(raw)
 
-    def caller(self, function: RawExtern, functype: FuncType, touches: bool = True) -> Callable[..., Any]:
-        codes = self._codes(functype)
-        if any(unsupported(codes)):
-            return refuse(codes)
+    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+        params, results = codes = as_integers(functype)
+        refuse = refusing(codes)
+        if refuse is not None:
+            return refuse
         source, call = _call_code(codes)
         names: dict[str, Any] = {}
         exec(source, names)
-        params, results = codes
-        raw = lib.hw_func_new(
-            self._space, ctypes.addressof(function._func), params + results, len(params), len(results),
-            touches and not self._lowered,
-        )  # fmt: skip
+        raw = lib.hw_func_new(self._space, ctypes.addressof(function._func), len(params), len(results))
         if not raw:
             raise MemoryError("no memory for a function")
         values = ffi.typeof(f"wasmtime_val_raw_t[{max(1, len(params), len(results))}]")
@@ -259,50 +228,7 @@ class CompiledStore(CapiStore):
             raise AssertionError("a call of wasmtime failed for no reason")
         if taken == _STACK:
             raise StackEnd
-        raise self.failure(trap[0], error[0])
-
-    def root(self, id_: int, value: Any) -> None:
-        if id_ and not lib.hw_value_new(self._space, id_, self._number(value)):
-            raise self.failure(0, 0)
-
-    def id_of(self, value: Any) -> int:
-        if not value.of.externref.store_id:
-            return 0
-        id_: int = lib.hw_value_id(self._space, self._number(value))
-        return id_
-
-    def collect_ids(self) -> list[int]:
-        id_ = _collect(self._space)
-        if id_ >= 0:
-            return [id_] if id_ else []
-        ids = []
-        while id_ < 0:
-            ids.append(-id_)
-            id_ = _take(self._space)
-        if id_:
-            ids.append(id_)
-        return ids
-
-    def count_held(self) -> int:
-        count: int = lib.hw_space_held(self._space)
-        return count
-
-    def held_ids(self) -> set[int]:
-        room = lib.hw_space_ids(self._space, ffi.NULL, 0)
-        ids = ffi.new("int64_t[]", room)
-        lib.hw_space_ids(self._space, ids, room)
-        return set(ffi.unpack(ids, room)) if room else set()
-
-    def table_ids(self, table: RawExtern) -> array.array[int]:
-        ids = array.array("q", bytes(8 * self.table_size(table)))
-        if ids:
-            room = ffi.from_buffer("int64_t[]", ids)
-            if lib.hw_table_ids(self._space, ctypes.addressof(table._table), room, len(ids)):
-                raise AssertionError("a table of wasmtime has fewer slots than its size")
-        return ids
-
-    def touched(self) -> None:
-        lib.hw_touched(self._space)
+        raise self._failure(trap[0], error[0])
 
 
 def _forget(numbers: list[int]) -> None:

@@ -18,14 +18,12 @@ from typing import Any, NamedTuple
 
 import wasmtime
 
-from ...errors import MemoryLimitError
 from ...passes.holders import hidden_exports, why_fixed
-from ...values import EXTERNREF
 from ...wasm.module import GLOBAL, MEMORY, TABLE, Module
 from ..base import Imports, Prepared, RawExtern
 from ..stack import StackEnd
 
-__all__ = ["Lasting", "Move", "State", "state_of"]
+__all__ = ["Lasting", "Move", "State", "global_value", "state_of"]
 
 _bindings: Any = wasmtime._bindings
 _PAGE = 65536
@@ -42,32 +40,27 @@ class State(NamedTuple):
 
     Attributes:
         why_fixed: why that is not everything, or "".
-        memories, numbers: memories, and mutable globals that hold no reference.
-        tables, references: tables of externrefs, and mutable globals that hold one.
+        memories, numbers: memories, and mutable globals, none of which holds a reference.
         functions: tables of functions. They stay as the module fills them; else an instance cannot be moved.
     """
 
     why_fixed: str
     memories: list[str]
     numbers: list[str]
-    tables: list[str]
-    references: list[str]
     functions: list[str]
 
 
 def state_of(wasm: bytes) -> State:
     """Of a module, which is compiled with ``export_holders(wasm, whole=True)``."""
     module = Module.parse(wasm)
-    state = State(why_fixed(module), [], [], [], [], [])
+    state = State(why_fixed(module), [], [], [])
     for one in hidden_exports(module, whole=True):
         if one.kind == MEMORY:
             state.memories.append(one.name)
         elif one.kind == TABLE:
-            refs = module.tables[one.index].element == EXTERNREF
-            (state.tables if refs else state.functions).append(one.name)
+            state.functions.append(one.name)
         elif one.kind == GLOBAL and module.globals[one.index].mutable:
-            refs = module.globals[one.index].type == EXTERNREF
-            (state.references if refs else state.numbers).append(one.name)
+            state.numbers.append(one.name)
     return state
 
 
@@ -110,8 +103,6 @@ class _Saved(NamedTuple):
 
     memories: list[tuple[int, int]]
     numbers: list[Any]
-    tables: list[Sequence[Any]]
-    references: list[Any]
 
 
 class Move:
@@ -133,7 +124,6 @@ class Move:
         self._before: dict[str, Any] = {}
         self._made: list[Mapping[str, RawExtern]] = []
         self._functions: list[list[list[int]]] = []
-        self._seen: dict[Any, tuple[RawExtern, int]] = {}  # a reference -> where it has been put
 
     def make(self) -> None:
         """Make the instances anew, with what the first ones hold.
@@ -148,8 +138,8 @@ class Move:
             for one, state in zip(self._lasting, saved):
                 self._made.append(store.instantiate(one.prepared, one.imports(self._made), lambda made: None))
                 self._functions.append(_functions(store, one.prepared, self._made[-1]))
-                self._restore(one.prepared.compiled.state, self._made[-1], state)
-        except (wasmtime.WasmtimeError, wasmtime.Trap, MemoryLimitError, RecursionError, StackEnd) as error:
+                _restore(store, one.prepared.compiled.state, self._made[-1], state)
+        except (wasmtime.WasmtimeError, wasmtime.Trap, RecursionError, StackEnd) as error:
             raise MemoryError(" ".join(str(error).split())) from error
         self.made = True
 
@@ -170,56 +160,33 @@ class Move:
         self._store.retarget(moved)
         self._store.arrive(self._before)
 
-    def _restore(self, state: State, raw: Mapping[str, RawExtern], saved: _Saved) -> None:
-        store = self._store
-        for name, (address, size) in zip(state.memories, saved.memories):
-            missing = size - store.memory_size(raw[name])
-            if missing > 0 and not store.memory_grow(raw[name], missing // _PAGE):
-                raise MemoryError(f"wasmtime has no room for another memory of {size} bytes")
-            ctypes.memmove(store.memory_address(raw[name]), address, size)
-        for name, number in zip(state.numbers, saved.numbers):
-            _check(
-                _bindings.wasmtime_global_set(
-                    store._store._context(), ctypes.byref(raw[name]._global), ctypes.byref(number)
-                )
-            )
-        for name, refs in zip(state.tables, saved.tables):
-            self._fill(raw[name], refs)
-        for name, ref in zip(state.references, saved.references):
-            store.put_reference(raw[name], ref, self._seen.get(ref))
-
-    def _fill(self, table: RawExtern, refs: Sequence[Any]) -> None:
-        """What the engine sees as one reference stays one: it says once when it lets go of it."""
-        seen, again = self._seen, []
-        first = refs[:]
-        for index, ref in enumerate(refs):
-            if not ref:
-                continue
-            if ref in seen:
-                again.append(index)
-                first[index] = self._store.null  # type: ignore[index]
-            else:
-                seen[ref] = table, index
-        self._store.fill_table(table, first)
-        for index in again:
-            self._store.copy_reference(*seen[refs[index]], table, index)
-
 
 def _save(store: Any, one: Lasting) -> _Saved:
     state: State = one.prepared.compiled.state
     raw = one.raw
     return _Saved(
         [(store.memory_address(raw[name]), store.memory_size(raw[name])) for name in state.memories],
-        [_number(store, raw[name]) for name in state.numbers],
-        [store.table_references(raw[name]) for name in state.tables],
-        [store.global_get(raw[name]) for name in state.references],
+        [global_value(store._store, raw[name]) for name in state.numbers],
     )
 
 
-def _number(store: Any, global_: RawExtern) -> Any:
-    """A global's value with all its bits, which those of a NaN in Python are not."""
+def _restore(store: Any, state: State, raw: Mapping[str, RawExtern], saved: _Saved) -> None:
+    for name, (address, size) in zip(state.memories, saved.memories):
+        missing = size - store.memory_size(raw[name])
+        if missing > 0 and not store.memory_grow(raw[name], missing // _PAGE):
+            raise MemoryError(f"wasmtime has no room for another memory of {size} bytes")
+        ctypes.memmove(store.memory_address(raw[name]), address, size)
+    context = store._store._context()
+    for name, number in zip(state.numbers, saved.numbers):
+        error = _bindings.wasmtime_global_set(context, ctypes.byref(raw[name]._global), ctypes.byref(number))
+        if error:
+            raise wasmtime.WasmtimeError._from_ptr(error)
+
+
+def global_value(store: wasmtime.Store, global_: RawExtern) -> Any:
+    """A global's ``wasmtime_val_t``. It has all bits, which those of a NaN in Python are not."""
     value = _bindings.wasmtime_val_t()
-    _bindings.wasmtime_global_get(store._store._context(), ctypes.byref(global_._global), ctypes.byref(value))
+    _bindings.wasmtime_global_get(store._context(), ctypes.byref(global_._global), ctypes.byref(value))
     return value
 
 
@@ -244,8 +211,3 @@ def _overwrite(old: RawExtern, new: RawExtern) -> None:
     name = _STRUCTS[type(old)]
     target, source = getattr(old, name), getattr(new, name)
     ctypes.memmove(ctypes.addressof(target), ctypes.addressof(source), ctypes.sizeof(target))
-
-
-def _check(error: Any) -> None:
-    if error:
-        raise wasmtime.WasmtimeError._from_ptr(error)

@@ -1,0 +1,265 @@
+"""A store of wasmtime, as far as both ways of calling it have it in common: all that is not hot.
+
+Linking, tables and limits go through the ``wasmtime`` package; memories and globals are read through the
+functions of wasmtime's C API that `capi.set_up` finds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import wasmtime
+from wasmtime._extern import wrap_extern
+
+from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from .. import limits as clock
+from .. import stack
+from ..base import NO_LIMITS, Imports, Prepared, RawExtern, Store
+from ..limits import TICK, GuestLimits
+from ..release import at_release
+from .capi import FIELDS, strays
+from .moving import Lasting, Move, State, global_value
+
+__all__ = ["Compiled", "WasmtimeStore"]
+
+_bindings: Any = wasmtime._bindings
+
+_TYPES = {
+    I32: wasmtime.ValType.i32,
+    I64: wasmtime.ValType.i64,
+    F32: wasmtime.ValType.f32,
+    F64: wasmtime.ValType.f64,
+    FUNCREF: wasmtime.ValType.funcref,
+    EXTERNREF: wasmtime.ValType.i32,  # an id
+}
+_CONSTANTS = {
+    I32: wasmtime.Val.i32,
+    I64: wasmtime.Val.i64,
+    F32: wasmtime.Val.f32,
+    F64: wasmtime.Val.f64,
+}
+_KINDS = (I32, I64, F32, F64)
+"""The types of numbers, by the ``kind`` of a ``wasmtime_val_t``."""
+_NEVER = 1 << 62  # ticks, or fuel
+_UNLIMITED = 1 << 40  # instances and so on: the package's default is 10,000
+
+
+class Compiled(NamedTuple):
+    """A module with the names of what it imports and exports, in its order: the package makes objects of all
+    types where it is asked for them."""
+
+    module: wasmtime.Module
+    imports: list[tuple[str, str]]
+    exports: list[str]
+    state: State | None  # of one that may have to be moved
+
+
+class WasmtimeStore(Store):
+    """A store of its own for each space: wasmtime frees instances with their store.
+
+    It can become another one inside: see `wasmtime.moving`. Subclasses make the functions that cross.
+    """
+
+    ffi: Any
+    api: Any
+
+    _inner: tuple[str, ...] = ("_store", "_release", "made", "_address", "_context")
+    """What belongs to the store of wasmtime that is inside now."""
+
+    def __init__(self, engine: wasmtime.Engine, limits: GuestLimits = NO_LIMITS) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._ticks = 0 if limits.deadline is None else math.ceil(limits.deadline / TICK) + 1
+        self._raised: list[BaseException] = []  # by a host function; the call it unwinds to raises it again
+        # What `caller` made, by tokens that they hold: of which export, and what `_retarget` needs. Weak
+        # references to them would not do: those to a function that a finalizer keeps are gone.
+        self._callers: weakref.WeakKeyDictionary[Any, tuple[RawExtern, Any]] = weakref.WeakKeyDictionary()
+        self._open()
+
+    def _open(self) -> None:
+        """A new store of wasmtime becomes the one inside. Its memories and tables have no limits yet."""
+        store = wasmtime.Store(self._engine)
+        # Left to itself the package closes it before the finalizers of objects in the same cycle have run.
+        self._release, self._store, self.made = at_release(store.close), store, 0
+        self._limit_sizes(None, None)
+        address = ctypes.cast(store._context(), ctypes.c_void_p).value
+        assert address is not None
+        self._address, self._context = address, self.ffi.cast("wasmtime_context_t *", address)
+        if self._limits.names:
+            self.end()
+
+    def limit_sizes(self) -> None:
+        self._limit_sizes(self._limits.memory_limit, self._limits.table_limit)
+
+    def _limit_sizes(self, memory: int | None, table: int | None) -> None:
+        bytes_, elements = (-1 if limit is None else limit for limit in (memory, table))
+        self._store.set_limits(bytes_, elements, _UNLIMITED, _UNLIMITED, _UNLIMITED)
+
+    # ---- moving
+
+    def lasting(
+        self,
+        prepared: Prepared,
+        raw: Mapping[str, RawExtern],
+        imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
+    ) -> Lasting:
+        return Lasting.of(self, prepared, raw, imports)
+
+    def move(self, lasting: Sequence[Lasting]) -> Move:
+        return Move(self, lasting)
+
+    def leave(self, before: dict[str, Any]) -> None:
+        """Make a new store of wasmtime the one inside, and fill ``before``. Where that is so, and wherever
+        this was interrupted, `back` or `arrive` is to be given it, and both may be repeated."""
+        before.update({name: getattr(self, name) for name in self._inner})
+        self._open()
+
+    def back(self, before: dict[str, Any]) -> None:
+        """As if `leave` had not been called."""
+        for name, value in before.items():
+            setattr(self, name, value)
+
+    def arrive(self, before: dict[str, Any]) -> None:
+        """Free the store that was left. From now on the limits hold in the new one."""
+        self.limit_sizes()
+        before.clear()
+
+    def retarget(self, moved: Mapping[int, RawExtern]) -> None:
+        """Make callables of exports, which have been overwritten, call what these are now. May be repeated.
+
+        Args:
+            moved: the exports by `id`.
+        """
+        for _token, (function, target) in list(self._callers.items()):
+            if id(function) in moved:
+                self._retarget(function, target)
+
+    def _retarget(self, function: RawExtern, target: Any) -> None:
+        """Make one callable, of which `_made` was given ``target``, call ``function`` as it is now."""
+        raise NotImplementedError
+
+    # ---- calls
+
+    def begin(self) -> None:
+        if self._limits.fuel is not None:
+            self._store.set_fuel(self._limits.fuel)
+        if self._ticks:
+            self._store.set_epoch_deadline(self._ticks)
+            clock.ticker.start(id(self), self._store.engine)
+
+    def end(self) -> None:
+        if self._limits.fuel is not None:
+            self._store.set_fuel(_NEVER)
+        if self._ticks:
+            clock.ticker.stop(id(self))
+            self._store.set_epoch_deadline(_NEVER)
+
+    def instantiate(
+        self, prepared: Prepared, imports: Imports, keep: Callable[[object], None]
+    ) -> Mapping[str, RawExtern]:
+        if stack.short():
+            raise stack.StackEnd
+        compiled: Compiled = prepared.compiled
+        externs = [imports[wanted] for wanted in compiled.imports]
+        self.made += 1
+        try:
+            instance = wasmtime.Instance(self._store, compiled.module, externs)
+        except (wasmtime.Trap, wasmtime.WasmtimeError):
+            if not self._host_raised():
+                raise
+        else:
+            return {name: self._export(instance, name) for name in compiled.exports}
+        self._raise()
+        raise AssertionError("not reached")
+
+    def _export(self, instance: wasmtime.Instance, name: str) -> RawExtern:
+        """By its name, which wasmtime looks up in a table; the package's ``exports`` asks for the first, the
+        second and so on, for each of which wasmtime goes through those before it."""
+        encoded, item = name.encode(), _bindings.wasmtime_extern_t()
+        if not _bindings.wasmtime_instance_export_get(
+            self._store._context(),
+            ctypes.byref(instance._instance),
+            ctypes.create_string_buffer(encoded),
+            len(encoded),
+            ctypes.byref(item),
+        ):
+            raise AssertionError(f"an instance lacks the export {name!r} of its module")
+        return wrap_extern(item)
+
+    def _functype(self, functype: FuncType) -> wasmtime.FuncType:
+        params, results = ([_TYPES[code]() for code in side] for side in functype)
+        return wasmtime.FuncType(params, results)
+
+    def _made(
+        self, bound: Callable[..., Any], token: object, function: RawExtern, target: Any
+    ) -> Callable[..., Any]:
+        bound.__token__ = token  # type: ignore[attr-defined]
+        self._callers[token] = function, target
+        return bound
+
+    def _host_raised(self) -> bool:
+        """Whether it was a host function that raised, for `_raise` to raise it again."""
+        if strays.errors:
+            self._raised.append(strays.errors.pop())
+        return bool(self._raised)
+
+    def _raise(self) -> None:
+        """Raise what a host function raised, with its traceback."""
+        error = self._raised.pop()
+        self._raised.clear()
+        try:
+            raise error
+        finally:
+            del error  # else it and this frame would refer to each other
+
+    def _failure(self, trap: int, error: int) -> BaseException:
+        """The package's exception for a ``wasm_trap_t *`` or else a ``wasmtime_error_t *``, which it will
+        delete."""
+        try:
+            if trap:
+                return wasmtime.Trap._from_ptr(ctypes.cast(trap, ctypes.POINTER(_bindings.wasm_trap_t)))
+            return wasmtime.WasmtimeError._from_ptr(
+                ctypes.cast(error, ctypes.POINTER(_bindings.wasmtime_error_t))
+            )
+        except ctypes.ArgumentError as e:  # ctypes' way to say that Python's stack is at its end here
+            return RecursionError(str(e))
+
+    # ---- globals and memories
+
+    def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
+        type_ = wasmtime.GlobalType(_TYPES[code](), mutable)
+        return wasmtime.Global(self._store, type_, _CONSTANTS[code](value))
+
+    def memory_size(self, memory: RawExtern) -> int:
+        size: int = self.api.wasmtime_memory_data_size(self._context, self._pointer(memory._memory, "memory"))
+        return size
+
+    def memory_address(self, memory: RawExtern) -> int:
+        return self._number(
+            self.api.wasmtime_memory_data(self._context, self._pointer(memory._memory, "memory"))
+        )
+
+    def memory_grow(self, memory: RawExtern, pages: int) -> bool:
+        try:
+            memory.grow(self._store, pages)
+        except wasmtime.WasmtimeError:
+            return False
+        return True
+
+    def global_get(self, global_: RawExtern) -> Any:
+        value = global_value(self._store, global_)
+        return getattr(value.of, FIELDS[_KINDS[value.kind]])
+
+    def global_set(self, global_: RawExtern, value: Any) -> None:
+        global_.set_value(self._store, value)
+
+    def _pointer(self, struct: Any, name: str) -> Any:
+        """A ctypes struct as cffi's pointer to it; the struct's owner must outlive it."""
+        return self.ffi.cast(f"wasmtime_{name}_t *", ctypes.addressof(struct))
+
+    def _number(self, pointer: Any) -> int:
+        return int(self.ffi.cast("uintptr_t", pointer))
