@@ -64,11 +64,12 @@ def extensions() -> list[Extension]:
         from hiwire_py.engines._build_stack import builder as stack
         from hiwire_py.engines.native._build import native_extensions
         from hiwire_py.engines.wasmtime._build import builder as wasmtime
+        from hiwire_py.objects._build_ids import builder as ids
     except ImportError as e:
         print(f"hiwire_py: no extensions are built: {e}", file=sys.stderr)
         return []
     made: list[Extension] = []
-    for builder in (wasmtime, types, stack):
+    for builder in (wasmtime, ids, types, stack):
         extension = builder.distutils_extension(tmpdir=str(HERE / "build" / "cffi"), verbose=False)
         extension.optional = True
         made.append(extension)
@@ -114,6 +115,7 @@ setup(
             "engines/*.h",
             "engines/*/*.h",
             "collect/*.c",
+            "objects/*.c",
         ]
     },
     ext_modules=extensions(),

@@ -14,6 +14,7 @@ from . import __version__, cache
 from .collect import ways
 from .engines import EngineInfo, engines, get_engine, stack
 from .errors import EngineUnavailableError
+from .objects import ids
 
 __all__ = ["Finding", "Report", "examine"]
 
@@ -74,7 +75,7 @@ def examine() -> Report:
         engines=tuple(
             Finding(i.name, i.available, i.version if i.available else i.reason, _note(i)) for i in engines()
         ),
-        collector=(_collector(),),
+        collector=(_collector(), _ids()),
         modules=tuple(_modules()),
         toolchains=tuple(_toolchains()),
         cache=(_cache(),),
@@ -108,6 +109,18 @@ def _cache() -> Finding:
         return Finding("cache", True, cache.describe())
     except cache.CacheError as e:
         return Finding("cache", False, f"modules are compiled in each process: {e}")
+
+
+def _ids() -> Finding:
+    """The way in which the objects that guests hold are kept count of."""
+    if ids.WAY == "compiled":
+        return Finding("ids", True, "what guests hold is kept count of in C, compiled at install")
+    return Finding(
+        "ids",
+        False,
+        f"what guests hold is kept count of in Python, several times slower: {ids.WHY_NOT_COMPILED}; with a C"
+        " compiler here, install hiwire_py from its source",
+    )
 
 
 def _default_engine() -> str:

@@ -241,7 +241,7 @@ class GuestGlobal(Unique):
             return space.global_object(space.store.global_get(extern.raw))
         finally:
             nesting[0] = outer
-            if not outer and space.flight:
+            if not outer and space.ids:
                 space.leave()
 
     @value.setter

@@ -341,12 +341,11 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
         instance.space.fault()
         with pytest.raises(ForgedRefError, match="no such object"):
             from hiwire_py.objects.calls import Given, bind_host
-            from hiwire_py.objects.styles import LOWERED
             from hiwire_py.values import EXTERNREF, FuncType
 
             given = Given(instance.space, seen.append)
             functype = FuncType(bytes((EXTERNREF,)), b"")
-            host = bind_host(weakref.ref(given), LOWERED, functype, "env.see", given.space.nesting, [0])
+            host = bind_host(weakref.ref(given), functype, "env.see", given.space.nesting, [0])
             host(id_)
     assert guest.exports.take(0) == "real" and guest.exports.take(1) is NULL and seen == []
 

@@ -2,57 +2,27 @@
  *
  * A lowered module holds 32-bit ids in place of externrefs, and its tables are here, in the memory of an
  * instance of its own, where a stray write of the guest cannot reach them. For each id this module counts the
- * table slots and globals that hold it. The host (hiwire_py/objects/space.py) keeps id -> object, and asks
- * for the ids whose count fell to 0.
- *
- *     id      [generation 6][index 26]   0 is the null reference; index 0 is never given out
- *     record  id  holders  link  reaped  one for each index; id is 0 while no object has that index
- *
- * `link` chains the records whose count fell to 0 ("zombies"), most recent first: next index * 2 + 1, so that
- * 0 says "not in the list" and 1 ends it. A zombie may have been stored again by the time the host reads the
- * list. `reaped` has nothing to do with its record: the words of all records together are a list of ids which
- * `reap` took out of service.
+ * table slots and globals that hold it. The host (hiwire_py/objects/ids.py) keeps id -> object, and looks for
+ * ids whose count fell to 0 in the list of "zombies"; ids.h has the layout of what both sides read.
  *
  * Handles of tables reach this code from lowered instructions only, never from values that a guest computes;
  * indexes, lengths and ids do come from the guest, and each is checked.
  */
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "ids.h"
 
 #define EXPORT(name) __attribute__((export_name(name)))
 
-enum { INDEX_BITS = 26, PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28, FRAME_BYTES = 1 << 20 };
+enum { PAGE = 65536, SMALLEST_BLOCK = 6, MOST_SLOTS = 1 << 28, FRAME_BYTES = 1 << 20 };
 
-enum Fault { FAULT_NONE, FAULT_BOUNDS, FAULT_FORGED, FAULT_FRAMES };
-
-typedef struct {
-    uint32_t id, holders, link, reaped;
-} Record;
-
-typedef struct {
-    uint32_t *slots;
-    uint32_t size, capacity, maximum;
-} Table;
-
-_Static_assert(sizeof(Record) == 16, "the host reads records as four words");
+#define ID_INDEX ((UINT32_C(1) << ID_INDEX_BITS) - 1)
 
 /* Frames of the functions that run: the ids they hold in locals and operands
  * (hiwire_py/passes/externref/frames.py).
  */
 static uint32_t frames[FRAME_BYTES / 4];
 
-/* What the host reads and writes directly: the zombie list and its length, why the last trap happened, where
- * the frames begin and end, and how many ids were reaped. */
-static struct {
-    uint32_t zombies, zombie_count;
-    uint32_t fault;
-    uint32_t *frames, *frames_end;
-    uint32_t reaped;
-} state = {.zombies = 1, .frames = frames, .frames_end = frames};
-
-static Record *records;
-static uint32_t record_count;
+/* What the host reads and writes directly. */
+static State state = {.zombies = LINK_END, .frames = frames, .frames_end = frames};
 
 /* ---- memory: blocks of 2^k bytes, returned ones kept by size; growing arrays leave blocks others can use */
 
@@ -142,7 +112,7 @@ static void *regrow(void *old, uint64_t used, uint64_t bytes)
 
 /* ---- counts */
 
-static _Noreturn void fault(enum Fault why)
+static _Noreturn void fault(uint32_t why)
 {
     state.fault = why;
     __builtin_trap();
@@ -150,13 +120,13 @@ static _Noreturn void fault(enum Fault why)
 
 static inline Record *record_of(uint32_t id)
 {
-    return &records[id & ((1u << INDEX_BITS) - 1)];
+    return &state.records[id & ID_INDEX];
 }
 
 /* Record 0 stands for null: its id is 0, and its count starts so high that it never reaches 0. */
 static inline void hold(uint32_t id, uint32_t times)
 {
-    if ((id & ((1u << INDEX_BITS) - 1)) >= record_count || record_of(id)->id != id) {
+    if ((id & ID_INDEX) >= state.record_count || record_of(id)->id != id) {
         fault(FAULT_FORGED);
     }
     record_of(id)->holders += times;
@@ -167,7 +137,7 @@ static inline void let_go(uint32_t id)
     Record *record = record_of(id);
     if (--record->holders == 0 && record->link == 0) {
         record->link = state.zombies;
-        state.zombies = (id & ((1u << INDEX_BITS) - 1)) * 2 + 1;
+        state.zombies = (id & ID_INDEX) * 2 + 1;
         state.zombie_count++;
     }
 }
@@ -195,43 +165,27 @@ EXPORT("state") void *externref_state(void)
     return &state;
 }
 
-/* Room for `count` ids: the address of the records, or NULL when there is no memory; nothing changes then. */
-EXPORT("reserve") Record *externref_reserve(uint32_t count)
+/* Make room for `count` records or more; 0 when there is no memory, and nothing changes then. */
+EXPORT("reserve") uint32_t externref_reserve(uint32_t count)
 {
-    if (count > record_count) {
-        uint64_t bytes = (uint64_t)record_count * sizeof(Record);
-        Record *grown = regrow(records, bytes, (uint64_t)count * sizeof(Record));
+    if (count > state.record_count) {
+        uint64_t used = (uint64_t)state.record_count * sizeof(Record);
+        uint64_t bytes = (uint64_t)1 << block_class((uint64_t)count * sizeof(Record));
+        Record *grown = regrow(state.records, used, bytes);
         if (!grown) {
-            return NULL;
+            return 0;
         }
-        if (!records) {
+        if (!state.records) {
             grown[0].holders = 0x40000000;
         }
-        loose = records;
-        loose_bytes = bytes;
-        records = grown;
-        record_count = count;
+        loose = state.records;
+        loose_bytes = used;
+        state.records = grown;
+        state.record_count = (uint32_t)(bytes / sizeof(Record));
         STEP();
         tidy();
     }
-    return records;
-}
-
-/* Take the zombies that nothing holds out of service: their records are empty, and their ids are added to
- * those that the host has not taken yet. There is room: an index is not given out again before its id was
- * taken. */
-EXPORT("reap") void externref_reap(void)
-{
-    while (state.zombies != 1) {
-        Record *record = &records[state.zombies >> 1];
-        state.zombies = record->link;
-        record->link = 0;
-        if (record->holders == 0 && record->id != 0) {
-            records[state.reaped++].reaped = record->id;
-            record->id = 0;
-        }
-    }
-    state.zombie_count = 0;
+    return state.record_count;
 }
 
 EXPORT("pin") void externref_pin(uint32_t id)

@@ -43,7 +43,7 @@ static int64_t hw_key(const hw_table *table, uint64_t index)
 /* The index of the slot that a word names; 0 if it is no handle of this table. Slot 0 of a direct table has one. */
 static int hw_index(const hw_table *table, uint32_t word, uint32_t *index)
 {
-    *index = table->direct ? word : word >> 1 & HW_INDEX_MASK;
+    *index = table->direct ? word : word >> HW_INDEX_SHIFT & HW_INDEX;
     if (*index >= table->count || (!table->direct && !(word & 1)) || !hw_occupied(table, *index))
         return 0;
     return table->direct || table->slots[*index] >> HW_VERSION_SHIFT == word >> HW_VERSION_SHIFT;
@@ -72,8 +72,8 @@ static uint64_t hw_holders(const hw_table *table, int64_t key)
 {
     if (table->records == NULL)
         return hw_tally_of(table, key)->slots;
-    uint64_t index = (uint64_t)key & ((1u << HW_ID_BITS) - 1);
-    return index < table->record_count ? table->records[index * HW_RECORD_WORDS + 1] : UINT64_MAX;
+    uint64_t index = (uint64_t)key & HW_ID_INDEX;
+    return index < table->record_count ? table->records[index * HW_RECORD_WORDS + HW_RECORD_HOLDERS] : UINT64_MAX;
 }
 
 static int hw_tally_all(hw_table *table, const int64_t *others, uint64_t count)
@@ -128,8 +128,8 @@ static int hw_judge(hw_survey *survey, hw_table *table, hw_array *shared, int *w
             *wrong |= table->verdicts[index] == HW_WRONG;
             continue;
         }
-        uint32_t info = table->direct ? 1 | 1 << 2 : table->slots[index];
-        int32_t count = (int32_t)(info >> 2 & HW_COUNT_MAX);
+        uint32_t info = table->direct ? 1 | 1 << HW_COUNT_SHIFT : table->slots[index];
+        int32_t count = (int32_t)(info >> HW_COUNT_SHIFT & HW_COUNT_MAX);
         int64_t key = hw_key(table, index);
         table->verdicts[index] = HW_NO;
         if (table->found[index] > count) {

@@ -11,11 +11,7 @@
    The keys of what dies with its wrappers go from `objects` into `gone`, and stay there until the guest releases the
    handle. While a survey lends, `objects` must not change. So whoever comes into a guest ends it first. */
 
-enum { HW_INDEX_BITS = 25, HW_COUNT_BITS = 24, HW_ID_BITS = 26, HW_RECORD_WORDS = 4 };
-
-#define HW_INDEX_MASK ((1u << HW_INDEX_BITS) - 1)
-#define HW_COUNT_MAX ((1u << HW_COUNT_BITS) - 1)
-#define HW_VERSION_SHIFT (HW_INDEX_BITS + 1)
+/* _build_types.py puts the constants of handles.py and objects/layout.py before all this, with HW_ before their names. */
 
 /* A word of a struct, and the object if it is a handle all of whose counts were found. */
 typedef struct {

@@ -1,8 +1,10 @@
 """Python objects and the guests that hold them: which are alive, and why.
 
 space           the idea: a space, in which guests share objects
+ids             what stands for an object in a guest, and how long; in C (ids.c), or in Python (python_ids)
+layout          where things are in what the runtime of lowering keeps for each id
 instances       an instance of a module, its exports, and who may call it
-calls, styles   the functions by which Python and guests call each other
+calls           the functions by which Python and guests call each other
 here            a thread: how deep its calls are nested, and which greenlet is in them
 fitting         whether imports fit, and sizes are within the limits
 lifetimes       how long instances stay that can have functions of each other in their tables

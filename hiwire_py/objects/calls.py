@@ -16,7 +16,6 @@ from ..errors import ClosedError
 from ..real_threads import get_ident
 from ..values import CROSSING, EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
 from .here import DEEPEST, HOST_CODE, TOO_DEEP
-from .styles import Style, lines
 
 __all__ = ["ForEach", "Given", "HostResultError", "bind_each", "bind_export", "bind_host"]
 
@@ -30,41 +29,31 @@ _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63)
 # comes by. Where the thread is in a host function, of this space or another, `check` says whether it can go
 # on.
 # `nesting` is negative while the Python function behind a host function runs. A nested call that finds it
-# positive comes from a finalizer or signal handler, which may have interrupted a call or a host function
-# between getting an externref from the engine and looking it up. The engine may hold that one no more, so
-# nothing that it lets go of meanwhile is released.
+# positive comes from a finalizer or signal handler, which may have interrupted something: see `Ids.enter`.
 _EXPORT = """\
 def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
-    hold, leave, explain = space.hold, space.leave, space.explain
-    check, inside = space.here.check, space.here.inside
-    objects, flight, status, nesting = space.objects, space.flight, space.status, space.nesting
+    check, inside, nesting, explain = space.here.check, space.here.inside, space.nesting, space.explain
+    ids, objects, hold, release = space.ids, space.objects, space.ids.hold, space.ids.release
+    enter, unwind, exit = space.ids.enter, space.ids.unwind, space.ids.exit
     def nested({params}):
-        outer, unsettled = nesting[0], space.unsettled
+        outer = nesting[0]
         level = outer if outer > 0 else -outer
         if level >= {deepest}:
             raise RecursionError(f"{{shown}}: " + too_deep)
         check(shown)
         while True:
+            mark = enter(outer > 0)
             nesting[0] = level + 1
-            space.calls += 1
-            if outer > 0:
-                space.unsettled = True
-            mark, frames = len(flight), status[4]
-            floor, limit = space.floor, space.limit
-            space.floor = mark
             try:
                 {body}
             except BaseException as error:
-                status[4] = frames
+                unwind(mark)
                 again = explain(error, shown, functype, ({args}))
                 if again is None:
                     raise
             finally:
-                nesting[0], space.unsettled = outer, unsettled
-                space.floor, space.limit = floor, limit
-                if len(flight) > mark:
-                    space.release_since(mark)
-                {nested_leave}
+                nesting[0] = outer
+                exit(mark)
             [{args}] = again
     def call({params}):
         if get_ident() != gate.owner:
@@ -76,15 +65,17 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
         while True:
             nesting[0] = 1
             try:
-                {outer}
+                {begin}
+                {body}
             except BaseException as error:
-                status[4] = status[3]
+                unwind()
                 again = explain(error, shown, functype, ({args}))
                 if again is None:
                     raise
             finally:
                 nesting[0] = 0
-                {leave}
+                {end}
+                if ids: release()
             [{args}] = again
     return call
 """
@@ -93,7 +84,7 @@ def bind(space, gate, raw, shown, keep, get_ident, fix, NULL, too_deep):
 # belongs to the beginning and the end; each of the guest's calls is timed by itself.
 _EACH = """\
 def bind(space, gate, raw, shown, keep):
-    explain, status = space.explain, space.status
+    explain, unwind = space.explain, space.ids.unwind
     def each(pointers, failed):
         done = 0
         for pointer in pointers:
@@ -101,10 +92,10 @@ def bind(space, gate, raw, shown, keep):
                 continue
             done += 1
             try:
-                {enter}
+                {begin}
                 raw(pointer)
             except BaseException as error:
-                status[4] = status[3]
+                unwind()
                 try:
                     explain(error, shown, functype, (pointer,))
                     raise
@@ -122,7 +113,6 @@ def bind(own_ref, name, fix, NULL, gone, nesting, inside):
         own = own_ref()
         if own is None:
             raise gone(name)
-        {space}
         counted = nesting[0]  # 0 where the engine made the call that led here the short way
         level = inside[0]
         {enter}
@@ -147,6 +137,8 @@ def bind(own_ref, name, fix, NULL, gone, nesting, inside):
     return host
 """
 
+_BEGIN, _END = "space.store.begin()", "space.store.end()"  # where calls have a deadline or fuel
+
 
 class HostResultError(TypeError):
     """A host function returned what its WebAssembly type does not allow."""
@@ -165,8 +157,18 @@ def _check(value: str, code: int, what: str) -> str:
     return f"fix({value}, {code}, {what})"
 
 
+def _to_object(id_: str, objects: str = "objects") -> str:
+    """Code that turns an id into its object."""
+    return f"{objects}[{id_}] if {id_} else NULL"
+
+
+def _lines(statements: list[str], indent: int) -> str:
+    """As one piece of source."""
+    return ("\n" + " " * indent).join(statements) if statements else "pass"
+
+
 @functools.lru_cache(maxsize=1024)
-def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool) -> Any:
+def _export_code(functype: FuncType, timed: bool, engine_checks_integers: bool) -> Any:
     params = [f"a{i}" for i in range(len(functype.params))]
     body = []
     for i, (a, code) in enumerate(zip(params, functype.params)):
@@ -176,53 +178,31 @@ def _export_code(functype: FuncType, style: Style, engine_checks_integers: bool)
         _check("None", code, 'f"the result of {shown}"') for code in functype.results if code not in CROSSING
     ]
     given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
-    if style.called and EXTERNREF in functype.params:
-        given = [
-            f"h{i}" if code == EXTERNREF else a for i, (a, code) in enumerate(zip(params, functype.params))
-        ]
-        body += [
-            f"h{i} = hold({a})"
-            for i, (a, code) in enumerate(zip(params, functype.params))
-            if code == EXTERNREF
-        ]
-        body.append(style.called)
     call = f"raw({', '.join(given)})"
-    # Results are bound to the same names again, so that no token lives on in the frame when the call is left.
     if functype.results == bytes((EXTERNREF,)):
-        body += [f"r = {call}", "r = " + style.to_object.format("r"), "return r"]
-    elif len(functype.results) > 1 and EXTERNREF in functype.results:
+        body += [f"r = {call}", "return " + _to_object("r")]
+    elif len(functype.results) > 1:
         results = [f"r{i}" for i in range(len(functype.results))]
         body.append(f"{', '.join(results)} = {call}")
-        body += [
-            f"{r} = {style.to_object.format(r)}"
-            for r, code in zip(results, functype.results)
-            if code == EXTERNREF
+        objects = [
+            f"({_to_object(r)})" if code == EXTERNREF else r for r, code in zip(results, functype.results)
         ]
-        body.append(f"return ({', '.join(results)})")
-    elif len(functype.results) > 1:
-        body += [f"return tuple({call})"]
+        body.append(f"return ({', '.join(objects)})")
     else:
         body += [f"return {call}"]
     source = _EXPORT.format(
         params=", ".join([*params, "/"] if params else []),
         args="".join(f"{a}, " for a in params),
-        body=lines(body, 16),
-        outer=lines([style.enter, *body], 16),
+        body=_lines([line for line in body if line], 16),
         deepest=DEEPEST,
-        leave=style.leave,
-        nested_leave=style.nested_leave,
+        begin=_BEGIN if timed else "pass",
+        end=_END if timed else "pass",
     )
     return compile(source, "<hiwire_py export>", "exec")
 
 
 def bind_export(
-    space: Any,
-    gate: Any,
-    raw: Callable[..., Any],
-    functype: FuncType,
-    name: str,
-    keep: object,
-    style: Style | None = None,
+    space: Any, gate: Any, raw: Callable[..., Any], functype: FuncType, name: str, keep: object
 ) -> Callable[..., Any]:
     """A Python function that calls a guest's export.
 
@@ -233,10 +213,9 @@ def bind_export(
         functype: the type before lowering.
         name: for errors.
         keep: kept alive as long as the function: what the instance needs.
-        style: if not that of the space.
     """
     names: dict[str, Any] = {"functype": functype}
-    exec(_export_code(functype, style or space.style, space.engine.checks_integers), names)
+    exec(_export_code(functype, space.timed, space.engine.checks_integers), names)
     function: Callable[..., Any] = names["bind"](
         space, gate, raw, f"{name}()", keep, get_ident, check_value, NULL, TOO_DEEP
     )
@@ -250,7 +229,7 @@ def bind_export(
 
 
 def bind_each(
-    space: Any, gate: Any, raw: Callable[..., Any], functype: FuncType, name: str, keep: object, style: Style
+    space: Any, gate: Any, raw: Callable[..., Any], functype: FuncType, name: str, keep: object
 ) -> ForEach:
     """A Python function that calls a guest's export for each of some pointers, and drops the results.
 
@@ -260,34 +239,32 @@ def bind_each(
 
     Args:
         functype: takes a pointer, and no references pass.
-        space, gate, raw, name, keep, style: as of `bind_export`.
+        space, gate, raw, name, keep: as of `bind_export`.
     """
     names: dict[str, Any] = {"functype": functype}
-    exec(_each_code(style), names)
+    exec(_each_code(space.timed), names)
     function: ForEach = names["bind"](space, gate, raw, f"{name}()", keep)
     return function
 
 
-@functools.lru_cache(maxsize=16)
-def _each_code(style: Style) -> Any:
-    source = _EACH.format(enter=lines([style.enter], 16), end=lines([style.end], 16))
+@functools.lru_cache(maxsize=2)
+def _each_code(timed: bool) -> Any:
+    source = _EACH.format(begin=_BEGIN if timed else "pass", end=_END if timed else "pass")
     return compile(source, "<hiwire_py each>", "exec")
 
 
 @functools.lru_cache(maxsize=1024)
-def _host_code(functype: FuncType, style: Style) -> Any:
+def _host_code(functype: FuncType) -> Any:
     params = [f"a{i}" for i in range(len(functype.params))]
     convert = []
-    if EXTERNREF in functype.params:
-        convert.append("objects = space.objects")
     for a, code in zip(params, functype.params):
         if code == EXTERNREF:
             convert += [
-                f"try: {a} = {style.to_object.format(a)}",
-                "except KeyError as error: raise space.missing(error.args[0], given) from None",
+                f"try: {a} = {_to_object(a, 'own.objects')}",
+                "except KeyError as error: raise own.space.missing(error.args[0], given) from None",
             ]
-    if style.tidy and EXTERNREF in functype.params:
-        convert.append(style.tidy)
+    if convert:
+        convert.append("own.tidy()")
     what = 'f"the result of host function {name}"'
     if not functype.results:
         result = ["return None"]
@@ -295,7 +272,7 @@ def _host_code(functype: FuncType, style: Style) -> Any:
         code = functype.results[0]
         result = [
             _check("result", code, what),
-            "return " + ("space.hold(result)" if code == EXTERNREF else "result"),
+            "return " + ("own.give(result)" if code == EXTERNREF else "result"),
         ]
     else:
         count = len(functype.results)
@@ -308,18 +285,17 @@ def _host_code(functype: FuncType, style: Style) -> Any:
             _check(r, code, f'f"result {i + 1} of host function {{name}}"')
             for i, (r, code) in enumerate(zip(values, functype.results))
         ]
-        held = [f"space.hold({r})" if code == EXTERNREF else r for r, code in zip(values, functype.results)]
-        result.append(f"return ({', '.join(held)})")
-    if style.returned and EXTERNREF in functype.results:
-        result.insert(-1, style.returned)
+        given = [f"own.give({r})" if code == EXTERNREF else r for r, code in zip(values, functype.results)]
+        result.append(f"return ({', '.join(given)})")
+    if EXTERNREF in functype.results:
+        result.insert(-1, "own.tidy()")  # before the first result has an id: no frame holds it yet
     source = _HOST.format(
         params=", ".join(params),
         args=", ".join(params),
         count=len(params),
-        space="space = own.space" if EXTERNREF in functype.params + functype.results else "pass",
         enter="nesting[0] = counted or 1" if convert else "pass",
-        convert=lines(convert, 12),
-        result=lines(result, 12),
+        convert=_lines(convert, 12),
+        result=_lines([line for line in result if line], 12),
     )
     return compile(source, HOST_CODE, "exec")
 
@@ -327,16 +303,16 @@ def _host_code(functype: FuncType, style: Style) -> Any:
 class Given:
     """A host function that an instance was given. It lives as long as that."""
 
-    __slots__ = ("__weakref__", "function", "space")
+    __slots__ = ("__weakref__", "function", "give", "objects", "space", "tidy")
 
     def __init__(self, space: Any, function: Callable[..., Any]) -> None:
         self.space = space
         self.function = function
+        self.objects, self.give, self.tidy = space.objects, space.ids.give, space.ids.tidy
 
 
 def bind_host(
     given_ref: Callable[[], Given | None],
-    style: Style,
     functype: FuncType,
     name: str,
     nesting: list[int],
@@ -353,7 +329,7 @@ def bind_host(
         "wrong_arity": _wrong_arity,
         "given": f"host function {shown} was given",
     }
-    exec(_host_code(functype, style), names)
+    exec(_host_code(functype), names)
     function: Callable[..., Any] = names["bind"](given_ref, shown, check_value, NULL, _gone, nesting, inside)
     return function
 

@@ -83,7 +83,7 @@ class Here:
         space.request_leave()
         self._waiting.append(weakref.ref(space))
         for other in list(self.spaces):
-            if other.depth and not other.pending:
+            if other.depth and not other.ids.pending:
                 other.request_leave()  # so that the end of its call comes by `settle`
 
     def settle(self) -> None:

@@ -115,8 +115,7 @@ class Instance:
         """The Python function that calls the export ``name``."""
         extern = self.extern(name)
         raw = self.space.store.caller(extern.raw, extern.type)
-        style = self.space.style_of(self)
-        return self.space.bound(bind_export(self.space, self.gate, raw, extern.type, name, extern, style))
+        return bind_export(self.space, self.gate, raw, extern.type, name, extern)
 
     def for_each(self, name: str) -> ForEach:
         """What calls the export ``name`` for many pointers: see `bind_each`.
@@ -134,5 +133,4 @@ class Instance:
                 f" not {functype}"
             )
         raw = self.space.store.caller(extern.raw, functype)
-        style = self.space.style_of(self)
-        return bind_each(self.space, self.gate, raw, functype, name, extern, style)
+        return bind_each(self.space, self.gate, raw, functype, name, extern)

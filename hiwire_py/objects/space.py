@@ -4,37 +4,22 @@ Instances that share a handle table, or import from each other, live in one spac
 are lowered before an engine sees them: ids stand in the place of externrefs. A space keeps the objects its
 guests hold in a Python dict, id -> object, where Python's cycle collector sees them. How many table slots and
 globals hold an id is counted by a module of WebAssembly, the *runtime* of externref lowering
-(c/externref/externref.c), of which each space has an instance of its own.
-
-An id lives from the moment Python passes an object to a guest. It is *in flight* until the outermost call
-from Python returns; by then either a table slot or a global holds it, or it is released. Ids whose last slot
-was cleared are *zombies* and are released at the same moment. So an object dies right after the call in which
-its last reference went, whatever Python's or the engine's garbage collector does. In a long call, host
-functions release now and then what the frames of the running functions do not hold (`sweep`).
-
-Nothing that can run foreign code (a finalizer, say) happens before the bookkeeping is in order: dead objects
-are collected in a list, and dropped last. Signal handlers and Python's collector come in at calls and where
-a jump is taken, may call the guest, and may raise, as that of Ctrl-C does. So ids wait in lists of the space,
-which stay the same lists, and no call is made between those: what is interrupted goes on the next time. None
-comes in between an ``if`` and what follows where it is true (but the body of a ``while`` is jumped to). Where
-the records lie is looked up again after each call.
+(c/externref/externref.c), of which each space has an instance of its own. What an id is, and how long it
+lives, is told in `ids`; here is how calls end, what instances hold, and what becomes of that when they are
+gone.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import random
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from importlib import resources
-from types import CellType
 from typing import Any, NamedTuple
 
 from ..checks import check_callable
 from ..engines import NO_LIMITS, Engine, GuestLimits, Prepared, RawExtern, Store
-from ..engines.cells import cells_of, set_cells
-from ..engines.release import at_release, new_token
+from ..engines.release import at_release
 from ..engines.stack import StackEnd
 from ..errors import (
     ClosedError,
@@ -49,7 +34,6 @@ from ..errors import (
     UnsupportedModuleError,
 )
 from ..passes.externref.code import HELPERS
-from ..passes.externref.frames import OPAQUE
 from ..passes.externref.rewrite import COMPANION_MODULE
 from ..real_threads import get_ident
 from ..values import CROSSING, EXTERNREF, I32, NULL, FuncType, check_value, type_name
@@ -57,30 +41,27 @@ from ..wasm.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, TableT
 from .calls import Given, bind_host
 from .fitting import check_fit, check_sizes, no_fit
 from .here import here
+from .ids import new_ids
 from .instances import Extern, Gate, Instance, Missing
+from .layout import (
+    FAULT_FORGED,
+    FAULT_FRAMES,
+    ID_INDEX,
+    RECORD_HOLDERS,
+    RECORD_WORDS,
+    TABLE_SIZE,
+    TABLE_SLOTS,
+)
 from .lifetimes import link
 from .moving import Mover
 from .numbers import Numbers
-from .styles import LOWERED, PLAIN, Style
 
 __all__ = ["Space"]
 
-# The layout of ids and records: c/externref/externref.c.
-_INDEX_BITS = 26
-_INDEX = (1 << _INDEX_BITS) - 1
-_GENERATION = 1 << _INDEX_BITS
-_RECORD_WORDS = 4
 _PAGE = 65536
-_FIRST_RESERVE = 1024
-_FREE_CHUNK = 1024
-_WORD = 0xFFFFFFFF
-_LOWEST = -(1 << 31)  # of the signed integers that ids are
-_END = 1  # of the zombie list
-_FAULT_BOUNDS, _FAULT_FORGED, _FAULT_FRAMES = 1, 2, 3
-# The runtime's state; calls.py knows these positions too.
-_ZOMBIES, _ZOMBIE_COUNT, _FAULT, _FRAMES, _FRAMES_END, _REAPED, _STATUS_WORDS = range(7)
 _ROOM = 64  # pages that the runtime's memory may have, whatever the limit of memories
-_FEW = 16  # zombies, for which it takes less time to read the list than to call the runtime
+_FIRST_RESERVE = 1024
+_WORD = 0xFFFFFFFF
 
 
 class _Owned:
@@ -127,7 +108,6 @@ class Space:
         EngineUnavailableError: the engine has no such limits.
     """
 
-    style = LOWERED
     patience = 1024
     """How many objects may wait in a long call before they are looked at."""
 
@@ -139,22 +119,12 @@ class Space:
         self.limits = limits
         self.store = engine.store(limits)
         self.timed = limits.deadline is not None or limits.fuel is not None
-        if self.timed:
-            self.style = self.style.limited
         self.functions: weakref.WeakSet[Given] = weakref.WeakSet()  # host functions, each an instance's
-        self.objects: dict[int, Any] = {}  # by their ids
-        # The ids of objects that the collector of cycles took out although handles name them still, until
-        # those are released: who looks one of them up finds out by the KeyError.
-        self.gone: dict[int, None] = {}
-        self.flight: list[int] = []  # always the same list, as are the other things that calls.py binds
         # `depth`, in a list, which is what calls.py can read and write quickest; negative in host functions.
         # It is set back without a call, in which a signal handler could raise.
         self.nesting = [0]
-        self.calls = 0  # of those, how many were not the outermost
-        self.unsettled = False  # a finalizer's call is on the way, see calls.py
         self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = self.here.ident
-        self.pending = False  # something waits for the outermost call to return
         self.closing = False
         # By their ids, until their instances are gone. Weak references would not do: those to a guest that a
         # finalizer keeps are gone, and closing the space must close it all the same.
@@ -163,17 +133,8 @@ class Space:
         self.paused: Callable[[], None] | None = None
         self.mover = Mover()
         self._ref = weakref.ref(self)
-        self.store.on_panic(functools.partial(_close, self._ref))
-        self.free: list[int] = []  # ids to give out, as signed integers
-        self._capacity = 0  # indexes the runtime has records for
-        self._changes = 0  # how often the records were moved, or the reaped ids taken
-        self._made = 1  # indexes that have been given an id; 0 stands for null
         self.holdings: dict[int, _Holdings] = {}  # by their ids, until they are among the orphans
         self.orphans = _Holdings([], [], [], [])
-        self.waiting: list[int] = []  # zombies that frames hold, or that were just taken
-        self.unheld: list[int] = []  # what nothing held when last it was looked at
-        self.floor = 0  # entries of `flight` that are arguments of the calls on the way, or older
-        self.limit = self.patience  # entries at which to sweep
         self._lasting: list[object] = []
         runtime = resources.files("hiwire_py").joinpath("modules/hiwire-externref.wasm").read_bytes()
         prepared = engine.prepare(runtime, lasting=True)
@@ -184,14 +145,20 @@ class Space:
             if e.kind == 0
         }
         self._base = self._address()
-        self._state = state = self._raw["state"]() // 4
+        state = self._raw["state"]() & _WORD
+        self.ids = new_ids(
+            self._base,
+            state,
+            functools.partial(_reserve, self._ref),
+            functools.partial(_settle, self._ref),
+            self.patience,
+        )
+        self.objects, self.gone = self.ids.objects, self.ids.gone
+        self.store.on_panic(functools.partial(_close, self._ref))
         self._reserve(_FIRST_RESERVE)
         if limits.memory_limit is not None or limits.table_limit is not None:
             self._limit_sizes()
-        self.status = self.words[state : state + _STATUS_WORDS]
-        self.store.watch(self._base + state * 4)
-        # The variable ``status`` of functions that Python holds, by their tokens.
-        self._bound: weakref.WeakKeyDictionary[Any, dict[str, CellType]] = weakref.WeakKeyDictionary()
+        self.store.watch(self._base + state)
         if engine.moves:
             self.mover.lasting.append(self.store.lasting(prepared, self._runtime, lambda made: {}))
 
@@ -209,30 +176,18 @@ class Space:
         """How many calls from Python into guests of this space have not returned."""
         return abs(self.nesting[0])
 
-    def style_of(self, instance: Instance) -> Style:
-        """How the exports of an instance are called."""
-        style = LOWERED if instance.lowered or instance.links else PLAIN
-        return style.limited if self.timed else style
-
     # ---- ids
 
     def _reserve(self, count: int) -> None:
-        while count > self._capacity:
-            changes = self._changes
-            address = self._raw["reserve"](count)
-            if not address:
-                raise self._no_room(count)
-            if self._address() != self._base:
-                # Views of the memory are in use everywhere, and would now read what is not theirs.
-                self.close()
-                raise MemoryError(
-                    "the engine moved a memory when it grew; engines must reserve its address space"
-                )
-            words = self._view()
-            if changes == self._changes:  # else a finalizer was here meanwhile, and the records have moved
-                self.words, self.records = words, (address & _WORD) // 4
-                self._capacity = count
-                self._changes = changes + 1
+        """Have the runtime make room for so many ids."""
+        if not self._raw["reserve"](count):
+            raise self._no_room(count)
+        if self._address() != self._base:
+            # Addresses in the memory are in use everywhere, and would now be of what is not theirs.
+            self.close()
+            raise MemoryError(
+                "the engine moved a memory when it grew; engines must reserve its address space"
+            )
 
     def _no_room(self, count: int) -> MemoryError:
         if self.limits.memory_limit is None:
@@ -245,183 +200,32 @@ class Space:
     def _address(self) -> int:
         return self.store.memory_address(self._runtime["memory"])
 
-    def _view(self) -> memoryview:
-        """The runtime's memory as words."""
-        size = self.store.memory_size(self._runtime["memory"])
-        return memoryview((ctypes.c_char * size).from_address(self._base)).cast("B").cast("i")
-
-    def _more_ids(self) -> None:
-        while True:
-            first = self._made
-            last = min(first + _FREE_CHUNK, self._capacity)
-            if first == last:
-                if self._capacity > _INDEX:
-                    raise MemoryError(f"a guest holds {self._capacity} objects, and there are no more ids")
-                self._reserve(self._capacity * 2)
-            elif first == self._made:  # else a finalizer took them meanwhile
-                self._made = last
-                break
-        # Generations start anywhere, so that a guest cannot guess the ids of objects it was not given.
-        for index in range(last - 1, first - 1, -1):
-            id_ = random.getrandbits(32 - _INDEX_BITS) << _INDEX_BITS | index
-            self.free.append(id_ - (1 << 32) if id_ >> 31 else id_)
-
-    def hold(self, value: Any) -> int:
-        """An id for ``value``, which lives at least until the outermost call returns."""
-        if value is NULL:
-            return 0
-        free = self.free
-        if not free:
-            self._more_ids()
-        id_ = free[-1]
-        del free[-1]
-        self.objects[id_] = value
-        self.words[self.records + (id_ & _INDEX) * _RECORD_WORDS] = id_
-        self.flight.append(id_)
-        return id_
-
     def leave(self) -> None:
         """The outermost call has returned: release what no guest stored."""
-        status = self.status
-        dead: list[Any] = []
-        try:
-            if self.pending:
-                self.pending = False
-                self.here.settle()
-                self._bury()
-                if self.closing:
-                    self._drop_everything()
-                    return
-            if self.flight:
-                self._take_unheld(self.flight, dead)
-            if status[_ZOMBIE_COUNT] > _FEW:
-                self._raw["reap"]()
-            if status[_ZOMBIES] != _END:
-                self._take_zombies()
-            if status[_REAPED]:
-                self._take_reaped()
-            if self.waiting:
-                self._take_unheld(self.waiting, dead)
-            if self.unheld:
-                self._take_unheld(self.unheld, dead)
-        except BaseException:
-            self.request_leave()  # the next one goes on with it
-            raise
-        self.floor = 0
-        self.limit = self.patience
-        # Here, and not before, a finalizer may call the guest, or come here again through another object's
-        # death.
-        dead.clear()
+        self.ids.release()
 
-    def release_since(self, mark: int) -> None:
-        """A nested call has returned: release what was made since ``flight`` had ``mark`` entries, if not
-        stored."""
-        # All calls further out stood still meanwhile, so what was made since cannot be in their locals.
-        self.unheld += self.flight[mark:]
-        del self.flight[mark:]
-        if self.pending:
-            self.flight.append(0)
-        self._drop_unheld()
+    def request_leave(self) -> None:
+        """See to it that `leave` runs when the outermost call returns, and does what is pending."""
+        self.ids.request()
 
-    def sweep(self) -> None:
-        """In the midst of a guest's call: release what no slot, no global and no frame holds.
-
-        Only what the innermost call brought in is looked at, and what was cleared from slots.
-        """
-        words, status, flight, floor = self.words, self.status, self.flight, self.floor
-        frames = words[(status[_FRAMES] & _WORD) // 4 : (status[_FRAMES_END] & _WORD) // 4].tolist()
-        if OPAQUE in frames or self.unsettled:
-            self.limit = len(flight) + self.patience
-            return
-        waiting, unheld = self.waiting, self.unheld
-        calls = None
-        while calls != self.calls:  # a finalizer's call changes what is looked at here
-            calls = self.calls
-            self._take_zombies()
-            earlier = set(flight[:floor])
-            in_frames = set(frames) - earlier
-            new = dict.fromkeys(flight[floor:])
-            # Cleared from slots by any call, so they may be in the frames of calls further out than this one.
-            cleared = dict.fromkeys(waiting)
-            kept = [id_ for id_ in new if id_ in in_frames]
-            waited = [id_ for id_ in cleared if id_ in in_frames]
-            lost = [id_ for id_ in {**new, **cleared} if id_ not in in_frames and id_ not in earlier]
-            here, everything = slice(floor, None), slice(None)
-        flight[here] = kept
-        waiting[everything] = waited
-        unheld += lost
-        if waiting or self.pending:
-            self.pending = True
-            flight.append(0)
-        # So that sweeps of deep stacks cost no more than the calls.
-        self.limit = 2 * len(flight) + self.patience
-        self._drop_unheld()
-
-    def _take_zombies(self) -> None:
-        """Move the ids whose last slot was cleared to ``waiting``."""
-        status, waiting = self.status, self.waiting
-        while True:
-            zombie = status[_ZOMBIES]
-            if zombie != _END:
-                words = self.words
-                at = self.records + (zombie >> 1) * _RECORD_WORDS
-                status[_ZOMBIES] = words[at + 2]
-                words[at + 2] = 0
-                waiting += (words[at],)
-            else:
-                break
-        status[_ZOMBIE_COUNT] = 0
-
-    def _take_reaped(self) -> None:
-        """Move the ids that the runtime took out of service to ``unheld``."""
-        status, unheld = self.status, self.unheld
-        changes = -1
-        while changes != self._changes:  # a finalizer may come here too, and move the records
-            changes = self._changes
-            first = self.records + _RECORD_WORDS - 1
-            reaped = self.words[first : first + _RECORD_WORDS * status[_REAPED] : _RECORD_WORDS].tolist()
-        unheld += reaped
-        status[_REAPED] = 0
-        self._changes = changes + 1
-
-    def _take_unheld(self, ids: list[int], dead: list[Any]) -> None:
-        """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to
-        drop, into ``dead``."""
-        objects, gone, free = self.objects, self.gone, self.free
-        while True:
-            if ids:
-                id_ = ids[-1]
-                del ids[-1]
-                words = self.words
-                at = self.records + (id_ & _INDEX) * _RECORD_WORDS
-                # An id can be both in flight and a zombie: then its record is empty now, or another id's.
-                # The cases are told apart without a jump, at which the id could be lost to a signal handler.
-                if not words[at + 1] and (id_ in objects) | (id_ in gone):
-                    kept = (gone, objects)[id_ in objects]
-                    value = kept[id_]
-                    del kept[id_]
-                    words[at] = 0
-                    free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
-                    dead.append(value)
-            else:
-                break
-        value = None
-
-    def _drop_unheld(self) -> None:
-        dead: list[Any] = []
-        self._take_unheld(self.unheld, dead)
-        dead.clear()
+    def _settle(self) -> bool:
+        """Do what is pending. True if the space is closed, so that all objects are to be dropped."""
+        self.here.settle()
+        self._bury()
+        if self.closing:
+            for given in list(self.functions):
+                given.function = _closed
+        return self.closing
 
     def fault(self) -> BaseException | str | None:
         """Why the engine's last trap happened, where the runtime trapped: an exception, or the trap's real
         kind."""
-        why = self.status[_FAULT]
+        why = self.ids.fault()
         if not why:
             return None
-        self.status[_FAULT] = 0
-        if why == _FAULT_FRAMES:
+        if why == FAULT_FRAMES:
             return "call stack exhausted"
-        if why == _FAULT_FORGED:
+        if why == FAULT_FORGED:
             return ForgedRefError("the guest stored an externref that it was not given: it forged an id")
         return "out of bounds table access"
 
@@ -437,8 +241,8 @@ class Space:
 
     def places(self, keys: Iterable[int]) -> list[int]:
         """How many table slots and globals of guests hold each object."""
-        words, holders = self.words, self.records + 1
-        return [words[holders + (key & _INDEX) * _RECORD_WORDS] for key in keys]
+        records = self.holder_records().view()
+        return [records[(key & ID_INDEX) * RECORD_WORDS + RECORD_HOLDERS] for key in keys]
 
     def table_keys(self, instance: Instance) -> list[Numbers]:
         """The ids in the slots of each externref table of an instance, 0 for null; good until a guest
@@ -446,16 +250,15 @@ class Space:
         size = self.store.memory_size(self._runtime["memory"])
         found = []
         for handle in instance.tables.values():
-            # Pointer to the slots, and their number: the first words of a Table in c/externref/externref.c.
-            slots, count = (number & _WORD for number in Numbers(self._base + handle, 2, "i").view())
+            table = Numbers(self._base + handle, 2, "I").view()
+            slots, count = table[TABLE_SLOTS], table[TABLE_SIZE]
             if slots + 4 * count <= size:
                 found.append(Numbers(self._base + slots, count, "i"))
         return found
 
     def holder_records(self) -> Numbers:
-        """Records of four words for each id, by its low 26 bits; the second word says how many slots and
-        globals hold the object."""
-        return Numbers(self._base + 4 * self.records, 4 * self._capacity, "I")
+        """The records of all ids, by their indexes: see `layout`."""
+        return Numbers(self.ids.records, RECORD_WORDS * self.ids.record_count, "I")
 
     # ---- how calls end
 
@@ -552,19 +355,6 @@ class Space:
             self.here.put_off(self)
         else:
             self.leave()
-
-    def request_leave(self) -> None:
-        """See to it that `leave` runs when the outermost call returns, and does what is pending."""
-        self.pending = True
-        self.flight.append(0)  # null: there to be seen, and never released
-
-    def _drop_everything(self) -> None:
-        for given in list(self.functions):
-            given.function = _closed
-        self.flight.clear()
-        self.objects.clear()
-        self.gone.clear()
-        self.here.settle()
 
     def _clear_frames(self, error: BaseException) -> None:
         """Frames of the engine's binding, in the traceback, hold arguments, and an exception that one of them
@@ -677,24 +467,11 @@ class Space:
             self.mover.gates.append(instance.gate)
             self.mover.complete = True
 
-    def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """An export's function was made."""
-        if self.engine.moves:
-            token = new_token()
-            function.__token__ = token  # type: ignore[attr-defined]
-            self._bound[token] = cells_of(function, "status")
-        return function
-
     def arrived(self) -> None:
         """The lasting instances have been moved. What only guests held that were left behind is released when
         a call has returned. May be called again where a signal interrupted it."""
-        # The records are where they were, in another memory.
         self._base = self._address()
-        self.words = self._view()
-        self.status = self.words[self._state : self._state + _STATUS_WORDS]
-        self._changes += 1
-        for cells in list(self._bound.values()):
-            set_cells(cells, status=self.status)
+        self.ids.moved(self._base)
         lasting = {id(extern) for one in self.mover.lasting for extern in one.raw.values()}
         # Orphans last: they may have become so just now, on another thread.
         for holdings in (*self.holdings.values(), self.orphans):
@@ -737,7 +514,7 @@ class Space:
             self.functions.add(given)
             instance.lifetime.hold(given)
             trampoline = bind_host(
-                weakref.ref(given), self.style, wanted.type, str(wanted), self.nesting, self.here.inside
+                weakref.ref(given), wanted.type, str(wanted), self.nesting, self.here.inside
             )
             instance.hosts[wanted.module, wanted.name] = trampoline, wanted.type
             return self.store.host_function(trampoline, wanted.type)
@@ -756,7 +533,7 @@ class Space:
         outer = self.nesting[0]
         self.nesting[0] = self.depth + 1
         try:
-            id_ = self.hold(value)
+            id_ = self.ids.give(value)
             self._raw["pin"](id_)
         finally:
             self.nesting[0] = outer
@@ -881,6 +658,17 @@ def _forget_gate(space_ref: Callable[[], Space | None], number: int) -> None:
     space = space_ref()
     if space is not None:
         space.gates.pop(number, None)
+
+
+def _reserve(space_ref: Callable[[], Space | None], count: int) -> None:
+    space = space_ref()
+    if space is not None:
+        space._reserve(count)
+
+
+def _settle(space_ref: Callable[[], Space | None]) -> bool:
+    space = space_ref()
+    return space is None or space._settle()
 
 
 def _close(space: Callable[[], Space | None]) -> None:

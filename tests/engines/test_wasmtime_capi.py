@@ -242,7 +242,7 @@ def test_interrupted_call_leaves_nothing_behind(mode: str) -> None:
     space = guest._instance.space
     thing = Thing()
     watch = weakref.ref(thing)
-    space.hold(thing)
+    space.ids.hold(thing)
     del thing
     with pytest.raises(TypeError):
         guest.exports.a_set("x", Thing())

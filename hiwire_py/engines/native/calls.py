@@ -65,7 +65,7 @@ def bind(entry, instance, address, late, new):
 # `general` sees to gates that are not open: closed (None), or held while cycles are looked for (0).
 _QUICK = """\
 def bind(space, gate, entry, address, general, finish, NULL):
-    objects, flight, nesting, inside = space.objects, space.flight, space.nesting, space.here.inside
+    objects, ids, nesting, inside = space.objects, space.ids, space.nesting, space.here.inside
     def call({params}):
         if not gate.owner or nesting[0] or inside[0] {classes}:
             return general({args})
@@ -73,7 +73,7 @@ def bind(space, gate, entry, address, general, finish, NULL):
             r = entry({given})
         except OverflowError:
             return general({args})
-        if r > 0x7FFFFFFF or flight:
+        if r > 0x7FFFFFFF or ids:
             if r >= {refused}:
                 return general({args})
             return finish(space, r, ({tuple}))
@@ -156,7 +156,7 @@ def _bind_quick(
                 return space.objects[number] if number else NULL
             return number if functype.results else None
         except BaseException as error:
-            space.status[4] = space.status[3]  # the trap left the counted locals of its frames behind
+            space.ids.unwind()  # the trap left the counted locals of its frames behind
             space.explain(error, shown, functype, args)
             raise
         finally:

@@ -1,0 +1,65 @@
+"""Ids: what guests hold in place of Python objects, since when, and how long.
+
+An id is a 32-bit integer (c/externref/ids.h), given to an object when Python passes it to a guest, and good
+until it is released. It is *in flight* until the outermost call from Python returns; by then a table slot or
+a global holds it, or it is released. Ids whose last slot was cleared are *zombies*, and are released at the
+same moment. So an object dies right after the call in which its last reference went, whatever Python's or
+the engine's collector does. In a long call host functions release now and then what no frame of a running
+function holds either (`sweep`).
+
+The bookkeeping is written twice. `ids.c` does each step in one call that no signal handler comes into, and is
+built when the package is installed; `python_ids` is for machines that had no C compiler then. The
+environment variable HIWIRE_IDS chooses: ``compiled`` or ``python``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+from ..values import NULL
+from .python_ids import Ids
+
+__all__ = ["WAY", "WHY_NOT_COMPILED", "Ids", "new_ids"]
+
+_VARIABLE = "HIWIRE_IDS"
+
+WAY = "compiled"
+"""``"compiled"`` or ``"python"``."""
+WHY_NOT_COMPILED = ""
+"""Why it is not ``"compiled"``."""
+
+_class: type[Ids] = Ids
+_wanted = os.environ.get(_VARIABLE, "")
+if _wanted not in ("", "compiled", "python"):
+    raise ImportError(
+        f"{_VARIABLE} is {_wanted!r}; it can be compiled or python, or not set for the best there is"
+    )
+try:
+    if _wanted == "python":
+        raise ImportError(f"{_VARIABLE}=python says so")
+    from ..compiled_types import load_types
+    from ._ids import lib as _lib  # type: ignore[import-not-found]  # made at install, perhaps
+
+    _class = load_types(_lib.hw_ids_into)["Ids"]
+except ImportError as error:
+    if _wanted == "compiled":
+        raise
+    WAY, WHY_NOT_COMPILED = "python", str(error)
+
+
+def new_ids(
+    base: int, state: int, reserve: Callable[[int], object], settle: Callable[[], bool], patience: int
+) -> Ids:
+    """The ids of one space.
+
+    Args:
+        base: the address of the runtime's memory, which grows but never moves.
+        state: where in it the runtime's state is.
+        reserve: has the runtime make room for so many records; a failure is raised.
+        settle: called at the end of the outermost call where `Ids.request` was; true says that the space is
+            closed, and all its objects are dropped.
+        patience: how many objects may wait in a long call before they are looked at.
+    """
+    return _class(base, state, reserve, settle, patience, NULL, random.getrandbits(64))

@@ -1,0 +1,305 @@
+"""The bookkeeping of ids in Python: for machines that had no C compiler when this package was installed.
+
+Nothing that can run foreign code (a finalizer, say) happens before the bookkeeping is in order: dead objects
+are collected in a list, and dropped last. Signal handlers and Python's collector come in at calls and where
+a jump is taken, may call the guest, and may raise, as that of Ctrl-C does. So ids wait in lists which stay
+the same lists, and no call is made between those: what is interrupted goes on the next time. None comes in
+between an ``if`` and what follows where it is true (but the body of a ``while`` is jumped to). Where the
+records lie is looked up again after each call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from ..passes.externref.frames import OPAQUE
+from .layout import (
+    ID_INDEX,
+    ID_INDEX_BITS,
+    LINK_END,
+    RECORD_HOLDERS,
+    RECORD_ID,
+    RECORD_LINK,
+    RECORD_WORDS,
+    STATE_FAULT,
+    STATE_FRAMES,
+    STATE_FRAMES_END,
+    STATE_RECORD_COUNT,
+    STATE_RECORDS,
+    STATE_WORDS,
+    STATE_ZOMBIE_COUNT,
+    STATE_ZOMBIES,
+)
+
+__all__ = ["Ids", "Mark"]
+
+_GENERATION = 1 << ID_INDEX_BITS
+_WORD = 0xFFFFFFFF
+_LOWEST = -(1 << 31)  # of the signed integers that ids are
+
+Mark: TypeAlias = tuple[int, int, int, int, bool]
+"""What `Ids.enter` gives to `Ids.exit`."""
+
+
+class Ids:
+    """The ids of one space. `new_ids` makes it.
+
+    It is true while there is anything to do for the end of the outermost call.
+
+    Attributes:
+        objects: id -> object.
+        gone: ids whose objects the collector of cycles took out although handles name them still, until those
+            are released. Who looks one of them up finds out by the KeyError.
+        patience: how many objects may wait in a long call before they are looked at.
+        limit: so many ids in flight are what `tidy` waits for now.
+        pending: something waits for the end of the outermost call: see `request`.
+    """
+
+    def __init__(
+        self,
+        base: int,
+        state: int,
+        reserve: Callable[[int], object],
+        settle: Callable[[], bool],
+        patience: int,
+        null: object,
+        seed: int,
+    ) -> None:
+        self.objects: dict[int, Any] = {}
+        self.gone: dict[int, None] = {}
+        self.patience = self.limit = patience
+        self.pending = False
+        self._state = state
+        self._reserve = reserve
+        self._settle = settle
+        self._null = null
+        self._random = random.Random(seed)
+        self._made = 1  # indexes that have been given an id; 0 stands for null
+        self._free: list[int] = []  # ids to give out, as signed integers
+        self._flight: list[int] = []
+        self._waiting: list[int] = []  # zombies that frames hold, or that were just taken
+        self._unheld: list[int] = []  # what nothing held when last it was looked at
+        self._floor = 0  # entries of `_flight` that are arguments of the calls on the way, or older
+        self._unsettled = False  # see `enter`
+        self._nested = 0  # calls that were not the outermost
+        self.moved(base)
+
+    def __bool__(self) -> bool:
+        zombies = self._status[STATE_ZOMBIES] != LINK_END
+        return bool(self._flight or self._waiting or self._unheld or self.pending or zombies)
+
+    def moved(self, base: int) -> None:
+        """The runtime's memory, with all that is in it, is at another address now."""
+        self._base = base
+        # Reaches as far as the memory may ever grow.
+        words = memoryview((ctypes.c_char * (1 << 32)).from_address(base)).cast("B").cast("i")
+        at = self._state // 4
+        self._words, self._status = words, words[at : at + STATE_WORDS]
+
+    def hold(self, value: Any) -> int:
+        """A new id for an argument of a call, in flight; 0 for NULL.
+
+        Raises:
+            MemoryError: there is no room for another one.
+        """
+        id_ = self.give(value)
+        self._floor = len(self._flight)
+        return id_
+
+    def give(self, value: Any) -> int:
+        """The same for an object that comes from a host function: `sweep` may release it."""
+        if value is self._null:
+            return 0
+        free = self._free
+        while True:
+            if free:
+                id_ = free[-1]
+                del free[-1]
+                self.objects[id_] = value
+                at = (self._status[STATE_RECORDS] & _WORD) // 4 + (id_ & ID_INDEX) * RECORD_WORDS
+                self._words[at + RECORD_ID] = id_
+                self._flight.append(id_)
+                return id_
+            self._make()
+
+    def _make(self) -> None:
+        index = self._made
+        if index > ID_INDEX:
+            raise MemoryError(f"a guest holds {ID_INDEX} objects, and there are no more ids")
+        if index >= self._status[STATE_RECORD_COUNT] & _WORD:
+            self._reserve(2 * index)
+            return
+        self._made = index + 1
+        # Generations start anywhere, so that a guest cannot guess the ids of objects it was not given.
+        id_ = self._random.getrandbits(32 - ID_INDEX_BITS) << ID_INDEX_BITS | index
+        self._free.append((id_ - _LOWEST & _WORD) + _LOWEST)
+
+    def release(self) -> None:
+        """The outermost call has returned: release what nothing holds."""
+        dead: list[Any] = []
+        try:
+            if self.pending:
+                self.pending = False
+                if self._settle():
+                    self.clear()
+                    return
+            self._take_unheld(self._flight, dead)
+            self._take_zombies()
+            self._take_unheld(self._waiting, dead)
+            self._take_unheld(self._unheld, dead)
+        except BaseException:
+            self.request()  # the next one goes on with it
+            raise
+        self._floor = 0
+        self._unsettled = False
+        self.limit = self.patience
+        # Here, and not before, a finalizer may call the guest, or come here again through another object's
+        # death.
+        dead.clear()
+
+    def request(self) -> None:
+        """Have the end of the outermost call do what is pending, and look for what can be released."""
+        self.pending = True
+
+    def clear(self) -> None:
+        """Drop all objects."""
+        self._flight.clear()
+        self._waiting.clear()
+        self._unheld.clear()
+        self.objects.clear()
+        self.gone.clear()
+
+    def enter(self, interrupting: bool) -> Mark:
+        """A call begins within another one.
+
+        Args:
+            interrupting: it comes from a finalizer or signal handler, which may have interrupted a call or a
+                host function between getting an id from the engine and looking it up. So nothing that this
+                call does not bring in is released meanwhile.
+
+        Returns:
+            For `unwind` and `exit`, when it has ended.
+        """
+        mark = len(self._flight), self._status[STATE_FRAMES_END], self._floor, self.limit, self._unsettled
+        self._nested += 1
+        self._floor = mark[0]
+        self._unsettled = self._unsettled or interrupting
+        return mark
+
+    def unwind(self, mark: Mark | None = None) -> None:
+        """The call has failed, and left frames behind. Without a mark it was the outermost."""
+        self._status[STATE_FRAMES_END] = self._status[STATE_FRAMES] if mark is None else mark[1]
+
+    def exit(self, mark: Mark) -> None:
+        """The call has ended: release what it brought in and nothing holds."""
+        count, _, self._floor, self.limit, self._unsettled = mark
+        # All calls further out stood still meanwhile, so what was made since cannot be in their locals.
+        self._unheld += self._flight[count:]
+        del self._flight[count:]
+        self._drop_unheld()
+
+    def tidy(self) -> None:
+        """In a host function, when it has looked up its arguments, and before its results get ids: see
+        whether it is time to `sweep`."""
+        if self._status[STATE_ZOMBIE_COUNT] > self.patience or len(self._flight) > self.limit:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """In the midst of a guest's call: release what no slot, no global and no frame holds.
+
+        Only what the innermost call brought in is looked at, and what was cleared from slots.
+        """
+        flight, floor, waiting, unheld = self._flight, self._floor, self._waiting, self._unheld
+        first, end = (self._status[i] & _WORD for i in (STATE_FRAMES, STATE_FRAMES_END))
+        frames = self._words[first // 4 : end // 4].tolist()
+        if OPAQUE in frames or self._unsettled:
+            self.limit = len(flight) + self.patience
+            return
+        nested = None
+        while nested != self._nested:  # a finalizer's call changes what is looked at here
+            nested = self._nested
+            self._take_zombies()
+            earlier = set(flight[:floor])
+            in_frames = set(frames) - earlier
+            new = dict.fromkeys(flight[floor:])
+            # Cleared from slots by any call, so they may be in the frames of calls further out than this one.
+            cleared = dict.fromkeys(waiting)
+            kept = [id_ for id_ in new if id_ in in_frames]
+            waited = [id_ for id_ in cleared if id_ in in_frames]
+            lost = [id_ for id_ in {**new, **cleared} if id_ not in in_frames and id_ not in earlier]
+            here, everything = slice(floor, None), slice(None)
+        flight[here] = kept
+        waiting[everything] = waited
+        unheld += lost
+        # So that sweeps of deep stacks cost no more than the calls.
+        self.limit = 2 * len(flight) + self.patience
+        self._drop_unheld()
+
+    def _take_zombies(self) -> None:
+        """Move the ids whose last slot was cleared to ``_waiting``."""
+        waiting = self._waiting
+        while True:
+            status, words = self._status, self._words
+            zombie = status[STATE_ZOMBIES]
+            if zombie != LINK_END:
+                at = (status[STATE_RECORDS] & _WORD) // 4 + (zombie >> 1) * RECORD_WORDS
+                status[STATE_ZOMBIES] = words[at + RECORD_LINK]
+                words[at + RECORD_LINK] = 0
+                waiting += (words[at + RECORD_ID],)
+            else:
+                break
+        status[STATE_ZOMBIE_COUNT] = 0
+
+    def _take_unheld(self, ids: list[int], dead: list[Any]) -> None:
+        """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to
+        drop, into ``dead``."""
+        objects, gone, free = self.objects, self.gone, self._free
+        while True:
+            if ids:
+                id_ = ids[-1]
+                del ids[-1]
+                words = self._words
+                at = (self._status[STATE_RECORDS] & _WORD) // 4 + (id_ & ID_INDEX) * RECORD_WORDS
+                # An id can be both in flight and a zombie: then its record is empty now, or another id's.
+                # The cases are told apart without a jump, at which the id could be lost to a signal handler.
+                if not words[at + RECORD_HOLDERS] and (id_ in objects) | (id_ in gone):
+                    kept = (gone, objects)[id_ in objects]
+                    value = kept[id_]
+                    del kept[id_]
+                    words[at + RECORD_ID] = 0
+                    free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
+                    dead.append(value)
+            else:
+                break
+        value = None
+
+    def _drop_unheld(self) -> None:
+        dead: list[Any] = []
+        self._take_unheld(self._unheld, dead)
+        dead.clear()
+
+    def fault(self) -> int:
+        """Why the runtime caused the last trap, as in `layout`; 0: it did not. It is told once."""
+        why: int = self._status[STATE_FAULT]
+        self._status[STATE_FAULT] = 0
+        return why
+
+    @property
+    def records(self) -> int:
+        """The address of the records. Good until the next id is made."""
+        return self._base + (self._status[STATE_RECORDS] & _WORD)
+
+    @property
+    def record_count(self) -> int:
+        """How many there are."""
+        count: int = self._status[STATE_RECORD_COUNT] & _WORD
+        return count
+
+    @property
+    def frame_words(self) -> int:
+        """How many words the frames of running functions take."""
+        size: int = self._status[STATE_FRAMES_END] - self._status[STATE_FRAMES]
+        return size // 4
