@@ -111,6 +111,7 @@ class WasmtimeEngine(Engine):
     def deserialize(self, contents: bytes, more: Any) -> Compiled:
         imports, exports, state = more
         try:
+            # Not from the file, which would be mapped, and could change after it was checked.
             module = wasmtime.Module.deserialize(self._engine, contents)
         except wasmtime.WasmtimeError as e:
             raise CacheError(f"wasmtime does not take what it compiled before: {_one_line(e)}") from e
