@@ -25,7 +25,7 @@ __all__ = ["LEAST", "entry_name", "keep", "recall"]
 
 LEAST = 64 << 10
 """Bytes of the smallest modules that are kept. Compiling one of these takes 100 ms on wasmtime, 50 on wasmer;
-keeping it takes 3 more, and taking it from the disk 3 to 4, beside 3 ms once in a process for what `_here` reads."""
+keeping it takes 3 more, and taking it from the disk 3 to 4. Once in a process, 5 for `_here`."""
 
 _SOURCES = ("passes", "wasm", "engines")
 
