@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .closing import Closing
 from .engines import GuestLimits, get_engine
 from .exports import Exports
 from .hiwire import Hiwire
 from .interface import INITIALIZE, check_exports
 from .memory import GuestMemory
 from .objects import Extern, Gate, Instance, Missing, Space, new_space
+from .resources import Closing
 from .sources import WasmSource, read_wasm
 from .wasm.module import MEMORY, Import
 

@@ -1,4 +1,4 @@
-"""Class Hiwire: one handle table on its own."""
+"""Class Hiwire: a handle table, the module of hiwire that it is, and the host functions that this imports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .checks import check_integer, shown
-from .closing import Closing
 from .deduplicate import Identity, deduplicate_functions
 from .engines import GuestLimits
 from .engines.limits import MEMORY_DEFAULT
@@ -18,7 +17,6 @@ from .errors import (
     UnsupportedModuleError,
 )
 from .handles import INDEX, slot_of
-from .heap import Heap
 from .interface import INITIALIZE, Required, check_exports, check_imports, function
 from .invalid_refs import (
     FAIL_DECREF,
@@ -29,6 +27,8 @@ from .invalid_refs import (
     OnInvalid,
 )
 from .objects import Gate, Missing, Space, new_space
+from .realloc import Realloc
+from .resources import Closing
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
 from .wasm.module import FUNCTION, Import
 
@@ -81,7 +81,7 @@ class Hiwire(Closing):
         on_invalid: what an invalid handle leads to, used from Python or by a guest. ``"raise"``: its
             exception comes out of the call. ``"ignore"``: ``NULL`` for the object, otherwise nothing. A
             function: it is called with the code (``FAIL_GET`` and so on) and the handle, and then as with
-                ``"ignore"``; it may raise.
+            ``"ignore"``; it may raise.
         memory_limit: of ``extern_realloc``, in bytes of the table's memory: 4 bytes a handle, and a page of
             65,536 bytes for the rest. The default has room for all 2**25 - 1 handles there can be.
         deadline, fuel: for each call of the table and of the guests that share it; see `Guest`. They limit
@@ -108,10 +108,10 @@ class Hiwire(Closing):
     ) -> None:
         data, self._variant = _module(variant)
         invalid = InvalidRefs(on_invalid)
-        heap = Heap(memory_limit)
+        realloc = Realloc(memory_limit)
         functions: dict[str, Callable[..., Any]] = deduplicate_functions(identity)
         functions["hiwire_invalid_ref"] = invalid
-        functions["hiwire_realloc"] = heap.realloc
+        functions["hiwire_realloc"] = realloc
         self._space = new_space(
             engine,
             GuestLimits(deadline=deadline, fuel=fuel, memory_default=max(memory_limit, MEMORY_DEFAULT)),
@@ -126,7 +126,7 @@ class Hiwire(Closing):
         prepared = self._space.engine.prepare(data, lasting=True)
         exported = prepared.module.exported(FUNCTION)
         grows = any(wanted.name == "hiwire_realloc" for wanted in prepared.module.imports)
-        required = {**_REQUIRED, **heap.required} if grows else _REQUIRED
+        required = {**_REQUIRED, **realloc.required} if grows else _REQUIRED
         check_exports(self._variant, _CLAIM, prepared.module, required, _OPTIONAL)
         check_imports(self._variant, _CLAIM, prepared.module, _GIVEN)
         instance = self._space.instantiate(prepared, find, self._gate, self._variant)
@@ -137,7 +137,7 @@ class Hiwire(Closing):
         function."""
         invalid.bind(self._space, instance)
         if grows:
-            heap.bind(self._space, instance)
+            realloc.bind(self._space, instance)
         self._space.last(instance)
         if "_initialize" in exported:
             instance.function("_initialize")()
@@ -153,7 +153,7 @@ class Hiwire(Closing):
         self._is_valid, self._capacity = calls["hiwire_is_valid"], calls["hiwire_capacity"]
         self._next = calls["hiwire_next"]
         self.wrapped: Any = None  # kept alive with the table: `collect` fills it in
-        self._heap = heap
+        self._realloc = realloc
         for name in ("get", "pop", "incref", "decref"):
             # Where the engine checks arguments, its functions serve in place of the methods: a call less.
             with_general = getattr(calls[f"hiwire_{name}"], "__with_general__", None)
@@ -288,7 +288,7 @@ class Hiwire(Closing):
 
     def _full(self) -> int:
         self._gate.check()
-        reason = self._heap.refusal()
+        reason = self._realloc.refused
         message = (
             f"the table {self._variant} is full: {self.num_refs()} of {self.capacity()} handles are in use"
         )

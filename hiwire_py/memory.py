@@ -6,10 +6,11 @@ import ctypes
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .checks import Unique, check_integer, shown
+from .checks import check_integer, shown
 from .errors import HiwireError, MemoryLimitError, TableLimitError
 from .objects import Extern
 from .objects.calls import bind_export
+from .resources import Unique
 from .values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
 from .wasm.module import TableType
 
@@ -138,8 +139,8 @@ def _bytes_of(data: Any) -> bytes:
 
 
 class GuestTable(Unique):
-    """An exported table. Of a table of externrefs the elements can be read and set; others can be imported
-    elsewhere."""
+    """An exported table. The elements of a table of externrefs can be read and set. A table of functions can
+    only be given to other guests, as an import."""
 
     def __init__(self, extern: Extern) -> None:
         self.__keep__ = extern

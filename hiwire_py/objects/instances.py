@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Extern", "Gate", "Instance", "Missing"]
 
+_NOBODY = 0  # no thread has this number
+
 
 class Gate:
     """Who may come in: the thread that owns a table or guest, until it is closed."""
@@ -28,12 +30,22 @@ class Gate:
         self.owner: int | None = get_ident()
         self.what = what
         self.held: tuple[int, Callable[[], None]] | None = None
-        """While cycles are looked for: the owner, and what must be called before anyone comes in. ``owner``
-        is then 0, nobody, so that calls which are not concerned pay nothing for this."""
+        """While it is shut: the owner, and what must be called before anyone comes in. ``owner`` is then
+        `_NOBODY`, so that calls which are not concerned pay nothing for this."""
 
     def check(self) -> None:
         if get_ident() != self.owner:
             self.refuse()
+
+    def shut(self, resume: Callable[[], None]) -> None:
+        """Have ``resume`` called before its thread comes in."""
+        if self.owner:
+            self.owner, self.held = _NOBODY, (self.owner, resume)
+
+    def open(self) -> None:
+        """The thread can come in as before."""
+        if self.held is not None:
+            self.owner, self.held = self.held[0], None
 
     def refuse(self) -> None:
         if self.owner is None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -46,8 +46,6 @@ from .instances import Extern, Gate, Instance, Missing
 from .layout import (
     FAULT_FORGED,
     FAULT_FRAMES,
-    ID_INDEX,
-    RECORD_HOLDERS,
     RECORD_WORDS,
     TABLE_SIZE,
     TABLE_SLOTS,
@@ -153,7 +151,7 @@ class Space:
             functools.partial(_settle, self._ref),
             self.patience,
         )
-        self.objects, self.gone = self.ids.objects, self.ids.gone
+        self.objects, self.tombstones = self.ids.objects, self.ids.tombstones
         self.store.on_panic(functools.partial(_close, self._ref))
         self._reserve(_FIRST_RESERVE)
         if limits.memory_limit is not None or limits.table_limit is not None:
@@ -239,11 +237,6 @@ class Space:
 
     # ---- what the collector of cycles asks
 
-    def places(self, keys: Iterable[int]) -> list[int]:
-        """How many table slots and globals of guests hold each object."""
-        records = self.holder_records().view()
-        return [records[(key & ID_INDEX) * RECORD_WORDS + RECORD_HOLDERS] for key in keys]
-
     def table_keys(self, instance: Instance) -> list[Numbers]:
         """The ids in the slots of each externref table of an instance, 0 for null; good until a guest
         runs."""
@@ -259,6 +252,31 @@ class Space:
     def holder_records(self) -> Numbers:
         """The records of all ids, by their indexes: see `layout`."""
         return Numbers(self.ids.records, RECORD_WORDS * self.ids.record_count, "I")
+
+    def pause(self, resume: Callable[[], None]) -> None:
+        """Have ``resume`` called before anyone comes in, by whatever way, to end the pause. Until then
+        ``objects`` is the caller's to change."""
+        for gate in list(self.gates.values()):
+            if gate.owner == self.thread:
+                gate.shut(resume)
+        self.paused = resume
+
+    def unpause(self, *resumes: Callable[[], None]) -> None:
+        """End the pause of one of these, if there is one. A table that is being moved stays shut."""
+        if self.paused in resumes:
+            self.paused = None
+        for gate in list(self.gates.values()):
+            if gate.held is not None and gate.held[1] in resumes:
+                gate.open()
+
+    def as_one_call(self, work: Callable[[], int]) -> int:
+        """Call functions of `Instance.for_each`, all as one call from Python: what dies, dies at its end."""
+        self.nesting[0] = 1
+        try:
+            return work()
+        finally:
+            self.nesting[0] = 0
+            self.leave()
 
     # ---- how calls end
 
@@ -321,7 +339,7 @@ class Space:
         Args:
             what: who came with it, as in ``"f() gave"``.
         """
-        if key in self.gone:
+        if key in self.tombstones:
             return StaleRefError(
                 f"{what} an object that was collected: its handle is in a struct whose wrapper is dead, and"
                 " only good for being released"

@@ -140,7 +140,7 @@ def test_collecting(host: Host, no_gc: None) -> None:
         structs, handles, objects = left(host)
         before, lost = lost, structs - len(kept)
         assert before <= lost <= before + 1, place
-        assert handles == objects + len(host.table.space.gone) <= structs, place
+        assert handles == objects + len(host.table.space.tombstones) <= structs, place
     assert count > 100
 
 

@@ -130,7 +130,7 @@ def test_collecting(
         pass
     # The guest keeps a struct that was just made and has no wrapper yet, and one that was just to be freed.
     structs, handles, objects = left(host)
-    objects += len(host.table.space.gone)  # such a struct keeps its handle, though not the object
+    objects += len(host.table.space.tombstones)  # such a struct keeps its handle, though not the object
     assert handles == objects <= structs == lost <= INTERRUPTS
 
 
