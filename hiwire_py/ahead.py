@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from . import cache
+from .engines.native.build import find_installed, library_name
 from .engines.native.compile import REQUIRES, compile_into, library_for
 from .engines.validation import validate
 from .passes.runner import run
@@ -28,12 +30,17 @@ def compile_native(wasm: WasmSource, directory: str | os.PathLike[str] | None = 
         The library's path.
 
     Raises:
-        ToolchainError: a tool is missing or failed; the message says which and how to get it.
+        ToolchainError: a tool is missing or failed; the message says which and how to get it. Or there is no
+            ``directory``, and the cache cannot be used; the message says why.
         UnsupportedModuleError: the module is malformed, invalid, or uses features that are not handled.
     """
     data, what = read_wasm(wasm)
     code = code_for_native(data)
-    return library_for(code, what) if directory is None else compile_into(code, what, directory)
+    if directory is not None:
+        return compile_into(code, what, directory)
+    if find_installed(library_name(code.source, code.named)) is None:
+        cache.require()
+    return library_for(code, what)
 
 
 def code_for_native(wasm: bytes) -> Code:

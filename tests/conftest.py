@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from cache_home import WHY_NONE, private_directory
 from collect_support import Host
 from support import use_engine
 
@@ -46,3 +48,13 @@ def host(engine: str) -> Iterator[Host]:
     host = Host(engine)
     yield host
     host.table.close()
+
+
+@pytest.fixture
+def cache_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache of the test's own, empty: the directory that XDG_CACHE_HOME names."""
+    if WHY_NONE:
+        pytest.skip(WHY_NONE)
+    with private_directory() as home:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+        yield home

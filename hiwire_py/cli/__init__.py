@@ -17,6 +17,7 @@ from .. import __version__
 from ..compare import RequestError
 from ..errors import HiwireError
 from .build import build_command
+from .cache import cache_command
 from .compare import compare_command
 from .compile import compile_command
 from .cycles import cycles_command
@@ -104,6 +105,7 @@ def command(context: click.Context) -> None:
 
 for _one in (
     build_command,
+    cache_command,
     compare_command,
     compile_command,
     cycles_command,

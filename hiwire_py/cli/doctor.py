@@ -14,7 +14,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from .. import __version__
+from .. import __version__, cache
 from ..collect import backend
 from ..engines import EngineInfo, engines, get_engine, stack
 from ..errors import EngineUnavailableError
@@ -59,6 +59,7 @@ class Report:
     collector: tuple[Finding, ...]
     modules: tuple[Finding, ...]
     toolchains: tuple[Finding, ...]
+    cache: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
@@ -83,6 +84,7 @@ def examine() -> Report:
         collector=(_collector(), _ids()),
         modules=tuple(_modules()),
         toolchains=tuple(_toolchains()),
+        cache=(_cache(),),
     )
 
 
@@ -105,6 +107,14 @@ def _collector() -> Finding:
         f"cycles are collected in Python, several times slower: {backend.WHY_NOT_TYPES}; with a C compiler"
         " here, install hiwire_py from its source",
     )
+
+
+def _cache() -> Finding:
+    """What was compiled by earlier processes: docs/cache.md."""
+    try:
+        return Finding("cache", True, cache.describe())
+    except cache.CacheError as e:
+        return Finding("cache", False, f"modules are compiled in each process: {e}")
 
 
 def _ids() -> Finding:
@@ -203,6 +213,7 @@ def _show(report: Report) -> None:
         (f"engines (default: {report.default_engine or 'none'})", report.engines),
         ("modules in the package", report.modules),
         ("collector of cycles", report.collector),
+        ("cache of compiled modules", report.cache),
         ("toolchains, for hiwire build only", report.toolchains),
     )
     for title, findings in groups:

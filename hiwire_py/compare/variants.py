@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import cache
 from ..errors import ToolchainError, UnsupportedModuleError
 from ..sources import VARIANTS, shipped
 from ..toolchain.compilers import FREESTANDING, WASI, Compiler, find_compiler
-from ..toolchain.containers import cache_dir
 from ..wasm.module import FUNCTION, Module
 
 __all__ = [
@@ -219,7 +219,7 @@ class Builder:
         """
         compiler = self._find()
         name = f"{compiler.name} (clang {'.'.join(map(str, compiler.version))})"
-        kept = cache_dir() / "compare" / f"{self._key(recipe, compiler)}.wasm"
+        kept = cache.root() / "compare" / f"{self._key(recipe, compiler)}.wasm"
         try:
             return kept.read_bytes(), name
         except OSError:

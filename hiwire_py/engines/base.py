@@ -175,6 +175,23 @@ class Engine(abc.ABC):
             )
         return self
 
+    def configuration(self) -> Any:
+        """What decides, besides the module, the processor and the code of this package, what `compile` gives,
+        as JSON can write it; None: it cannot be kept on disk."""
+        return None
+
+    def serialize(self, compiled: Any) -> tuple[bytes | bytearray, Any]:
+        """What `compile` gave, as bytes, and what belongs to it as JSON can write it."""
+        raise NotImplementedError
+
+    def deserialize(self, contents: bytes, notes: Any) -> Any:
+        """What `serialize` was given, in this process or an earlier one of this user: it is trusted.
+
+        Raises:
+            CacheError: the engine does not take it, or a part of it is gone.
+        """
+        raise NotImplementedError
+
     @abc.abstractmethod
     def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         """A store for a new space. ``limits`` are some that `limited` was asked for."""

@@ -26,12 +26,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import wasmer
 from wasmer_compiler_cranelift import Compiler
 
+from ..cache import CacheError
 from ..errors import EngineUnavailableError, HiwireError, UnsupportedModuleError
 from ..real_threads import allocate_lock, local, start_new_thread
 from ..requirements import Code, Requirements
@@ -317,6 +319,21 @@ class WasmerEngine(Engine):
             self._compiler_failed = self._compiler_failed or panic
             how = 'fails at the module, which another engine may take (engine="wasmtime")'
             raise UnsupportedModuleError(f"wasmer {how if panic else 'does not take the module'}: {e}") from e
+
+    def configuration(self) -> Any:
+        # It does not check that the processor has what code needs, and elsewhere that is not in the name.
+        return wasmer.__version__ if sys.platform == "linux" else None
+
+    def serialize(self, compiled: Compiled) -> tuple[bytes | bytearray, Any]:
+        return compiled.module.serialize(), compiled.start
+
+    def deserialize(self, contents: bytes, notes: Any) -> Compiled:
+        try:
+            return Compiled(wasmer.Module.deserialize(self._store, contents), notes)
+        except BaseException as e:
+            if not _is_panic(e) and type(e) is not RuntimeError:
+                raise
+            raise CacheError(f"wasmer does not take what it compiled before: {e}") from e
 
     def validate(self, wasm: bytes) -> None:
         if not wasmer.Module.validate(self._store, wasm):

@@ -1,6 +1,7 @@
 """From a module's bytes to what an engine can instantiate: read, rewritten as the engine requires, compiled.
 
-The engine keeps what was prepared for it, so that the same bytes are read, rewritten and compiled once.
+The engine keeps what was prepared for it, so that the same bytes are read, rewritten and compiled once. Of
+large modules another process finds that on disk: kept.py.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from ..engines import Engine, stack
 from ..passes.externref import Lowered
 from ..passes.runner import run
 from ..wasm.module import Module
+from .kept import entry_name, keep, recall
 
 __all__ = ["Prepared", "prepare"]
 
@@ -45,14 +47,25 @@ def prepare(engine: Engine, wasm: bytes, lasting: bool = False) -> Prepared:
     stack.require(engine.name)
     lasting = lasting and engine.moves
     key = hashlib.blake2b(wasm, digest_size=32).digest() + bytes((lasting,))
-    kept = engine.prepared
-    prepared: Prepared | None = kept.get(key)
+    known = engine.prepared
+    prepared: Prepared | None = known.get(key)
     if prepared is None:
-        module = Module.parse(wasm)
-        code, lowered = run(module, engine.requires, engine.validate, lasting)
-        prepared = kept[key] = Prepared(module, engine.compile(code), lowered)
-        if engine.cached_modules is not None and len(kept) > engine.cached_modules:
-            kept.popitem(last=False)
+        prepared = known[key] = _prepare(engine, wasm, key, lasting)
+        if engine.cached_modules is not None and len(known) > engine.cached_modules:
+            known.popitem(last=False)
     else:
-        kept.move_to_end(key)
+        known.move_to_end(key)
     return prepared
+
+
+def _prepare(engine: Engine, wasm: bytes, key: bytes, lasting: bool) -> Prepared:
+    name = entry_name(engine, wasm, key)
+    found = None if name is None else recall(engine, name)
+    module = Module.parse(wasm)
+    if found is not None:
+        return Prepared(module, *found)
+    code, lowered = run(module, engine.requires, engine.validate, lasting)
+    compiled = engine.compile(code)
+    if name is not None:
+        keep(engine, name, compiled, lowered)
+    return Prepared(module, compiled, lowered)

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hiwire_py import cache
 from hiwire_py.errors import ToolchainError
-from hiwire_py.toolchain.containers import Engine, cache_dir
+from hiwire_py.toolchain.containers import Engine
 from hiwire_py.toolchain.process import Log, Unusable, ask, run
 
 __all__ = ["debian_mirror", "ensure_base"]
@@ -89,7 +90,7 @@ def _root(dockerfile: Path, log: Log) -> Path:
         raise Unusable(f"{_KEYRING} is missing (package debian-archive-keyring)")
     mirror = debian_mirror()
     key = hashlib.sha256(mirror.encode()).hexdigest()[:8]
-    kept = cache_dir() / f"debian-{_RELEASE}-{_key(dockerfile)}-{key}.tar"
+    kept = cache.root() / f"debian-{_RELEASE}-{_key(dockerfile)}-{key}.tar"
     if kept.exists():
         log(f"taking {kept}")
         return kept

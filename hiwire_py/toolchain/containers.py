@@ -14,9 +14,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
+from hiwire_py import cache
 from hiwire_py.toolchain.process import Log, Unusable, ask, run
 
-__all__ = ["ENGINES", "Buildah", "Docker", "Engine", "cache_dir", "engine"]
+__all__ = ["ENGINES", "Buildah", "Docker", "Engine", "engine"]
 
 ENGINES = ("docker", "podman", "buildah")
 
@@ -25,12 +26,6 @@ _PULL_SECONDS = 180.0
 
 # overlay shares the files of layers, vfs copies them: slower and larger, but it works on every file system.
 _DRIVERS = ("overlay", "vfs")
-
-
-def cache_dir() -> Path:
-    """Where what is worth keeping between builds is kept: ``hiwire`` in the user's cache directory."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "hiwire"
 
 
 class Engine(ABC):
@@ -177,7 +172,7 @@ class Buildah(Engine):
         self._driver = "overlay"
 
     def _client(self, *words: str) -> list[str]:
-        store = cache_dir() / "buildah" / self._driver
+        store = cache.root() / "buildah" / self._driver
         # The lock files of the run root must not outlive a reboot, so it stays out of the cache.
         locks = Path(tempfile.gettempdir(), f"hiwire-buildah-{os.getuid()}", self._driver)
         store.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import pytest
 from support import wat
 
 import hiwire_py
-from hiwire_py import cli, engines, needs_lowering
+from hiwire_py import cache, cli, engines, needs_lowering
 from hiwire_py.cli import demo, doctor
 from hiwire_py.collect import backend
 from hiwire_py.engines import EngineInfo, stack
@@ -275,11 +275,35 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert names == {path.name for path in folder.glob("*.wasm")}
     assert all(module["ok"] for module in found["modules"])
     assert {t["name"] for t in found["toolchains"]} == {"docker", "podman", "buildah", "clang", "zig"}
-    groups = ("engines", "collector", "modules", "toolchains")
+    groups = ("engines", "collector", "modules", "toolchains", "cache")
     assert all(item["detail"] for group in groups for item in found[group])
     assert found["collector"][0]["ok"] == (backend.BACKEND == "types")
     out = gives(capsys, "doctor")
     assert all(name in out for name in names)
+
+
+def test_cache(cache_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is, how much it has, and why it cannot be used; it can be cleared."""
+    place = cache_home / "hiwire"
+    most = "of at most 1,024 MiB, which HIWIRE_CACHE can change\n"
+    assert gives(capsys, "cache") == f"{place}: 0 compiled modules, 0.0 MiB {most}"
+    assert not place.exists()
+    for folder in (cache.MODULES, cache.LIBRARIES):
+        cache.store(folder, "one", bytes(1 << 20))
+    assert gives(capsys, "cache") == f"{place}: 2 compiled modules, 2.0 MiB {most}"
+    (finding,) = json.loads(gives(capsys, "doctor", "--json"))["cache"]
+    assert finding["ok"] and finding["detail"] + "\n" == f"{place}: 2 compiled modules, 2.0 MiB {most}"
+    assert gives(capsys, "cache", "clear") == f"{place}: 2 compiled modules removed, 2.0 MiB\n"
+    assert gives(capsys, "cache") == f"{place}: 0 compiled modules, 0.0 MiB {most}"
+    place.chmod(0o777)
+    assert cli.main(["cache"]) == 1
+    assert f"{place} can be written by others" in capsys.readouterr().err
+    (finding,) = json.loads(gives(capsys, "doctor", "--json"))["cache"]
+    assert not finding["ok"] and f"chmod go-w {place}" in finding["detail"]
+    monkeypatch.setenv("HIWIRE_CACHE", "0")
+    assert cli.main(["cache"]) == 1
+    assert "HIWIRE_CACHE=0 switches the cache off" in capsys.readouterr().err
+    assert cli.main(["cache", "empty"]) == 2
 
 
 def test_doctor_finds_damage(

@@ -210,13 +210,12 @@ def test_no_signal_handlers() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(native_build.__file__).parents[2])
 
 
-def test_compiled_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_ahead(tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory of libraries serves a machine without tools; else all that is missing is named."""
     module = wat('(module (func (export "ahead") (result i32) (i32.const 42)))')
     path = compile_native(module, tmp_path / "libraries")
     assert path.parent == tmp_path / "libraries"
     monkeypatch.setenv("HIWIRE_NATIVE_PATH", str(path.parent))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(native_compile, "missing_tools", lambda: ["wasm2c is missing: get it"])
     assert compile_native(module) == path
     with pytest.raises(ToolchainError, match="wasm2c is missing: get it; or compile it elsewhere"):
@@ -225,15 +224,38 @@ def test_compiled_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "wasm2c is missing: get it" in native_compile.why_unavailable()
 
 
-def test_cache_that_others_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is loaded from there."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_cached_libraries(cache_home: Path) -> None:
+    """One is compiled once; one that was damaged is not loaded, but compiled again."""
     module = wat('(module (func (export "cached") (result i32) (i32.const 44)))')
     path = compile_native(module)
-    assert path.is_relative_to(tmp_path) and path == compile_native(module)
-    assert not [p for p in path.parent.iterdir() if p != path]
-    os.chmod(path.parent, 0o777)
-    with pytest.raises(ToolchainError, match="can be written by others"):
+    assert path.is_relative_to(cache_home) and path == compile_native(module)
+    assert os.listdir(path.parent) == [path.name]
+    whole, found = path.read_bytes(), path.stat().st_ino
+    path.write_bytes(whole[:1000] + b"?" + whole[1001:])
+    assert compile_native(module) == path
+    assert path.stat().st_ino != found and len(path.read_bytes()) == len(whole)
+
+
+@pytest.mark.parametrize("why", ["exposed", "off"])
+def test_library_that_cannot_be_kept(cache_home: Path, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no cache a guest runs all the same, and nothing stays; ``hiwire compile`` has nowhere to
+    put the library, and says why."""
+    if why == "off":
+        monkeypatch.setenv("HIWIRE_CACHE", "0")
+    else:
+        cache_home.chmod(0o777)
+    module = wat(f'(module (func (export "{why}") (result i32) (i32.const 45)))')
+    code = (
+        "import sys; from hiwire_py import Guest\n"
+        "for _ in range(2):\n"
+        "    guest = Guest(bytes.fromhex(sys.argv[1]), engine='native')\n"
+        "    assert guest.exports[sys.argv[2]]() == 45\n"
+    )
+    (cache_home / "tmp").mkdir()
+    env = {**os.environ, "TMPDIR": str(cache_home / "tmp")}
+    subprocess.run([sys.executable, "-c", code, module.hex(), why], check=True, env=env)
+    assert [p.name for p in cache_home.rglob("*")] == ["tmp"]
+    with pytest.raises(ToolchainError, match="written by others" if why == "exposed" else "HIWIRE_CACHE=0"):
         compile_native(module)
 
 

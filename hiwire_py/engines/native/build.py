@@ -1,12 +1,13 @@
-"""Libraries of modules: where compiled ones are kept, and how one is made."""
+"""Libraries of modules: where compiled ones are found, and how one is made."""
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import logging
 import os
-import stat
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +19,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from ... import cache
 from ...errors import ToolchainError, UnsupportedModuleError
 from ...requirements import Code
 from ...sources import shipped
@@ -27,12 +29,13 @@ from .source import make_source
 from .tools import FLAGS, Tools, Wasm2c, find_tools
 
 __all__ = [
-    "cache_directory",
     "compile_library",
     "find_cached",
     "find_installed",
+    "find_loaded",
     "library_name",
     "load_library",
+    "run_time",
     "run_wasm2c",
     "write_source",
 ]
@@ -43,7 +46,7 @@ log = logging.getLogger("hiwire_py.native")
 INSTALLED = Path(__file__).parents[2] / "native"
 
 _SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
-# What decides, besides the module, what is in a library. Another version of it makes other names.
+# Another version of these makes other names.
 _FORMAT = ("runtime.h", "../stack_end.h", "source.py", "../../passes/plain_names.py")
 
 _loaded: dict[str, Any] = {}
@@ -60,23 +63,17 @@ def library_name(original: bytes, lowered: bytes) -> str:
     of valid ones only.
     """
     parts = (_digest(part) for part in (original, lowered))
-    return "hw_" + hashlib.blake2b(_format() + b"".join(parts), digest_size=16).hexdigest()
+    return "hw_" + hashlib.blake2b(run_time() + b"".join(parts), digest_size=16).hexdigest()
 
 
 @functools.lru_cache(maxsize=1)
-def _format() -> bytes:
+def run_time() -> bytes:
+    """A digest of what decides, besides the module, what is in a library."""
     return b"".join(_digest((Path(__file__).parent / name).read_bytes()) for name in _FORMAT)
 
 
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=32).digest()
-
-
-def cache_directory() -> Path:
-    """Where compiled modules are kept: ``${XDG_CACHE_HOME:-~/.cache}/hiwire/native``."""
-    base = os.environ.get("XDG_CACHE_HOME") or ""
-    root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-    return root / "hiwire" / "native"
 
 
 def find_installed(name: str) -> Path | None:
@@ -90,21 +87,15 @@ def find_installed(name: str) -> Path | None:
 
 
 def find_cached(name: str, tools: Tools | None) -> Path | None:
-    """The library in the cache, if it is there: what ``tools`` made, or where there are none, any.
-
-    Raises:
-        ToolchainError: it is there, but others can write there.
-    """
-    directory = cache_directory()
+    """The library in the cache, if it is there: what ``tools`` made, or where there are none, any."""
     if tools is not None:
-        cached = [directory / _cached_name(name, tools)]
+        found = [_cached_name(name, tools)]
     else:
-        cached = sorted(directory.glob(f"{name}-*{_SUFFIX}"))
-    for path in cached:
-        if path.is_file():
-            _check_private(directory)
-            _check_private(path)
-            return path
+        found = [n for n in cache.names(cache.LIBRARIES) if n.startswith(f"{name}-") and n.endswith(_SUFFIX)]
+    for candidate in found:
+        kept = cache.load(cache.LIBRARIES, candidate)
+        if kept is not None:
+            return kept.path
     return None
 
 
@@ -116,41 +107,57 @@ def compile_library(
     Args:
         code: the module.
         what: names it in messages.
-        directory: where to put the library; None: into the cache.
+        directory: where to put the library. None: into the cache, or where that cannot be, into a directory
+            that is removed when this process ends.
 
     Raises:
-        ToolchainError: a tool is missing or failed, or the directory can be written by others.
+        ToolchainError: a tool is missing or failed.
         UnsupportedModuleError: wasm2c does not take the module.
     """
     tools = find_tools()
     name = library_name(code.source, code.named)
-    if directory is None:
-        target = cache_directory()
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_private(target)
-        path = target / _cached_name(name, tools)
-    else:
-        target = Path(directory)
-        target.mkdir(parents=True, exist_ok=True)
-        path = target / (name + _SUFFIX)
     log.info(
         "compiling %s of %d bytes with %s; this is done once", what, len(code.wasm), tools.compiler_version
     )
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
         source = write_source(code, name, Path(scratch), tools.wasm2c)
-        # Beside its final place, so that it appears there at once, whoever else compiles the same.
-        handle, part = tempfile.mkstemp(prefix=".part-", dir=target)
-        os.close(handle)
-        try:
-            compile_source(source, Path(part), tools, what)
-            os.chmod(part, 0o755)
-            os.replace(part, path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)  # an interrupt may come after it has got its name
-            raise
+        made = Path(scratch) / (name + _SUFFIX)
+        compile_source(source, made, tools, what)
+        path = None
+        if directory is None:
+            path = cache.store(cache.LIBRARIES, _cached_name(name, tools), made.read_bytes())
+        if path is None:
+            path = _place(made, _of_this_process() if directory is None else Path(directory))
     log.info("compiled %s in %.1f s: %s", what, time.perf_counter() - started, path)
     return path
+
+
+def _place(library: Path, target: Path) -> Path:
+    """Copy a library to a directory, where it appears at once, whoever else compiles the same."""
+    target.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(prefix=".part-", dir=target)
+    os.close(handle)
+    try:
+        shutil.copyfile(library, part)
+        os.chmod(part, 0o755)
+        os.replace(part, target / library.name)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)  # an interrupt may come after it has got its name
+        raise
+    return target / library.name
+
+
+def _of_this_process() -> Path:
+    """A new directory that goes when this process ends, for a library that cannot be kept."""
+    made, process = tempfile.mkdtemp(prefix="hiwire-"), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == process:  # and not that of a child, which has this function, too
+            shutil.rmtree(made, ignore_errors=True)
+
+    atexit.register(remove)
+    return Path(made)
 
 
 def write_source(code: Code, name: str, directory: Path, wasm2c: Wasm2c) -> Path:
@@ -224,6 +231,11 @@ def compile_source(source: Path, target: Path, tools: Tools, what: str) -> None:
         )
 
 
+def find_loaded(name: str) -> Any:
+    """The extension module that `load_library` gave; None if it has not been loaded."""
+    return _loaded.get(name)
+
+
 def load_library(path: Path) -> Any:
     """The library's extension module, loaded once in a process. All share the run time of the first."""
     name = path.name.removesuffix(_SUFFIX).partition("-")[0]
@@ -245,13 +257,3 @@ def load_library(path: Path) -> Any:
 
 def _cached_name(name: str, tools: Tools) -> str:
     return f"{name}-{tools.identity()}{_SUFFIX}"
-
-
-def _check_private(path: Path) -> None:
-    """What is loaded from here runs in this process: nobody else may have put it there."""
-    found = path.stat()
-    if found.st_uid not in (os.geteuid(), 0) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ToolchainError(
-            f"{path} belongs to another user or can be written by others, so what is in it cannot be trusted:"
-            f" remove it, or chmod go-w {path}"
-        )

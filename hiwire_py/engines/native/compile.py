@@ -17,6 +17,7 @@ from .tools import find_tools, find_wasm2c, missing_tools
 __all__ = [
     "REQUIRES",
     "compile_into",
+    "find_library",
     "library_for",
     "shipped_modules",
     "why_unavailable",
@@ -27,6 +28,11 @@ REQUIRES = Requirements(no_externref_tables=True, validates=True, plain_names=Tr
 """What wasm2c and the C around its output take: tables of externrefs would be left to its run time."""
 
 
+def find_library(name: str) -> Path | None:
+    """The library of that name, where it is installed or in the cache."""
+    return find_installed(name) or find_cached(name, None if missing_tools() else find_tools())
+
+
 def library_for(code: Code, what: str) -> Path:
     """The library of a module; compiled if there is none yet.
 
@@ -35,13 +41,10 @@ def library_for(code: Code, what: str) -> Path:
         UnsupportedModuleError: the module is invalid, or uses features that are not handled.
     """
     name = library_name(code.source, code.named)
-    path = find_installed(name)
+    path = find_library(name)
     if path is not None:
         return path
     missing = missing_tools()
-    path = find_cached(name, None if missing else find_tools())
-    if path is not None:
-        return path
     if missing:
         raise ToolchainError(
             f"{what} is not compiled for the engine native yet, and cannot be here: {'; '.join(missing)};"

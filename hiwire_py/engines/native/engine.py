@@ -17,23 +17,27 @@ from typing import Any, NamedTuple
 
 import _cffi_backend
 
+from ...cache import CacheError
+from ...errors import UnsupportedModuleError
 from ...real_threads import local
 from ...requirements import Code
 from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from ...wasm.binary import section
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
 from ..base import NO_LIMITS, Engine, Imports, RawExtern, Store
 from ..limits import GuestLimits
 from ..release import at_release
 from ..validation import validate
-from .build import load_library
+from .build import find_loaded, library_name, load_library, run_time
 from .calls import NativeTrap, bind_caller, define_hosts
-from .compile import REQUIRES, library_for, why_unavailable
+from .compile import REQUIRES, find_library, library_for, why_unavailable
 
 __all__ = ["NativeEngine"]
 
 _ffi = _cffi_backend.FFI()
 _NULL = _ffi.NULL
 _CELLS = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
+_DECLARING = range(1, 8)  # the sections from types to exports
 _EXPORT_KINDS = {FUNCTION: "function", TABLE: "table", MEMORY: "memory", GLOBAL: "global"}
 
 
@@ -218,11 +222,30 @@ class NativeEngine(Engine):
     def store(self, limits: GuestLimits = NO_LIMITS) -> Store:
         return NativeStore()
 
-    def compile(self, code: Code) -> Any:
-        declared = Module.parse(code.named)
-        library = load_library(library_for(code, "the module"))
-        define_hosts(library, declared, _hosts)
-        return Compiled(library, declared)
+    def compile(self, code: Code) -> Compiled:
+        library = find_loaded(library_name(code.source, code.named))
+        if library is None:
+            library = load_library(library_for(code, "the module"))
+        return _compiled(library, code.named)
+
+    def configuration(self) -> Any:
+        return run_time().hex()
+
+    def serialize(self, compiled: Compiled) -> tuple[bytes, Any]:
+        """The library has its own place in the cache; this leads there without a pass."""
+        return _declarations(compiled.module), compiled.library.__name__
+
+    def deserialize(self, contents: bytes, notes: Any) -> Compiled:
+        library = find_loaded(notes)
+        if library is None:
+            path = find_library(notes)
+            if path is None:
+                raise CacheError(f"the library {notes} is in the cache no more")
+            library = load_library(path)
+        try:
+            return _compiled(library, contents)
+        except UnsupportedModuleError as e:
+            raise CacheError(f"the declarations that were kept are none: {e}") from e
 
     def validate(self, wasm: bytes) -> None:
         validate(wasm, self.name)
@@ -232,6 +255,19 @@ class NativeEngine(Engine):
 
     def is_link_error(self, error: BaseException) -> bool:
         return isinstance(error, LinkError)
+
+
+def _compiled(library: Any, declarations: bytes) -> Compiled:
+    declared = Module.parse(declarations)
+    define_hosts(library, declared, _hosts)
+    return Compiled(library, declared)
+
+
+def _declarations(module: Module) -> bytes:
+    """The module with nothing but the sections of its types, imports and so on up to its exports."""
+    wasm = module.wasm
+    kept = (section(kind, wasm[start:end]) for kind, start, end in module.sections if kind in _DECLARING)
+    return wasm[:8] + b"".join(kept)
 
 
 def _nothing(address: int) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import Any
 
 import wasmtime
 
+from ...cache import CacheError
 from ...errors import UnsupportedModuleError
 from ...real_threads import local
-from ...requirements import Code, Requirements
+from ...requirements import Code, Requirements, State
 from .. import forks, stack
 from ..base import NO_LIMITS, Engine, Store
 from ..limits import GuestLimits
@@ -97,6 +99,23 @@ class WasmtimeEngine(Engine):
             [(i.module, i.name or "") for i in module.imports],
             [e.name for e in module.exports],
             code.state,
+        )
+
+    def configuration(self) -> Any:
+        return importlib.metadata.version("wasmtime"), self._compiled_for
+
+    def serialize(self, compiled: Compiled) -> tuple[bytes | bytearray, Any]:
+        return compiled.module.serialize(), compiled[1:]
+
+    def deserialize(self, contents: bytes, notes: Any) -> Compiled:
+        imports, exports, state = notes
+        try:
+            # Not from the file, which would be mapped, and could change after it was checked.
+            module = wasmtime.Module.deserialize(self._engine, contents)
+        except wasmtime.WasmtimeError as e:
+            raise CacheError(f"wasmtime does not take what it compiled before: {_one_line(e)}") from e
+        return Compiled(
+            module, [(a, b) for a, b in imports], exports, None if state is None else State(*state)
         )
 
     def validate(self, wasm: bytes) -> None:

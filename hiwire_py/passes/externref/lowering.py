@@ -53,7 +53,7 @@ class Lowered:
     """What is to be known of a lowered module: the handles to import.
 
     Attributes:
-        wasm: its bytes.
+        wasm: its bytes; none for one that was compiled by an earlier process.
         globals: index of a mutable externref global that the module defines -> the export that gives access
             to it, by which the host releases what the global holds when the instance is gone.
     """

@@ -1,0 +1,350 @@
+"""What is kept on disk between processes: compiled modules, in ``${XDG_CACHE_HOME:-~/.cache}/hiwire``.
+
+What is read from there runs as machine code in this process, so nobody else may be able to put things there:
+
+* Every directory on the way, and the place of every symbolic link on it, belongs to this user or to root, and
+  no group and no other user can write there. That refuses directories below /tmp, too.
+* A file is opened without following a link, and what was opened is looked at: it is a regular file of this
+  user that no other can write to.
+* It is written beside its final place, with mode 0600, and gets its name when it is complete.
+* It ends with a digest of its name and its contents, which is checked before anything is made of it. There is
+  no secret in the digest. It finds what a crash left half written, what a disk lost, and a file under another
+  one's name. It does not stop somebody who can write there, which is what the rules above are for.
+
+Nothing here is an error for who makes a guest. What cannot be read is compiled again, and what cannot be
+written is not kept; the logger ``hiwire_py.cache`` says why. docs/cache.md is for users.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import stat
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import ToolchainError
+
+__all__ = [
+    "DEFAULT_LIMIT",
+    "LIBRARIES",
+    "MODULES",
+    "CacheError",
+    "Holding",
+    "Kept",
+    "clear",
+    "describe",
+    "folder",
+    "holding",
+    "limit",
+    "load",
+    "names",
+    "refuse",
+    "require",
+    "root",
+    "store",
+]
+
+MODULES = "modules"
+"""The folder of modules that wasmtime or wasmer compiled, and of what native knows of large ones."""
+LIBRARIES = "native"
+"""The folder of the engine native's libraries."""
+
+DEFAULT_LIMIT = 1 << 30
+_SWITCH = "HIWIRE_CACHE"
+_MIB = 1 << 20
+
+# After the contents and the notes: how long the notes are, a digest, the version of this format. A library
+# with this at its end can still be loaded.
+_SEAL = struct.Struct("<Q32s8s")
+_FORMAT = b"hiwire\0\1"
+_LINKS = 40  # as many as Linux follows
+
+
+class CacheError(ToolchainError):
+    """Nothing can be kept on disk; the message says why, and what would help."""
+
+
+class _ExposedError(CacheError):
+    """Others can put things where the cache is, which the user will want to know."""
+
+
+class Kept(NamedTuple):
+    """A file of the cache: what `store` was given, found undamaged."""
+
+    path: Path
+    contents: bytes
+    notes: bytes
+
+
+class Holding(NamedTuple):
+    """How much the cache has: files, and their bytes."""
+
+    files: int
+    size: int
+
+
+def root() -> Path:
+    """Where everything is kept. The directory need not be there.
+
+    Raises:
+        CacheError: the user has no home directory.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or ""
+    if os.path.isabs(base):  # others are to be ignored, says the specification of these variables
+        return Path(base) / "hiwire"
+    try:
+        return Path.home() / ".cache" / "hiwire"
+    except RuntimeError as e:
+        raise CacheError(f"there is no home directory ({e}): set HOME or XDG_CACHE_HOME") from e
+
+
+def limit() -> int:
+    """How many bytes may be kept; 0: nothing is kept, and nothing that was is used."""
+    given = os.environ.get(_SWITCH, "").strip()
+    if not given:
+        return DEFAULT_LIMIT
+    try:
+        return max(0, int(float(given) * _MIB))
+    except (OverflowError, ValueError):
+        _say(f"{_SWITCH}={given!r} is no number of MiB, so it is {DEFAULT_LIMIT // _MIB}", loud=True)
+        return DEFAULT_LIMIT
+
+
+def _check_switch() -> None:
+    if not limit():
+        raise CacheError(f"{_SWITCH}=0 switches the cache off")
+
+
+def folder(name: str, make: bool = False) -> Path:
+    """A folder of the cache, which can be trusted.
+
+    Args:
+        name: `MODULES` or `LIBRARIES`.
+        make: make what is missing on the way.
+
+    Raises:
+        CacheError: others can write there, or this system does not tell.
+        OSError: it is missing, or cannot be made.
+    """
+    if not hasattr(os, "geteuid"):
+        raise CacheError("this system does not say who else can write to a directory")
+    at, rest, links = "/", str(root() / name).split("/")[::-1], 0
+    _check(at, os.lstat(at))
+    while rest:
+        part = rest.pop()
+        if part in ("", ".", ".."):
+            at = os.path.dirname(at) if part == ".." else at
+            continue
+        step = os.path.join(at, part)
+        if make and not os.path.lexists(step):
+            with contextlib.suppress(FileExistsError):  # another process may be as far
+                os.mkdir(step, 0o700)
+        found = os.lstat(step)
+        if stat.S_ISLNK(found.st_mode):
+            links += 1
+            if links > _LINKS:
+                raise CacheError(f"{step} is a symbolic link to itself")
+            target = os.readlink(step)
+            at = "/" if os.path.isabs(target) else at
+            rest += target.split("/")[::-1]
+        else:
+            _check(step, found)
+            at = step
+    return Path(at)
+
+
+def _check(path: str, found: os.stat_result) -> None:
+    if not stat.S_ISDIR(found.st_mode):
+        raise CacheError(f"{path} is no directory")
+    if found.st_uid not in (os.geteuid(), 0):
+        raise _ExposedError(
+            f"{path} belongs to another user, so what is in it cannot be trusted: let XDG_CACHE_HOME name a"
+            " directory of your own"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        remedy = "let XDG_CACHE_HOME name another" if found.st_mode & stat.S_ISVTX else f"chmod go-w {path}"
+        raise _ExposedError(f"{path} can be written by others, so what is in it cannot be trusted: {remedy}")
+
+
+def require() -> None:
+    """See to it that things can be kept.
+
+    Raises:
+        CacheError: they cannot.
+    """
+    _check_switch()
+    try:
+        folder(LIBRARIES, make=True)
+    except OSError as e:
+        raise CacheError(f"nothing can be kept in {root()}: {e}") from e
+
+
+def load(folder_name: str, name: str) -> Kept | None:
+    """What is kept under that name; None if nothing is, or it cannot be trusted. It counts as used now."""
+    try:
+        _check_switch()
+        path = folder(folder_name) / name
+        with open(path, "rb", opener=_open) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+                raise _ExposedError(f"{path} is no file that only this user can write: remove it")
+            size = found.st_size - _SEAL.size
+            file.seek(max(0, size))
+            seal = file.read()
+            if len(seal) != _SEAL.size or not seal.endswith(_FORMAT):
+                raise CacheError(f"{path} is cut short, or of another release")
+            length = _SEAL.unpack(seal)[0]
+            if length > size:
+                raise CacheError(f"{path} is damaged")
+            file.seek(0)
+            kept = Kept(path, file.read(size - length), file.read(length))
+            if seal != _seal(folder_name, name, kept.contents, kept.notes):
+                raise CacheError(f"{path} is damaged")
+            with contextlib.suppress(OSError):
+                os.utime(file.fileno())
+    except FileNotFoundError:
+        return None
+    except (OSError, CacheError) as e:
+        refuse(e)
+        return None
+    return kept
+
+
+def _open(path: str, flags: int) -> int:
+    # Without O_NONBLOCK, opening a pipe would wait for a writer.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _seal(folder_name: str, name: str, contents: bytes | bytearray, notes: bytes) -> bytes:
+    digest = hashlib.sha256(f"{folder_name}/{name}\0{len(notes)}\0".encode())
+    digest.update(contents)
+    digest.update(notes)
+    return _SEAL.pack(len(notes), digest.digest(), _FORMAT)
+
+
+def store(folder_name: str, name: str, contents: bytes | bytearray, notes: bytes = b"") -> Path | None:
+    """Keep something under a name, in place of what is there, and let go of what was used longest ago if all
+    is more than `limit`.
+
+    Returns:
+        Its file; None where it cannot be kept.
+    """
+    try:
+        _check_switch()
+        directory = folder(folder_name, make=True)
+        if len(contents) > limit():
+            raise CacheError(f"{name} is larger than the cache may be: raise {_SWITCH}")
+        handle, part = tempfile.mkstemp(prefix=".part-", dir=directory)
+        try:
+            with open(handle, "wb") as file:
+                for piece in (contents, notes, _seal(folder_name, name, contents, notes)):
+                    file.write(piece)
+            os.replace(part, directory / name)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):  # an interrupt may come after it has got its name
+                os.unlink(part)
+            raise
+        _evict()
+    except (OSError, CacheError) as e:
+        refuse(e)
+        return None
+    return directory / name
+
+
+def names(folder_name: str) -> list[str]:
+    """The names of what is kept, in order."""
+    try:
+        return sorted(entry.name for entry in _entries(folder_name))
+    except (OSError, CacheError):
+        return []
+
+
+def _entries(folder_name: str) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder(folder_name)) as found:
+        for entry in found:
+            if entry.is_file(follow_symlinks=False):
+                yield entry
+
+
+def _files() -> list[tuple[float, int, str]]:
+    """When each file was used, its size and path: those used last come first."""
+    files = []
+    for folder_name in (MODULES, LIBRARIES):
+        with contextlib.suppress(FileNotFoundError):
+            for entry in _entries(folder_name):
+                with contextlib.suppress(FileNotFoundError):
+                    found = entry.stat(follow_symlinks=False)
+                    files.append((found.st_mtime, found.st_size, entry.path))
+    return sorted(files, reverse=True)
+
+
+def _evict() -> None:
+    """Remove what was used longest ago, until the rest is within the limit."""
+    total, most = 0, limit()
+    for _, size, path in _files():
+        total += size
+        if total > most:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def holding() -> Holding:
+    """What the cache has.
+
+    Raises:
+        CacheError: others can write there.
+        OSError: it cannot be read.
+    """
+    sizes = [size for _, size, _ in _files()]
+    return Holding(len(sizes), sum(sizes))
+
+
+def describe() -> str:
+    """Where the cache is and how full, for users. Makes no directory.
+
+    Raises:
+        CacheError: it cannot be used; the message says why.
+    """
+    _check_switch()
+    try:
+        held = holding()
+    except OSError as e:
+        raise CacheError(str(e)) from e
+    place = root()
+    nearest = next(path for path in (place, *place.parents) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        raise CacheError(f"{nearest} cannot be written")
+    most = f"{limit() / _MIB:,.0f} MiB, which {_SWITCH} can change"
+    return f"{place}: {held.files:,} compiled modules, {held.size / _MIB:,.1f} MiB of at most {most}"
+
+
+def clear() -> Holding:
+    """Remove all compiled modules; how much that was. Processes that use them go on.
+
+    Raises:
+        CacheError, OSError: as `folder` does.
+    """
+    files = _files()
+    for _, _, path in files:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    return Holding(len(files), sum(size for _, size, _ in files))
+
+
+def refuse(error: Exception) -> None:
+    """Log why something is not read from the cache, or not written there."""
+    _say(f"not cached: {error}", loud=isinstance(error, _ExposedError))
+
+
+@functools.lru_cache(maxsize=256)
+def _say(message: str, loud: bool = False) -> None:
+    """Log a line, once in a process."""
+    import logging  # here, because most processes have nothing to say, and it takes some milliseconds
+
+    logging.getLogger("hiwire_py.cache").log(logging.WARNING if loud else logging.INFO, message)
