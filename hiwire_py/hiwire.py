@@ -26,7 +26,7 @@ from .invalid_refs import (
     InvalidRefs,
     OnInvalid,
 )
-from .objects import Gate, Missing, Space, new_space, prepare
+from .objects import Gate, Missing, Space, instantiate, keep_last, new_space, prepare
 from .realloc import Realloc
 from .resources import Closing
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
@@ -129,7 +129,7 @@ class Hiwire(Closing):
         required = {**_REQUIRED, **realloc.required} if grows else _REQUIRED
         check_exports(self._variant, _CLAIM, prepared.module, required, _OPTIONAL)
         check_imports(self._variant, _CLAIM, prepared.module, _GIVEN)
-        instance = self._space.instantiate(prepared, find, self._gate, self._variant)
+        instance = instantiate(self._space, prepared, find, self._gate, self._variant)
         self.exports: dict[str, Callable[..., Any]] = {
             name: instance.function(name) for name in exported if name.startswith("hiwire_")
         }
@@ -138,7 +138,7 @@ class Hiwire(Closing):
         invalid.bind(self._space, instance)
         if grows:
             realloc.bind(self._space, instance)
-        self._space.last(instance)
+        keep_last(instance)
         if "_initialize" in exported:
             instance.function("_initialize")()
         calls = self.exports

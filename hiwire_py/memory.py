@@ -155,7 +155,7 @@ class GuestTable(Unique):
             "size": FuncType(b"", bytes((I32,))),
             "grow": FuncType(bytes((EXTERNREF, I32)), bytes((I32,))),
         }
-        raw = space.table_operations(extern)
+        raw = space.runtime.table_operations(extern.raw)
         self._do = {
             name: bind_export(space, gate, raw[name], functype, f"{extern.name}.{name}", extern)
             for name, functype in types.items()
@@ -234,16 +234,7 @@ class GuestGlobal(Unique):
             self._refuse(code)
         if code != EXTERNREF:
             return space.store.global_get(extern.raw)
-        space.here.check(f"the global {extern.name!r} cannot be read")
-        nesting = space.nesting
-        outer = nesting[0]
-        nesting[0] = abs(outer) + 1  # a finalizer may come in between
-        try:
-            return space.global_object(space.store.global_get(extern.raw))
-        finally:
-            nesting[0] = outer
-            if not outer and space.ids:
-                space.leave()
+        return space.read_reference(extern.raw, f"the global {extern.name!r}")
 
     @value.setter
     def value(self, value: Any) -> None:

@@ -171,7 +171,7 @@ class SideTable(Closing):
         try:
             return function(*args)
         except TableFullError:
-            if self._on_full is None or self._guest._instance.space.busy:
+            if self._on_full is None or self._guest._instance.space.calls.busy:
                 raise
         # The exception is gone by now: its traceback would keep what its frames hold.
         self._on_full()

@@ -339,7 +339,7 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
     for id_ in {1, 5, real ^ 1 << 26, real + 1, -1, 0x3FFFFFF, 0x7FFFFFFF, -(1 << 31)} - {real}:
         with pytest.raises(Exception):  # noqa: B017  # the engine's own kind of exception
             put(1, id_)
-        instance.space.fault()
+        instance.space.runtime.fault()
         with pytest.raises(ForgedRefError, match="no such object"):
             from hiwire_py.objects.calls import Given, bind_host
             from hiwire_py.values import EXTERNREF, FuncType

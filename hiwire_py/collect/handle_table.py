@@ -63,7 +63,7 @@ class HandleTableSource:
         words = self._words()
         if words is None:
             return None
-        return Slots.of(instance.space, instance.space.table_keys(instance)[self._keys], words)
+        return Slots.of(instance.space, instance.space.runtime.table_keys(instance.tables)[self._keys], words)
 
     def _words(self) -> Numbers | None:
         """The words of all slots, by index; None where the memory has no such array."""
@@ -78,8 +78,8 @@ class HandleTableSource:
 
 
 def _find_keys(table: Hiwire, instance: Instance) -> int | None:
-    """Which of the table's externref tables, as `Space.table_keys` has them, holds the objects of its slots;
-    None where that cannot be told.
+    """Which of the table's externref tables, as `Runtime.table_keys` has them, holds the objects of its
+    slots; None where that cannot be told.
 
     C cannot export it. So an object is put in, and looked for.
     """
@@ -96,7 +96,7 @@ def _find_keys(table: Hiwire, instance: Instance) -> int | None:
         index = slot_of(handle)
         found = [
             number
-            for number, table_keys in enumerate(space.table_keys(instance))
+            for number, table_keys in enumerate(space.runtime.table_keys(instance.tables))
             if index < table_keys.count and table_keys.view()[index] in keys
         ]
     finally:

@@ -32,7 +32,7 @@ _heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
 def heaps_here() -> list[Heap]:
     """Those of the calling thread."""
     me = get_ident()
-    return [heap for heap in list(_heaps) if heap.space.thread == me]
+    return [heap for heap in list(_heaps) if heap.space.calls.thread == me]
 
 
 def heap_of(guest: Guest) -> Heap:
@@ -97,15 +97,15 @@ class Heap(Registries):
 
     def free_dead(self, errors: list[BaseException] | None = None) -> int:
         """Free the structs of dead wrappers, unless a guest runs. See `CommonRegistry.free_dead`."""
-        space = self.space
-        if space.busy or get_ident() != space.thread:
+        calls = self.space.calls
+        if calls.busy or get_ident() != calls.thread:
             return 0
-        resume = space.paused
+        resume = calls.paused
         if resume == self.settle:
             self.restore()
         elif resume is not None:
             resume()
-        if space.closing:
+        if calls.closing:
             return 0
         freed = 0
         while True:
@@ -114,7 +114,7 @@ class Heap(Registries):
                 return freed
             # What a struct held may have been the last reference to another wrapper, and comes back here when
             # it dies.
-            now = space.as_one_call(functools.partial(self._free_once, registries, errors))
+            now = calls.as_one_call(functools.partial(self._free_once, registries, errors))
             if not now:  # those that wait are alive: finalizers kept them
                 return freed
             freed += now
@@ -131,26 +131,26 @@ class Heap(Registries):
     @property
     def showing(self) -> bool:
         """Whether Python's collector runs and the wrappers hold the objects."""
-        return self._edges is not None and self.space.paused is not None
+        return self._edges is not None and self.space.calls.paused is not None
 
     def begin(self) -> None:
         """Have the wrappers, not the table, hold the objects whose every count lies in their structs."""
-        space, source = self.space, self.source
+        space, calls, source = self.space, self.space.calls, self.source
         self.restore()  # left open by an interrupt, or waiting for whoever comes in
         self._edges = None
-        if source is None or get_ident() != space.thread or space.closing:
+        if source is None or get_ident() != calls.thread or calls.closing:
             return
-        if space.busy:
+        if calls.busy:
             self.wanted = True  # handles may be in the guest's locals
             return
         registries = [one for one in self.registries if one.gate.owner == get_ident() and one.live]
         if not registries:
             return
         edges = new_edges(source.none)  # calls users' functions that give layouts
-        if space.closing:
+        if calls.closing:
             return
         self._edges = edges
-        space.pause(self.interrupt)
+        calls.pause(self.interrupt)
         try:
             for registry in registries:
                 registry.find_edges(edges)
@@ -175,17 +175,17 @@ class Heap(Registries):
             return
         if self._edges is not None:
             self._edges.end()
-        self.space.unpause(self.interrupt, self.settle)
+        self.space.calls.unpause(self.interrupt, self.settle)
 
     def end(self) -> None:
         """The collection is over. The handles of what it took out are to be released before they are seen."""
         self.restore()
         self._edges = None
-        space = self.space
-        if not space.tombstones or space.busy or space.closing or get_ident() != space.thread:
+        space, calls = self.space, self.space.calls
+        if not space.tombstones or calls.busy or calls.closing or get_ident() != calls.thread:
             return
         if self.orphans or any(registry.waiting for registry in self.registries):
-            space.pause(self.settle)
+            calls.pause(self.settle)
 
     def settle(self) -> None:
         """Someone comes in after a collection: structs of dead wrappers whose objects are gone are freed

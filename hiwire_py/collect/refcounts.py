@@ -42,7 +42,7 @@ class Slots(ctypes.Structure):
         words: a word for each slot, as c/hiwire/layout.h describes them; None: there are none, a reference is
             its slot's index, and counts once while the slot has a key.
         keys: the keys of the slots' objects, signed, 32 bits each; 0 for none.
-        records: of keys, as `Space.holder_records` gives them.
+        records: of keys, as `Runtime.holder_records` gives them.
         count, record_count: how many slots and records there are.
     """
 
@@ -56,8 +56,8 @@ class Slots(ctypes.Structure):
 
     @classmethod
     def of(cls, space: Space, keys: Numbers, words: Numbers | None = None) -> Slots:
-        """Those whose objects are in a table of externrefs, as `Space.table_keys` gives it."""
-        records = space.holder_records()
+        """Those whose objects are in a table of externrefs, as `Runtime.table_keys` gives it."""
+        records = space.runtime.holder_records()
         if words is None:
             return cls(None, keys.address, records.address, keys.count, records.count // RECORD_WORDS)
         # A table of externrefs has as many elements as there are slots, unless the module is no hiwire.

@@ -28,5 +28,5 @@ class SideTableSource:
         self._instance = instance
 
     def slots(self) -> Slots | None:
-        tables = self._instance.space.table_keys(self._instance)
+        tables = self._instance.space.runtime.table_keys(self._instance.tables)
         return Slots.of(self._instance.space, tables[0]) if len(tables) == 1 else None

@@ -82,7 +82,7 @@ def run(errors: list[BaseException] | None) -> int:
 def run_if_due(heap: Heap) -> None:
     """A wrapper is about to be made: collect if there are many of them, or a collection was put off."""
     if heap.many() or heap.wanted:
-        if heap.space.busy:
+        if heap.space.calls.busy:
             heap.wanted = True
         elif gc.isenabled():
             run(None)

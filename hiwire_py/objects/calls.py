@@ -124,12 +124,12 @@ def bind(own_ref, name, fix, NULL, gone, nesting, inside):
             {result}
         except TypeError as error:
             space = own.space
-            space.raised = wrong_arity(error, own.function, {count}, name)
-            if space.raised is error:  # a local variable would be a cycle: exception, frame, exception
+            space.failures.raised = wrong_arity(error, own.function, {count}, name)
+            if space.failures.raised is error:  # in a local variable it would be a cycle
                 raise
-            raise space.raised from error
+            raise space.failures.raised from error
         except BaseException as error:
-            own.space.raised = error
+            own.space.failures.raised = error
             raise
         finally:
             nesting[0] = counted
@@ -233,7 +233,7 @@ def bind_each(
 ) -> ForEach:
     """A Python function that calls a guest's export for each of some pointers, and drops the results.
 
-    It is called within `Space.as_one_call`, with the pointers, as signed integers, and a function that takes
+    It is called within `Calls.as_one_call`, with the pointers, as signed integers, and a function that takes
     the exception of each call that fails; it returns how many calls were made: none after the guest was
     closed.
 

@@ -12,7 +12,7 @@ from support import Counted, Thing, wat, weak_references_stay
 
 from hiwire_py import ClosedError, Guest
 from hiwire_py.engines import get_engine
-from hiwire_py.objects import Space
+from hiwire_py.objects.runtime import Runtime
 
 CROSSINGS = 5_000  # several times what may wait in a call
 GUEST = """(module
@@ -212,7 +212,7 @@ def test_scene_is_real(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         space, "unsettled", property(lambda self: False, lambda self, value: None), raising=False
     )
-    monkeypatch.setattr(Space, "patience", 0)
+    monkeypatch.setattr(Runtime, "patience", 0)
     with pytest.raises(Exception, match="was given no such object"):
         scene.guest.exports.put(Thing())
         scene.interrupt = scene.crossings

@@ -139,7 +139,7 @@ def test_a_collection_opens_no_table_that_moves(way: str, monkeypatch: pytest.Mo
 
     instantiate = store.instantiate
     monkeypatch.setattr(store, "instantiate", grow)
-    assert space.mover._move(space) == ""
+    assert space.mover._move() == ""
     monkeypatch.undo()
     assert tried and moves(ways.table) == 1
     ways.check()
@@ -156,10 +156,10 @@ def test_alarms_during_a_move_come_out(way: str, monkeypatch: pytest.MonkeyPatch
     for name in ("instantiate", "_open"):
         monkeypatch.setattr(store, name, alarm)
         with pytest.raises(TimeoutError):
-            space.mover._move(space)
+            space.mover._move()
         monkeypatch.undo()
         ways.check()
-    assert moves(ways.table) == 0 and space.mover._move(space) == "" and moves(ways.table) == 1
+    assert moves(ways.table) == 0 and space.mover._move() == "" and moves(ways.table) == 1
     ways.check()
 
 

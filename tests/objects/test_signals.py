@@ -138,11 +138,11 @@ def test_ctrl_c_in_a_collection(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
     """Out of what Python's collector calls no exception comes. So the key is pressed again."""
     button = Button(host)
 
-    def interrupted(self: Heap, asked: bool) -> None:
+    def interrupted(self: Heap) -> None:
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Heap, "park", interrupted)
+    monkeypatch.setattr(Heap, "begin", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
     with pytest.raises(KeyboardInterrupt):
         gc.collect()
