@@ -89,7 +89,7 @@ class Instance:
     def extern(self, name: str) -> Extern:
         """An export by name; KeyError if there is none."""
         kind, index = self.index[name]
-        type_: Any = self.module.type_of(kind, index)
+        type_ = self.module.type_of(kind, index)
         raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
         return Extern(name, kind, type_, raw, self)
 

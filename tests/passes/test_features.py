@@ -14,7 +14,7 @@ import wasmtime
 from support import Thing, use_engine, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, UnsupportedModuleError
-from hiwire_py.objects import Space
+from hiwire_py.objects.runtime import Runtime
 
 HEAD = """(import "env" "make" (func $make (param i32) (result externref)))
   (import "env" "see" (func $see (param externref)))
@@ -285,7 +285,7 @@ def plainly(text: str, calls: list[tuple[str, int]]) -> list[Any]:
 def test_feature(feature: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same calls give the same results, and show the same objects; no frame is left at the end. An engine
     that has not got the feature says so."""
-    monkeypatch.setattr(Space, "patience", 0)
+    monkeypatch.setattr(Runtime, "patience", 0)
     engines, body, calls = FEATURES[feature]
     text = f"(module {HEAD} {body})"
     log: list[Any] = []
