@@ -21,10 +21,10 @@ from .runtime import Runtime
 
 __all__ = ["MOST", "Mover"]
 
-_FEW, _MANY, _SHARE = 16, 4096, 16
-"""How many guests are made between two moves: one for each `_SHARE` objects of the space, since all objects
-are moved, but at least `_FEW` and at most `_MANY`. So moving takes less time than making the guests, and what
-these leave behind stays small."""
+_FEW, _MANY, _OBJECTS, _RECORDS = 16, 4096, 16, 64
+"""How many guests are made between two moves: one for each `_OBJECTS` objects of the space, and for each
+`_RECORDS` that it has had room for, since all that memory is copied; but at least `_FEW` and at most `_MANY`.
+So moving takes less time than making the guests, and what these leave behind stays small."""
 MOST = 16_000
 """How many instances a store may get: with a memory each, some 16,000 fill half of the address space that a
 process has on today's processors, 2^47 bytes, and half of the mappings that Linux allows it."""
@@ -95,7 +95,9 @@ class Mover:
             why = self._why_not()
         if not why:
             why = self._move()
-            self._next = self._store.made + min(max(_FEW, len(self._runtime.ids.objects) // _SHARE), _MANY)
+            ids = self._runtime.ids
+            guests = max(_FEW, len(ids.objects) // _OBJECTS, ids.record_count // _RECORDS)
+            self._next = self._store.made + min(guests, _MANY)
         if why and made >= MOST:
             raise HiwireError(
                 f"{what} cannot be added: {made} instances have been made here, of which"
