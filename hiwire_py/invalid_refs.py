@@ -10,7 +10,6 @@ from .checks import check_callable
 from .errors import ForgedRefError, HiwireError, NullRefError, StaleRefError
 from .handles import VERSION_SHIFT, slot_of
 from .objects import Instance, Space
-from .values import FuncType
 from .wasm.module import FUNCTION
 
 __all__ = [
@@ -52,8 +51,7 @@ class InvalidRefs:
 
         def raw(name: str) -> Callable[..., int]:
             extern = instance.extern(name)
-            functype: FuncType = extern.type
-            call = space.store.caller(extern.raw, functype)
+            call = space.raw_call(extern.raw, extern.type)
 
             def ask(*args: int) -> int:
                 try:
@@ -61,7 +59,7 @@ class InvalidRefs:
                 except BaseException as error:
                     asked = space_ref()
                     if asked is not None:
-                        asked.explain(error, f"{name}()", functype, args)
+                        asked.explain(error, f"{name}()")
                     raise
                 return number
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .checks import Unique, check_integer, shown
+from .engines.calls import call_of
 from .errors import HiwireError, MemoryLimitError, TableLimitError
 from .objects import Extern
 from .objects.calls import bind_export
@@ -156,7 +157,9 @@ class GuestTable(Unique):
         }
         raw = space.table_operations(extern)
         self._do = {
-            name: bind_export(space, gate, raw[name], functype, f"{extern.name}.{name}", extern)
+            name: bind_export(
+                space, gate, call_of(raw[name], functype), functype, f"{extern.name}.{name}", extern
+            )
             for name, functype in types.items()
         }
 

@@ -12,7 +12,10 @@ from support import Counted, Thing, wat, weak_references_stay
 
 from hiwire_py import ClosedError, Guest
 from hiwire_py.engines import get_engine
+from hiwire_py.engines.calls import Call, call_of
 from hiwire_py.objects import Space
+from hiwire_py.objects.calls import bind_raw
+from hiwire_py.values import FuncType
 
 CROSSINGS = 5_000  # several times what may wait in a call
 GUEST = """(module
@@ -44,17 +47,17 @@ class Scene:
         self.interrupt: Callable[[], None] | None = None
         self.seen: list[object] = []
         store = type(get_engine(engine).store())
-        caller, host_function = store.caller, store.host_function
+        call, host_function = store.call, store.host_function
 
-        def slow_caller(this: Any, *args: Any) -> Callable[..., Any]:
-            raw = caller(this, *args)
+        def slow_call(this: Any, function: Any, functype: FuncType) -> Call:
+            raw = bind_raw(call(this, function, functype), functype)
 
-            def call(*values: Any) -> Any:
+            def slow(*values: Any) -> Any:
                 result = raw(*values)
                 self.happen()
                 return result
 
-            return call
+            return call_of(slow, functype)
 
         def slow_host(this: Any, function: Callable[..., Any], functype: Any) -> Any:
             def host(*values: Any) -> Any:
@@ -63,7 +66,7 @@ class Scene:
 
             return host_function(this, host, functype)
 
-        monkeypatch.setattr(store, "caller", slow_caller)
+        monkeypatch.setattr(store, "call", slow_call)
         monkeypatch.setattr(store, "host_function", slow_host)
         host = {
             "see": self.seen.append,

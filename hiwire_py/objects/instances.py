@@ -10,7 +10,7 @@ from ..errors import ClosedError, WrongThreadError
 from ..real_threads import get_ident
 from ..values import F32, F64, I32, I64, FuncType
 from ..wasm.module import FUNCTION, TABLE
-from .calls import ForEach, bind_each, bind_export
+from .calls import Fix, ForEach, bind_each, bind_export
 from .lifetimes import Lifetime
 
 if TYPE_CHECKING:
@@ -111,11 +111,11 @@ class Instance:
         raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
         return Extern(name, kind, type_, raw, self)
 
-    def function(self, name: str) -> Callable[..., Any]:
-        """The Python function that calls the export ``name``."""
+    def function(self, name: str, fix: Fix | None = None) -> Callable[..., Any]:
+        """The Python function that calls the export ``name``; for ``fix`` see `bind_export`."""
         extern = self.extern(name)
-        raw = self.space.store.caller(extern.raw, extern.type)
-        return bind_export(self.space, self.gate, raw, extern.type, name, extern)
+        call = self.space.store.call(extern.raw, extern.type)
+        return bind_export(self.space, self.gate, call, extern.type, name, extern, fix)
 
     def for_each(self, name: str) -> ForEach:
         """What calls the export ``name`` for many pointers: see `bind_each`.
@@ -132,5 +132,5 @@ class Instance:
                 f"the export {name} must be a function that takes a pointer and returns no reference,"
                 f" not {functype}"
             )
-        raw = self.space.store.caller(extern.raw, functype)
-        return bind_each(self.space, self.gate, raw, functype, name, extern)
+        call = self.space.store.call(extern.raw, functype)
+        return bind_each(self.space, self.gate, call, functype, name, extern)

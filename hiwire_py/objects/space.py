@@ -38,7 +38,7 @@ from ..passes.externref.rewrite import COMPANION_MODULE
 from ..real_threads import get_ident
 from ..values import CROSSING, EXTERNREF, I32, NULL, FuncType, check_value, type_name
 from ..wasm.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, TableType
-from .calls import Given, bind_host
+from .calls import Given, bind_host, bind_raw
 from .fitting import check_fit, check_sizes, no_fit
 from .here import here
 from .ids import new_ids
@@ -123,7 +123,6 @@ class Space:
         # `depth`, in a list, which is what calls.py can read and write quickest; negative in host functions.
         # It is set back without a call, in which a signal handler could raise.
         self.nesting = [0]
-        self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
         self.thread = self.here.ident
         self.closing = False
         # By their ids, until their instances are gone. Weak references would not do: those to a guest that a
@@ -140,7 +139,7 @@ class Space:
         prepared = engine.prepare(runtime, lasting=True)
         self._runtime = self.store.instantiate(prepared, {}, self._lasting.append)
         self._raw = {
-            e.name: self.store.caller(self._runtime[e.name], prepared.module.function_type(e.index))
+            e.name: self.raw_call(self._runtime[e.name], prepared.module.function_type(e.index))
             for e in prepared.module.exports
             if e.kind == 0
         }
@@ -268,37 +267,23 @@ class Space:
         cleaning up."""
         return self.depth > 0 or self.here.elsewhere()
 
-    def explain(
-        self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
-    ) -> tuple[Any, ...] | None:
+    def explain(self, error: BaseException, name: str) -> None:
         """Raise the exception of this package that ``error``, out of a call of ``name``, as in ``f()``,
-        stands for.
-
-        Returns:
-            None when ``error`` should go on as it is: a host function raised it. Or arguments to call again
-            with, when the engine did not take one that is an integer to Python, but not an int.
-        """
+        stands for; return where it should go on as it is."""
         self.request_leave()  # a signal may have interrupted what releases: it goes on with that
         self._clear_frames(error)
-        raised, self.raised = self.raised, None
+        raised = self.here.passed(error)
         failure = self.store.panic(error)
         if failure is not None:
             raise failure from error
         # Where calls are timed, a trap can also come out of our own calls of a guest's function on the way.
-        if error is raised and not (self.timed and self.engine.trap_kind(error)):
-            return None
+        if raised and not (self.timed and self.engine.trap_kind(error)):
+            return
         if isinstance(error, KeyError) and [type(value) for value in error.args] == [int]:
             raise self.missing(error.args[0], f"{name} gave") from None
-        if not isinstance(error, Exception):
-            return None
-        kind = self.engine.trap_kind(error)
+        kind = self.engine.trap_kind(error) if isinstance(error, Exception) else None
         if kind is None:
-            types = enumerate(zip(args, functype.params))
-            checked = tuple(
-                check_value(value, code, f"argument {i + 1} of {name}") for i, (value, code) in types
-            )
-            changed = any(type(a) is not type(b) for a, b in zip(args, checked))
-            return checked if changed and isinstance(error, TypeError) else None
+            return
         fault = self.fault()
         if isinstance(fault, BaseException):
             raise fault from error
@@ -422,7 +407,7 @@ class Space:
         try:
             self._add_imports(instance, prepared, raw)
         except StackEnd as error:
-            self.explain(error, f"making {what}", FuncType(b"", b""), ())
+            self.explain(error, f"making {what}")
             raise
         link(instance.lifetime, prepared.module, instance.links)
         outer = self.nesting[0]
@@ -434,7 +419,7 @@ class Space:
                 prepared, raw, lambda made: instance.lifetime.hold((made, raw, instance.owned))
             )
         except BaseException as error:
-            self.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
+            self.explain(error, f"the start function of {what}")
             if self.engine.is_link_error(error):
                 raise UnsupportedModuleError(
                     f"{what} cannot be linked: {' '.join(str(error).split())}"
@@ -487,6 +472,10 @@ class Space:
 
     # ---- imports, and what instances own
 
+    def raw_call(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+        """What calls an export as the engine does it: for this package's own functions."""
+        return bind_raw(self.store.call(function, functype), functype)
+
     def _import(self, instance: Instance, wanted: Import, value: Any) -> RawExtern | None:
         extern = getattr(value, "__keep__", value)
         if isinstance(extern, Extern) and extern.kind == wanted.kind and extern.space is self:
@@ -513,11 +502,10 @@ class Space:
             given = Given(self, value)
             self.functions.add(given)
             instance.lifetime.hold(given)
-            trampoline = bind_host(
-                weakref.ref(given), wanted.type, str(wanted), self.nesting, self.here.inside
-            )
-            instance.hosts[wanted.module, wanted.name] = trampoline, wanted.type
-            return self.store.host_function(trampoline, wanted.type)
+            form = self.store.host_form(wanted.type)
+            function = bind_host(weakref.ref(given), wanted.type, form, str(wanted), self.nesting, self.here)
+            instance.hosts[wanted.module, wanted.name] = function, wanted.type
+            return self.store.host_function(function, wanted.type)
         if isinstance(wanted.type, Global) and not wanted.type.mutable:
             code = wanted.type.type
             # A function of a guest, say, is an object like others; that of a global might be meant otherwise.
