@@ -20,7 +20,7 @@ WASMER_HERE = (
 REQUIRES = [
     f"wasmer==1.1.0; {WASMER_HERE}",  # the engine this package is made for
     f"wasmer-compiler-cranelift==1.1.0; {WASMER_HERE}",  # its compiler; wasmer alone runs nothing
-    "wasmtime>=35",  # the maintained engine; before 35, making an externref can fail when many are held
+    "wasmtime>=46",  # the maintained engine; before 46, its package does not know the trap of used-up fuel
     "cffi>=1.16",  # calls of wasmtime and of native guests, at a twentieth of the cost of ctypes
 ]
 

@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from c_builds import EMSCRIPTEN, Build, builds, messages  # noqa: E402
 from chroots import Chroot, ChrootError, ensure  # noqa: E402

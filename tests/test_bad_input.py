@@ -11,7 +11,7 @@ import threading
 import weakref
 
 import pytest
-from support import Thing, guest_file, wat
+from support import Thing, guest_file, python_path, wat
 
 from hiwire_py import (
     NULL,
@@ -302,12 +302,11 @@ print(calls > 100, calls == ended)
 def test_deep_guest_that_calls_host_functions(engine: str) -> None:
     """A guest near the end of its stack calls a host function that needs some itself, and is not cut off. In a
     process of its own, as that is what wasmer would do (docs/limits.md)."""
-    path = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
     run = subprocess.run(
         [sys.executable, "-c", _DEEP, engine],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": python_path()},
         check=False,
     )
     said = run.stdout.split()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from sidetable_support import form_module
-from support import wat
+from support import ROOT, wat
 
 from hiwire_py import Guest, Hiwire, HiwireError, UnsupportedModuleError
 from hiwire_py.collect import layout
@@ -134,7 +133,7 @@ except UnsupportedModuleError as error:
         capture_output=True,
         timeout=120,
         check=True,
-        cwd=Path(__file__).parent.parent,
+        cwd=ROOT,
     )
     assert b"it exports 'memory' as a global of type i64, not as a memory" in run.stdout
 

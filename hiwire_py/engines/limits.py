@@ -18,8 +18,8 @@ TICK = 0.01
 _LONGEST = 1 << 40  # seconds; in ticks it must fit what engines take
 
 # A guest is stopped between instructions, and one instruction can fill, copy or grow a whole memory or table.
-# These sizes keep the longest one well below a second (it took 0.8 s for a memory that was never touched, 0.4
-# for a table of externrefs, on a machine with three times as much to do as it has processors).
+# These sizes keep the longest one well below a second (it took 0.8 s for a memory that was never touched, on
+# a machine with three times as much to do as it has processors).
 MEMORY_DEFAULT = 256 << 20
 """Bytes of each memory where there is a deadline or fuel, and no ``memory_limit``."""
 TABLE_DEFAULT = 1 << 22

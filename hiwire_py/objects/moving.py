@@ -1,7 +1,7 @@
 """When a space moves to another store of the engine: its lasting instances are made again there.
 
 Only wasmtime needs it, which frees what a store holds with the store; engines/wasmtime/moving.py does it.
-Lasting instances are those that stay while guests come and go: that of the handle table, and the companion of
+Lasting instances are those that stay while guests come and go: that of the handle table, and the runtime of
 lowered modules. They move when a guest is about to be made, no other guest is open, and enough guests have
 been made since the last time.
 """

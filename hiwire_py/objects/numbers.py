@@ -1,4 +1,4 @@
-"""Numbers of guests, tables and the companion, where they lie."""
+"""Numbers of guests, tables and the runtime of lowering, where they lie."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ from hiwire_py.sources import VARIANTS, shipped
 from hiwire_py.wasm.binary import Reader, leb
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+SUPPORT = HERE.parent / "support"
+sys.path.insert(0, str(SUPPORT))
 
 from random_guests import random_guest  # noqa: E402
 
@@ -146,7 +147,7 @@ def find_wasm_tools() -> str | None:
 
 @functools.cache
 def _seeds() -> list[bytes]:
-    guests = [path.read_text() for path in sorted((HERE.parent / "guests").glob("*.wat"))]
+    guests = [path.read_text() for path in sorted((SUPPORT / "guests").glob("*.wat"))]
     texts = [*guests, *(random_guest(seed) for seed in range(4)), *_TEXTS]
     modules = [bytes(wasmtime.wat2wasm(text)) for text in texts]
     return [*modules, *modules[-len(_TEXTS) :], *map(shipped, VARIANTS), shipped("guest-lru")]

@@ -21,7 +21,7 @@ __all__ = ["FIELDS", "as_integers", "fields", "refusing", "set_up"]
 FIELDS = {I32: "i32", I64: "i64", F32: "f32", F64: "f64"}
 """Where ``wasmtime_val_t`` and ``wasmtime_val_raw_t`` have a number of each type."""
 
-_OLDEST, _NEWEST = 35, 50
+_OLDEST, _NEWEST = 46, 50
 """Versions of the package that are known to work: the tests have passed with them."""
 
 
@@ -61,6 +61,7 @@ def _check_objects() -> None:
         (wasmtime.Store, "_context"),
         (wasmtime.Trap, "_from_ptr"),
         (wasmtime.WasmtimeError, "_from_ptr"),
+        (wasmtime.TrapCode, "OUT_OF_FUEL"),
     ):
         if not hasattr(class_, name):
             raise _other_version(f"has no {name} in wasmtime.{class_.__name__}")

@@ -1,4 +1,4 @@
-"""A table that moves to another store of wasmtime, and what may come in between. (tests/test_growth.py has
+"""A table that moves to another store of wasmtime, and what may come in between. (test_growth.py has
 what moves, and when.)"""
 
 from __future__ import annotations
@@ -6,11 +6,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support import use_mode
+from support import python_path, use_mode
 from test_growth import Ways, moves
 
 from hiwire_py import HiwireError
@@ -113,12 +112,11 @@ def test_globals_of_guests_that_only_others_keep(way: str) -> None:
 
 def run(program: str, *args: str) -> str:
     """What a program prints that could end its process."""
-    here = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, "-c", program, *args],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(here), str(here.parent)))},
+        env={**os.environ, "PYTHONPATH": python_path(__file__)},
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from support import Thing, use_mode, wat
+from support import Thing, python_path, use_mode, wat
 
 from hiwire_py import (
     NULL,
@@ -90,6 +90,36 @@ def test_references_count_as_memory(way: str) -> None:
     limited.close()
     with pytest.raises(ClosedError):
         limited.exports.id(1)
+
+
+def test_references_have_room_within_a_small_limit(way: str) -> None:
+    """A guest without a memory works where memories have no byte: references have 4 MiB, and beyond them
+    tables do not grow."""
+    text = """(module (table (export "t") 0 externref) (func (export "grow") (param externref i32)
+      (result i32) (table.grow 0 (local.get 0) (local.get 1))))"""
+    limited = Guest(wat(text), engine="wasmtime", memory_limit=0)
+    thing = Thing()
+    assert limited.exports.grow(thing, 1000) == 0 and limited.exports.t[999] is thing
+    assert limited.exports.grow(thing, 1 << 20) == -1 and len(limited.exports.t) == 1000
+    with pytest.raises(MemoryError, match="the table of 1000 elements cannot grow by 1048576"):
+        limited.exports.t.grow(1 << 20, thing)
+    roomy = Guest(wat(text), engine="wasmtime", memory_limit=64 << 20)
+    assert roomy.exports.grow(thing, 1 << 20) == 0
+    with pytest.raises(MemoryLimitError, match="asks for a memory of 65536 bytes, and memory_limit is 0"):
+        Guest(wat("(module (memory 1))"), engine="wasmtime", memory_limit=0)
+
+
+def test_limit_and_maximum_of_a_table(way: str) -> None:
+    """The smaller of the two holds; a guest that imports the table sees the maximum that it declares."""
+    text = """(module (table (export "t") 1 {} externref) (func (export "grow") (param i32) (result i32)
+      (table.grow 0 (ref.null extern) (local.get 0))))"""
+    for maximum, most in ((3, 3), (9, 5)):
+        limited = Guest(wat(text.format(maximum)), engine="wasmtime", table_limit=5)
+        other = f"""(module (import "a" "t" (table 1 {maximum} externref)) (func (export "grow") (param i32)
+          (result i32) (table.grow 0 (ref.null extern) (local.get 0))))"""
+        sharing = Guest(wat(other), {"a": limited.exports})
+        assert limited.exports.grow(most) == sharing.exports.grow(most) == -1
+        assert sharing.exports.grow(most - 1) == 1 and limited.exports.grow(1) == -1
 
 
 def test_deadline(way: str) -> None:
@@ -363,12 +393,11 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_deadlines_after_a_fork() -> None:
     """Threads do not come along into a child, so it starts its own."""
-    here = os.path.dirname(os.path.abspath(__file__))
     run = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _FORK],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([here, os.path.dirname(here)])},
+        env={**os.environ, "PYTHONPATH": python_path()},
         timeout=60,
         check=False,
     )

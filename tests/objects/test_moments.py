@@ -1,5 +1,5 @@
 """A signal handler that comes in at each moment there is, and raises or calls the guest: what it interrupts
-is not lost, and held no longer than else. (tests/test_signals.py sends signals, at random.)"""
+is not lost, and held no longer than else. (test_signals.py sends signals, at random.)"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 __all__ = ["EMSCRIPTEN", "TESTS", "Build", "builds", "messages"]
 
-TESTS = Path(__file__).resolve().parent / "c"
+TESTS = Path(__file__).resolve().parents[1] / "c"
 FREESTANDING = "wasm32-unknown-unknown"
 EMSCRIPTEN = "wasm32-emscripten"
 

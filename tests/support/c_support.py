@@ -40,7 +40,7 @@ __all__ = [
     "scratch",
 ]
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "c" / "hiwire"
 CFLAGS = f"@{ROOT / 'c' / 'wasm-cflags.txt'}"
 MODULE_LINK = f"@{LIBRARY / 'module-link.txt'}"

@@ -10,7 +10,7 @@ import pytest
 
 from hiwire_py import cli, cycles
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_rounds(engine: str) -> None:

@@ -1,6 +1,6 @@
 """A signal handler that raises, as that of Ctrl-C does, at any moment: the exception comes out of the call
 that it interrupted, and nothing that was on its way is lost or held forever. These are signals, at random
-moments; tests/test_moments.py goes through all there are."""
+moments; test_moments.py goes through all there are."""
 
 from __future__ import annotations
 

@@ -8,13 +8,12 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import wasmtime
-from support import Thing, use_mode, wat
+from support import Thing, python_path, use_mode, wat
 
 from hiwire_py import NULL, ClosedError, Guest, Hiwire, HiwireError, StaleRefError
 from hiwire_py.engines.wasmtime.modes import MODES
@@ -166,12 +165,11 @@ def test_guests_that_come_and_go_leave_nothing_behind(engine: str) -> None:
     nor of as many as HIWIRE_MANY_GUESTS says."""
     if not sys.platform.startswith("linux"):
         pytest.skip(f"{sys.platform} has no /proc to read the memory from")
-    here = Path(__file__).parent
     run = subprocess.run(
         [sys.executable, "-c", MANY, engine, os.environ.get("HIWIRE_MANY_GUESTS", "200")],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(here), str(here.parent)))},
+        env={**os.environ, "PYTHONPATH": python_path(__file__)},
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -35,7 +35,7 @@ from hiwire_py.compare.report import sheets
 from hiwire_py.compare.subject import GUEST_OPERATIONS, PYTHON_OPERATIONS
 from hiwire_py.sources import shipped
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "compare_variants.py"
 SCHEMA = json.loads((ROOT / "docs" / "compare.schema.json").read_text(encoding="utf-8"))
 HERE = [info.name for info in engines() if info.available]

@@ -6,9 +6,9 @@ import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support import python_path
 
 from hiwire_py.passes.externref.liveness import CALL, GET, SET, Event, live_at_calls
 
@@ -161,8 +161,7 @@ for number, shape in enumerate(shapes):
 def test_large_functions_and_modules() -> None:
     """Time grows with the code, not its square: live operands and locals, blocks, loops, labels, segments,
     exports, globals."""
-    tests = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
+    environment = {**os.environ, "PYTHONPATH": python_path()}
     run = subprocess.run(
         [sys.executable, "-c", _GROWTH],
         env=environment,

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "dev.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "dev.py"
 
 
 @pytest.fixture

@@ -15,7 +15,14 @@ from hiwire_py import engines
 from hiwire_py.engines.wasmtime import modes
 
 _AVAILABLE = {info.name: info for info in engines()}
-GUESTS = Path(__file__).with_name("guests")
+SUPPORT = Path(__file__).resolve().parent
+ROOT = SUPPORT.parents[1]
+GUESTS = SUPPORT / "guests"
+
+
+def python_path(*files: str) -> str:
+    """PYTHONPATH of a child process: this package, what the tests share, and the folders of ``files``."""
+    return os.pathsep.join(map(str, (SUPPORT, ROOT, *(Path(file).parent for file in files))))
 
 
 @functools.cache
@@ -25,7 +32,7 @@ def wat(text: str) -> bytes:
 
 
 def guest_file(name: str) -> bytes:
-    """The module ``tests/guests/NAME.wat``."""
+    """The module ``guests/NAME.wat``."""
     return wat((GUESTS / f"{name}.wat").read_text())
 
 

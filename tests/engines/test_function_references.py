@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import _cffi_backend
 import pytest
 from c_support import compiler
-from support import wat
+from support import ROOT, python_path, wat
 
 from hiwire_py import Guest, engines
 
@@ -24,7 +25,7 @@ def test_addresses_of_imported_functions(engine: str) -> None:
         capture_output=True,
         text=True,
         timeout=300,
-        cwd=_HERE.parent,
+        env={**os.environ, "PYTHONPATH": python_path()},
         check=False,
     )
     assert run.returncode == 0, f"status {run.returncode}: {run.stderr[-2000:]}"
@@ -57,6 +58,4 @@ __attribute__((export_name("call"))) int call(int number) { return pointer(numbe
     # In a process of its own: the wrong instance is a crash, and the segment is the start's.
     module = tools.link(objects, tmp_path / "pointer.wasm")
     code = "import sys; from hiwire_py import Guest; assert Guest(sys.argv[1], {'env': {'f': abs}}, engine=sys.argv[2]).exports.call(-5) == 5"
-    subprocess.run(
-        [sys.executable, "-c", code, str(module), engine], check=True, timeout=120, cwd=_HERE.parent
-    )
+    subprocess.run([sys.executable, "-c", code, str(module), engine], check=True, timeout=120, cwd=ROOT)

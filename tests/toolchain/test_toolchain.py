@@ -15,7 +15,7 @@ from hiwire_py.errors import ToolchainError
 from hiwire_py.toolchain import TOOLCHAINS, BuildReport, base, build, containers, find_compiler, local
 from hiwire_py.toolchain.process import Unusable
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 WASM = ROOT / "hiwire_py" / "modules"
 HOOKS = {
     "hiwire_deduplicate_get",

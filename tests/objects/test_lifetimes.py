@@ -11,7 +11,7 @@ import sys
 import weakref
 
 import pytest
-from support import Counted, Thing, guest_file, wat
+from support import Counted, Thing, guest_file, python_path, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, Hiwire
 
@@ -363,8 +363,7 @@ def test_many_guests_do_not_pile_up(engine: str) -> None:
     if not sys.platform.startswith("linux"):
         pytest.skip(f"{sys.platform} has no /proc to read the memory from")
     count = os.environ.get("HIWIRE_MANY_GUESTS", "1000")
-    path = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": python_path()}
     run = subprocess.run(
         [sys.executable, "-c", _MANY, engine, count],
         capture_output=True,

@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 import pytest
-from support import wat
+from support import python_path, wat
 
 from hiwire_py import Guest
 from hiwire_py.engines import stack
@@ -33,7 +33,7 @@ def run(script: str, *args: str, **environment: str) -> list[str]:
         [sys.executable, "-W", "ignore::DeprecationWarning", os.path.join(HERE, script), *args],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([HERE, os.path.dirname(HERE)]), **environment},
+        env={**os.environ, "PYTHONPATH": python_path(), **environment},
         timeout=120,
         check=False,
     )

@@ -7,10 +7,9 @@ import os
 import subprocess
 import sys
 import weakref
-from pathlib import Path
 
 import pytest
-from support import Thing, wat
+from support import Thing, python_path, wat
 
 from hiwire_py import Guest, GuestTrap, UnsupportedModuleError
 
@@ -107,7 +106,7 @@ def test_functions_outlive_their_guests(engine: str) -> None:
         [sys.executable, "-X", "faulthandler", __file__, engine],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": python_path()},
         timeout=300,
         check=False,
     )

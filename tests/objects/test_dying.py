@@ -6,14 +6,14 @@ from any end.
 from __future__ import annotations
 
 import gc
+import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from clearing import HAS_THEM, ORDERS_NEED, clear, found_dead
-from support import Thing, use_engine, use_mode, wat, weak_references_stay
+from support import Thing, python_path, use_engine, use_mode, wat, weak_references_stay
 
 from hiwire_py import ClosedError, Guest, Hiwire
 from hiwire_py.engines import hosts, release
@@ -155,7 +155,7 @@ def test_the_last_of_all_finalizers(engine: str) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-X", "faulthandler", "-c", code],
-        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": python_path(__file__)},
         capture_output=True,
         text=True,
         timeout=120,

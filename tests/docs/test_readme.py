@@ -14,7 +14,7 @@ import hiwire_py
 from hiwire_py import errors
 from hiwire_py.cli import command
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -11,10 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from support import wat
+from support import python_path, wat
 
 from hiwire_py import Guest, Hiwire
 
@@ -96,7 +95,7 @@ def test_threads_that_never_end(engine: str, way: str, status: int) -> None:
         [sys.executable, __file__, engine, way],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": python_path()},
         timeout=120,
         check=False,
     )

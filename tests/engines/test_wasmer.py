@@ -8,11 +8,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support import wat
+from support import python_path, wat
 
 from hiwire_py import ClosedError, Guest, HiwireError, UnsupportedModuleError, engines
 
@@ -84,7 +83,7 @@ def test_panics(scenario: Callable[[], None]) -> None:
         [sys.executable, __file__, scenario.__name__],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": python_path()},
         timeout=120,
         check=False,
     )
