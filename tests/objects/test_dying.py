@@ -223,7 +223,8 @@ def test_taken_apart_in_any_order(engine: str, table: Hiwire | None, order: str 
         del dead[-1]
     gc.collect()
     assert released == [1]
-    assert (len(release._waiting), len(hosts._functions)) <= before
+    if lasting is None or not engine.startswith("wasmtime"):  # whose host functions go with the store
+        assert (len(release._waiting), len(hosts._functions)) <= before
     if lasting is not None:
         whole(lasting)
         assert lasting.instance.space.live() == 1

@@ -15,6 +15,7 @@ from hiwire_py.engines import get_engine
 from hiwire_py.engines.calls import Call, call_of
 from hiwire_py.objects import Space
 from hiwire_py.objects.calls import bind_raw
+from hiwire_py.objects.ids import new_ids
 from hiwire_py.values import FuncType
 
 CROSSINGS = 5_000  # several times what may wait in a call
@@ -210,12 +211,23 @@ def test_last_calls(engine: str, late: bool) -> None:
 
 def test_scene_is_real(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the mark of such calls the object is lost: the tests above look at the right moment."""
-    scene = Scene(engine, monkeypatch)
-    space = type(scene.guest._instance.space)
-    monkeypatch.setattr(
-        space, "unsettled", property(lambda self: False, lambda self, value: None), raising=False
-    )
+
+    class Unaware:
+        def __init__(self, *args: Any) -> None:
+            self.ids = new_ids(*args)
+
+        def enter(self, interrupting: bool) -> object:
+            return self.ids.enter(False)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.ids, name)
+
+        def __bool__(self) -> bool:
+            return bool(self.ids)
+
+    monkeypatch.setattr("hiwire_py.objects.space.new_ids", Unaware)
     monkeypatch.setattr(Space, "patience", 0)
+    scene = Scene(engine, monkeypatch)
     with pytest.raises(Exception, match="was given no such object"):
         scene.guest.exports.put(Thing())
         scene.interrupt = scene.crossings
