@@ -90,15 +90,11 @@ if inside[0]:
 _QUICK = """\
 r = None
 if gate.owner and not (nesting[0] or inside[0]){classes}:
-    try:
-        {call}
-    except OverflowError:
-        pass
-    else:
-        if {done} and not ids:
-            {results}
-        if {refused}:
-            r = None
+    {call}
+    if {done} and not ids:
+        {results}
+    if {refused}:
+        r = None
 """
 
 # For functions that take a pointer: one call from Python for many of the guest's. Its caller does what
@@ -233,6 +229,9 @@ def _export_code(functype: FuncType, form: CallForm, names: tuple[str, ...], tim
     results = _give_back(form, functype)
     let_in, quick, outer = _LET_IN.format(args=args).splitlines(), "", [*checks, *code, *results]
     if form.quick is not None and not timed and EXTERNREF not in functype.params:
+        # Where an id is none, it goes on as well, and the same is found out where that is explained.
+        ids = EXTERNREF in functype.results
+        quick_results = ["try:", *_indented(results), "except KeyError: pass"] if ids else results
         quick = _QUICK.format(
             classes="".join(
                 f" and {a}.__class__ is {_CLASSES[code]}" for a, code in zip(params, functype.params)
@@ -240,7 +239,7 @@ def _export_code(functype: FuncType, form: CallForm, names: tuple[str, ...], tim
             call=code[0],
             done=form.quick.done,
             refused=form.quick.refused,
-            results=_lines(results, 12),
+            results=_lines(quick_results, 8),
         )
         let_in = ["if r is None:", *_indented(let_in)]
         outer = ["if r is None:", *_indented([*checks, code[0]]), *code[1:], *results]

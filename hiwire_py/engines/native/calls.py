@@ -71,20 +71,20 @@ def call_of_export(instance: Any, slot: int, functype: FuncType, lowered: FuncTy
 
         return call_of(refuse, functype)
     library = instance.library
-    given = "".join(f", {{{i}}}" for i in range(len(params)))
+    given = [f"{{{i}}}" for i in range(len(params))]
+    names_: dict[str, Any] = {"late": _late}
     if not results or results == bytes((I32,)):
-        code = (f"r = entry(address{given})", "if r > 0x7FFFFFFF: r = late(r)")
+        code = (f"r = entry({', '.join(given)})", "if r > 0x7FFFFFFF: r = late(r)")
         form = CallForm(code, ("r",) if results else (), _QUICK)
+        # cffi passes no Python objects; the dict's address is its id in CPython.
+        if not library.lib.hw_bind(slot, instance.address, id(names_)):
+            raise MemoryError("no memory for a function")
     else:
         read = tuple(f"v[{i}].{_LETTERS[code]}" for i, code in enumerate(results))
         make = f"v = new('hw_value[{len(results)}]')"
-        form = CallForm((make, f"r = entry(address{given}, v)", "if r: late(r)"), read)
-    names_ = {
-        "entry": getattr(library.lib, f"enter_{slot}"),
-        "address": instance.address,
-        "late": _late,
-        "new": library.ffi.new,
-    }
+        form = CallForm((make, f"r = entry({', '.join(['address', *given, 'v'])})", "if r: late(r)"), read)
+        entry = getattr(library.lib, f"enter_{slot}")
+        names_.update(entry=entry, address=instance.address, new=library.ffi.new)
     return Call(form, names_, instance)
 
 
