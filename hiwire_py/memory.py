@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .checks import check_integer, shown
+from .engines.calls import call_of
 from .errors import HiwireError, MemoryLimitError, TableLimitError
 from .objects import Extern
 from .objects.calls import bind_export
@@ -157,7 +158,9 @@ class GuestTable(Unique):
         }
         raw = space.runtime.table_operations(extern.raw)
         self._do = {
-            name: bind_export(space, gate, raw[name], functype, f"{extern.name}.{name}", extern)
+            name: bind_export(
+                space, gate, call_of(raw[name], functype), functype, f"{extern.name}.{name}", extern
+            )
             for name, functype in types.items()
         }
 

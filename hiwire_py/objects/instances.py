@@ -8,7 +8,7 @@ from typing import Any
 from ..engines import Prepared, RawExtern
 from ..values import F32, F64, I32, I64, FuncType
 from ..wasm.module import FUNCTION, TABLE
-from .calls import ForEach, bind_each, bind_export
+from .calls import Fix, ForEach, bind_each, bind_export, bind_raw
 from .guards import Gate
 from .lifetimes import Lifetime
 from .roots import InstanceRoots
@@ -96,11 +96,17 @@ class Instance:
         raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
         return Extern(name, kind, type_, raw, self)
 
-    def function(self, name: str) -> Callable[..., Any]:
-        """The Python function that calls the export ``name``."""
+    def function(self, name: str, fix: Fix | None = None) -> Callable[..., Any]:
+        """The Python function that calls the export ``name``; for ``fix`` see `bind_export`."""
         extern = self.extern(name)
-        raw = self.space.store.caller(extern.raw, extern.type)
-        return bind_export(self.space, self.gate, raw, extern.type, name, extern)
+        call = self.space.store.call(extern.raw, extern.type)
+        return bind_export(self.space, self.gate, call, extern.type, name, extern, fix)
+
+    def raw_function(self, name: str) -> Callable[..., Any]:
+        """What calls an export as the engine does it, with ids for references, and raises what the engine
+        raises: for this package's own functions."""
+        extern = self.extern(name)
+        return bind_raw(self.space.store.call(extern.raw, extern.type), extern.type)
 
     def for_each(self, name: str) -> ForEach:
         """What calls the export ``name`` for many pointers: see `bind_each`.
@@ -117,5 +123,5 @@ class Instance:
                 f"the export {name} must be a function that takes a pointer and returns no reference,"
                 f" not {functype}"
             )
-        raw = self.space.store.caller(extern.raw, functype)
-        return bind_each(self.space, self.gate, raw, functype, name, extern)
+        call = self.space.store.call(extern.raw, functype)
+        return bind_each(self.space, self.gate, call, functype, name, extern)

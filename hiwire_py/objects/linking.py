@@ -58,7 +58,7 @@ def instantiate(
     try:
         raw.update(_imports_of_lowering(instance))
     except StackEnd as error:
-        space.explain(error, f"making {what}", FuncType(b"", b""), ())
+        space.explain(error, f"making {what}")
         raise
     link(instance.lifetime, prepared.module, instance.links)
     _start(instance, raw, what)
@@ -108,7 +108,7 @@ def _start(instance: Instance, raw: Imports, what: str) -> None:
             instance.prepared, raw, lambda made: instance.lifetime.hold((made, raw))
         )
     except BaseException as error:
-        space.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
+        space.explain(error, f"the start function of {what}")
         if space.engine.is_link_error(error):
             raise UnsupportedModuleError(
                 f"{what} cannot be linked: {' '.join(str(error).split())}"
@@ -164,7 +164,8 @@ def _host_function(instance: Instance, wanted: Import, value: Any) -> RawExtern:
     given = Given(space, value)
     space.functions.add(given)
     instance.lifetime.hold(given)
-    trampoline = bind_host(weakref.ref(given), functype, str(wanted), space.nesting, space.here.inside)
+    form = space.store.host_form(functype)
+    trampoline = bind_host(weakref.ref(given), functype, form, str(wanted), space.nesting, space.here)
     instance.hosts[wanted.module, wanted.name] = trampoline, functype
     return space.store.host_function(trampoline, functype)
 

@@ -19,6 +19,7 @@ from ..errors import ForgedRefError, MemoryLimitError, TableFullError
 from ..passes.externref.code import HELPERS
 from ..passes.externref.rewrite import COMPANION_MODULE
 from ..wasm.module import FUNCTION, Limits
+from .calls import bind_raw
 from .ids import new_ids
 from .layout import (
     FAULT_FORGED,
@@ -73,9 +74,9 @@ class Runtime:
         self.exports = store.instantiate(self.prepared, {}, self.keep.append)
         module = self.prepared.module
         self.call: dict[str, Callable[..., Any]] = {
-            e.name: store.caller(self.exports[e.name], module.function_type(e.index))
+            e.name: bind_raw(store.call(self.exports[e.name], functype), functype)
             for e in module.exports
-            if e.kind == FUNCTION
+            if e.kind == FUNCTION and (functype := module.function_type(e.index))
         }
         if not self.call["reserve"](_FIRST_RESERVE):
             raise self._no_room(_FIRST_RESERVE)

@@ -290,7 +290,7 @@ def test_the_other_way_passes_the_same_tests() -> None:
         capture_output=True,
         text=True,
         env={**os.environ, "HIWIRE_IDS": "python"},
-        cwd=HERE.parent,
+        cwd=HERE.parent.parent,
         check=False,
     )
     assert run.returncode == 0, run.stdout[-3000:]

@@ -11,7 +11,6 @@ run, once (`native.build`). Modules are lowered, as the C of a module has nowher
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,12 +19,14 @@ import _cffi_backend
 from ...real_threads import local
 from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
+from .. import hosts
 from ..base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
+from ..calls import Call, HostForm
 from ..limits import GuestLimits
 from ..release import at_release
 from ..validation import validate
 from .build import load_library
-from .calls import NativeTrap, bind_caller, define_hosts
+from .calls import NativeTrap, call_of_export, define_hosts, host_form_of
 from .compile import library_for, lower_for_native, why_unavailable
 
 __all__ = ["NativeEngine"]
@@ -94,10 +95,6 @@ class SharedState:
         self._release = at_release(functools.partial(lib.hw_free_store, self.address))
 
 
-_numbers = itertools.count(1)
-_hosts: dict[int, Callable[..., Any]] = {}
-
-
 class NativeStore(Store):
     def __init__(self) -> None:
         self._shared: SharedState | None = None
@@ -163,20 +160,20 @@ class NativeStore(Store):
     def watch(self, address: int) -> None:
         self._watch(address)
 
+    def host_form(self, functype: FuncType) -> HostForm:
+        return host_form_of(_lowered(functype))
+
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        number = next(_numbers)
-        _hosts[number] = function
-        # The number is free again when nothing uses it any more.
-        owner = at_release(functools.partial(_hosts.pop, number, None))
-        return HostFunction(number, _lowered(functype), owner)
+        number, keep = hosts.numbered(function)
+        return HostFunction(number, _lowered(functype), keep)
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         code = I32 if code == EXTERNREF else code
         return Native(GLOBAL, code, _ffi.new(f"{_CELLS[code]} *", value), None, 0)
 
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+    def call(self, function: RawExtern, functype: FuncType) -> Call:
         native: Native = function
-        return bind_caller(native.instance, native.slot, native.type)
+        return call_of_export(native.instance, native.slot, functype, native.type)
 
     def memory_size(self, memory: RawExtern) -> int:
         size: int = memory.instance.library.lib.hw_memory_size(memory.address)
@@ -220,7 +217,7 @@ class NativeEngine(Engine):
         code = wasm if lowered is None else lowered.wasm
         declared = Module.parse(code)
         library = load_library(library_for(wasm, code, "the module"))
-        define_hosts(library, declared, _hosts)
+        define_hosts(library, declared)
         return Prepared(module, Compiled(library, declared), lowered)
 
     def compile(self, wasm: bytes, lasting: bool = False) -> Any:

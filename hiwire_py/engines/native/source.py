@@ -55,6 +55,7 @@ int64_t hw_instantiate(void *);
 void hw_import(void *, int, void *, void *);
 void *hw_host(int);
 void *hw_export(void *, int);
+int hw_bind(int, void *, intptr_t);
 """
 
 _BODY = """\
@@ -111,23 +112,50 @@ static void hw_import(void *instance, int index, void *function, void *with) {{
 }}
 """
 
-# In place of what cffi writes around each call, in functions named _cffi_f_ENTRY. Nothing here sets or asks
-# for errno.
-_AROUND = """\
-static inline __attribute__((always_inline)) bool hw_is_short(const char *wrapper) {{
-    (void)wrapper;
-    return {short};
+# Entries whose result is an i32 or none are called through functions of Python's own kind, each bound to an
+# instance: cffi's would look at the instance's type, and at errno, in each call. An argument that is no integer
+# of 64 bits is refused as one that does not fit.
+_BOUND = """\
+static int hw_integer(PyObject *given, int64_t *number) {{
+    *number = PyLong_AsLongLong(given);
+    if (*number == -1 && PyErr_Occurred()) {{
+        PyErr_Clear();
+        return 0;
+    }}
+    return 1;
 }}
 
-#undef Py_BEGIN_ALLOW_THREADS
-#undef Py_END_ALLOW_THREADS
-#define Py_BEGIN_ALLOW_THREADS \\
-    {{ PyThreadState *hw_state = hw_is_short(__func__) ? NULL : PyEval_SaveThread();
-#define Py_END_ALLOW_THREADS if (hw_state) {{ PyEval_RestoreThread(hw_state); }} }}
-#undef _cffi_restore_errno
-#undef _cffi_save_errno
-#define _cffi_restore_errno() ((void)0)
-#define _cffi_save_errno() ((void)0)
+static int hw_float(PyObject *given, double *number) {{
+    *number = PyFloat_AsDouble(given);
+    if (*number == -1.0 && PyErr_Occurred()) {{
+        PyErr_Clear();
+        return 0;
+    }}
+    return 1;
+}}
+
+{functions}
+static PyMethodDef hw_methods[] = {{
+{methods}    {{NULL, NULL, 0, NULL}},
+}};
+
+/* Put the function that calls the entry of an instance into a dict. 0: there is none, or no memory for it. */
+static int hw_bind(int index, void *instance, intptr_t into) {{
+    int good = 0, at;
+    switch (index) {{
+{cases}    default:
+        return 0;
+    }}
+    PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *self = PyLong_FromVoidPtr(instance);
+    PyObject *function = self ? PyCFunction_New(&hw_methods[at], self) : NULL;
+    good = function && PyDict_SetItemString((PyObject *)into, "entry", function) == 0;
+    PyErr_Clear();
+    Py_XDECREF(self);
+    Py_XDECREF(function);
+    PyGILState_Release(state);
+    return good;
+}}
 """
 
 _SWITCHES = """\
@@ -218,7 +246,7 @@ def make_source(module: Module, dialect: Dialect, code_file: str) -> Source:
         code_file: the name of the file that it wrote.
     """
     cdef, parts, hosts, exports = [_COMMON], [], [], []
-    short: list[str] = []
+    bound: list[tuple[int, str]] = []
     python: dict[str, str] = {}
     for index, wanted in enumerate(module.imports):
         if wanted.kind == FUNCTION:
@@ -238,8 +266,8 @@ def make_source(module: Module, dialect: Dialect, code_file: str) -> Source:
                 declaration, body = _entry(dialect, index, functype)
                 cdef.append(declaration + ";\n")
                 parts.append(f"static {declaration} {body}")
-                if export.name in _SHORT:
-                    short.append(f'!strcmp(wrapper, "_cffi_f_enter_{index}")')
+                if functype.results in (b"", bytes((I32,))):
+                    bound.append((index, _bound(index, functype, export.name in _SHORT)))
         else:
             exports.append(
                 f"    case {index}:\n        return {dialect.exported(index)}(hw_with(instance));\n"
@@ -264,7 +292,17 @@ def make_source(module: Module, dialect: Dialect, code_file: str) -> Source:
         body,
         *parts,
         switches,
-        _AROUND.format(short=" || ".join(short) or "false"),
+        _BOUND.format(
+            functions="\n".join(function for _, function in bound),
+            methods="".join(
+                f'    {{"entry", (PyCFunction)(void *)bound_{index}, METH_FASTCALL, NULL}},\n'
+                for index, _ in bound
+            ),
+            cases="".join(
+                f"    case {index}:\n        at = {at};\n        break;\n"
+                for at, (index, _) in enumerate(bound)
+            ),
+        ),
     ]
     return Source("".join(cdef), "\n".join(preamble))
 
@@ -368,3 +406,19 @@ def _entry(dialect: Dialect, index: int, functype: FuncType) -> tuple[str, str]:
             lines.append(f"out[{i}].{_LETTERS[code]} = ({_PUBLIC[code]}){value};")
         lines.append("return HW_OK;")
     return declaration, "{\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
+
+
+def _bound(index: int, functype: FuncType, short: bool) -> str:
+    """The function of Python's own kind for an entry. ``short``: it keeps Python's lock."""
+    lines = ["void *instance = PyLong_AsVoidPtr(self);", "int64_t result;"]
+    for i, code in enumerate(functype.params):
+        kind, type_ = ("float", "double") if code in (F32, F64) else ("integer", "int64_t")
+        lines.append(f"{type_} a{i};")
+        lines.append(f"if (!hw_{kind}(args[{i}], &a{i})) return PyLong_FromLongLong(HW_REFUSED | HW_RANGE);")
+    given = ", ".join(["instance", *(f"({_GIVEN[code]})a{i}" for i, code in enumerate(functype.params))])
+    call = f"result = enter_{index}({given});"
+    lines.append(call if short else f"Py_BEGIN_ALLOW_THREADS {call} Py_END_ALLOW_THREADS")
+    lines.append("return PyLong_FromLongLong(result);")
+    body = "".join(f"    {line}\n" for line in lines)
+    head = f"static PyObject *bound_{index}(PyObject *self, PyObject *const *args, Py_ssize_t count)"
+    return f"{head} {{\n    (void)count;\n{body}}}\n"

@@ -32,7 +32,6 @@ hw_space *hw_space_new(intptr_t context);
 void hw_space_drop(hw_space *space);
 void hw_space_move(hw_space *space, intptr_t context);
 int hw_failure_take(hw_space *space, intptr_t *trap, intptr_t *error);
-int hw_failure_drop(hw_space *space);
 
 #define HW_FAILED ...
 hw_func *hw_func_new(hw_space *space, intptr_t func, size_t params, size_t results);
@@ -46,6 +45,7 @@ int64_t hw_call_3(hw_func *f, int64_t a, int64_t b, int64_t c);
 int64_t hw_call_4(hw_func *f, int64_t a, int64_t b, int64_t c, int64_t d);
 
 void hw_raise(void);
+int hw_unwound(void);
 int hw_host_new(hw_space *space, int64_t index, intptr_t type, const uint8_t *codes, size_t params,
     int gives, int shape, intptr_t func);
 extern "Python" {

@@ -20,8 +20,12 @@ typedef struct hw_failure {
     struct hw_failure *next;
     wasm_trap_t *trap;
     wasmtime_error_t *error;
-    int stack; /* the call has not begun: the thread's stack is too short for it */
+    int kind; /* one of the following */
 } hw_failure;
+
+/* What failed: wasmtime, as trap or error say; the call has not begun, since the thread's stack is too short for it; a
+   host function raised, and the trap or error says nothing more. compiled.py knows these numbers. */
+enum { HW_WASMTIME = 1, HW_STACK = 2, HW_RAISED = 3 };
 
 struct hw_space {
     int64_t users; /* its functions that Python has, and 1 for the store: the last one frees it, on any thread */
@@ -31,7 +35,8 @@ struct hw_space {
 
 hw_api hw_wasmtime;
 
-static HW_THREAD int hw_raised;
+static HW_THREAD int hw_raised;   /* the Python function that was called has raised */
+static HW_THREAD int hw_unwinding; /* and the guest unwinds on account of that */
 
 /* Below this address of its stack a thread begins no call; 0: not looked up yet. wasmtime counts what a guest uses from
    where the outermost call of its store begins, and does not know how much there is. */
@@ -71,14 +76,14 @@ static void hw_space_unuse(hw_space *space)
         free(space);
 }
 
-/* What the last call that failed left, for the caller to delete. 0: there is none; 2: the stack was too short. */
+/* What the last call that failed left, for the caller to delete; and its kind, or 0: there is none. */
 static int hw_failure_take(hw_space *space, intptr_t *trap, intptr_t *error)
 {
     hw_failure *failure = space->failures;
     int found;
     if (failure == NULL)
         return 0;
-    found = failure->stack ? 2 : 1;
+    found = failure->kind;
     space->failures = failure->next;
     *trap = (intptr_t)failure->trap;
     *error = (intptr_t)failure->error;
@@ -86,24 +91,20 @@ static int hw_failure_take(hw_space *space, intptr_t *trap, intptr_t *error)
     return found;
 }
 
-/* The same, when a host function raised and its exception says all. */
-static int hw_failure_drop(hw_space *space)
+static void hw_delete(wasm_trap_t *trap, wasmtime_error_t *error)
 {
-    intptr_t trap, error;
-    if (!hw_failure_take(space, &trap, &error))
-        return 0;
-    if (trap != 0)
-        hw_wasmtime.wasm_trap_delete((wasm_trap_t *)trap);
-    if (error != 0)
-        hw_wasmtime.wasmtime_error_delete((wasmtime_error_t *)error);
-    return 1;
+    if (trap != NULL)
+        hw_wasmtime.wasm_trap_delete(trap);
+    if (error != NULL)
+        hw_wasmtime.wasmtime_error_delete(error);
 }
 
 /* The store is gone; Python may still have functions of it. */
 static void hw_space_drop(hw_space *space)
 {
-    while (hw_failure_drop(space)) {
-    }
+    intptr_t trap, error;
+    while (hw_failure_take(space, &trap, &error))
+        hw_delete((wasm_trap_t *)trap, (wasmtime_error_t *)error);
     hw_space_unuse(space);
 }
 
@@ -131,29 +132,33 @@ static void hw_func_drop(hw_func *f)
     free(f);
 }
 
-static int hw_fail(hw_space *space, wasm_trap_t *trap, wasmtime_error_t *error)
+static int hw_fail(hw_space *space, int kind, wasm_trap_t *trap, wasmtime_error_t *error)
 {
     hw_failure *failure = malloc(sizeof *failure);
     if (failure == NULL)
-        abort(); /* not even 24 bytes: there is no way to say what went wrong */
+        abort(); /* not even 32 bytes: there is no way to say what went wrong */
+    failure->kind = kind;
     failure->trap = trap;
     failure->error = error;
-    failure->stack = 0;
     failure->next = space->failures;
     space->failures = failure;
     return 1;
 }
 
-static int hw_stack_fails(hw_space *space)
+static int hw_stack_is_short(void)
 {
     char here;
     if (hw_end == 0)
         hw_end = hw_stack_guest_end(hw_find_stack());
-    if ((uintptr_t)&here >= hw_end)
-        return 0;
-    hw_fail(space, NULL, NULL);
-    space->failures->stack = 1;
-    return 1;
+    return (uintptr_t)&here < hw_end;
+}
+
+/* Whether the guest that has just failed did so because a host function raised. It is told once. */
+static int hw_unwound(void)
+{
+    int was = hw_unwinding;
+    hw_unwinding = 0;
+    return was;
 }
 
 /* Call with parameters and results in `values`. 1: it failed, and hw_failure_take says how. */
@@ -162,12 +167,15 @@ static int hw_call(hw_func *f, wasmtime_val_raw_t *values)
     hw_space *space = f->space;
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error;
-    if (hw_stack_fails(space))
-        return 1;
+    if (hw_stack_is_short())
+        return hw_fail(space, HW_STACK, NULL, NULL);
     error = hw_wasmtime.wasmtime_func_call_unchecked(space->context, &f->func, values, f->size, &trap);
-    if (error != NULL || trap != NULL)
-        return hw_fail(space, trap, error);
-    return 0;
+    if (error == NULL && trap == NULL)
+        return 0;
+    if (!hw_unwound())
+        return hw_fail(space, HW_WASMTIME, trap, error);
+    hw_delete(trap, error);
+    return hw_fail(space, HW_RAISED, NULL, NULL);
 }
 
 /* The same for integers only, with at most one result, no i64: HW_FAILED cannot be a value of it. */
@@ -222,7 +230,7 @@ static int64_t hw_host_2(int64_t index, int64_t a, int64_t b);
 static int64_t hw_host_3(int64_t index, int64_t a, int64_t b, int64_t c);
 static int64_t hw_host_n(int64_t index, wasmtime_val_raw_t *values);
 
-/* The Python function that this thread is in has raised an exception, and has put it where hw_call's caller looks. */
+/* The Python function that this thread is in has raised an exception, and hosts.py has put it aside. */
 static void hw_raise(void) { hw_raised = 1; }
 
 static int64_t hw_integer(const hw_host *h, const wasmtime_val_raw_t *values, size_t i)
@@ -247,6 +255,7 @@ static wasm_trap_t *hw_entry(intptr_t env, wasmtime_caller_t *caller, wasmtime_v
     }
     if (hw_raised) {
         hw_raised = 0;
+        hw_unwinding = 1;
         return hw_wasmtime.wasmtime_trap_new(message, sizeof message - 1);
     }
     if (h->shape >= 0 && h->gives)
