@@ -26,7 +26,7 @@ from .invalid_refs import (
     InvalidRefs,
     OnInvalid,
 )
-from .objects import Gate, Missing, Space, instantiate, keep_last, new_space
+from .objects import Missing, Space, ThreadGuard, instantiate, keep_last, new_space
 from .realloc import Realloc
 from .resources import Closing
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
@@ -117,7 +117,7 @@ class Hiwire(Closing):
             engine,
             GuestLimits(deadline=deadline, fuel=fuel, memory_default=max(memory_limit, MEMORY_DEFAULT)),
         )
-        self._gate = Gate("table")
+        self._guard = ThreadGuard("table")
 
         def find(wanted: Import) -> Any:
             if wanted.name not in functions:
@@ -130,7 +130,7 @@ class Hiwire(Closing):
         required = {**_REQUIRED, **realloc.required} if grows else _REQUIRED
         check_exports(self._variant, _CLAIM, prepared.module, required, _OPTIONAL)
         check_imports(self._variant, _CLAIM, prepared.module, _GIVEN)
-        instance = instantiate(self._space, prepared, find, self._gate, self._variant)
+        instance = instantiate(self._space, prepared, find, self._guard, self._variant)
         self.exports: dict[str, Callable[..., Any]] = {
             name: instance.function(name) for name in exported if name.startswith("hiwire_")
         }
@@ -270,17 +270,17 @@ class Hiwire(Closing):
     def close(self) -> None:
         """Let go of all objects: now, or when the running call returns. Later use, also by guests that share
         the table, raises ClosedError. Idempotent."""
-        if self._gate.owner is not None:
-            self._gate.check()
+        if self._guard.owner is not None:
+            self._guard.check()
             self._space.close()
 
     def __repr__(self) -> str:
-        if self._gate.owner is None:
+        if self._guard.owner is None:
             return f"<closed Hiwire {self._variant}>"
         return f"<Hiwire {self._variant} on {self._space.engine.name}>"
 
     def _full(self) -> int:
-        self._gate.check()
+        self._guard.check()
         reason = self._realloc.refused
         message = (
             f"the table {self._variant} is full: {self.num_refs()} of {self.capacity()} handles are in use"

@@ -21,7 +21,7 @@ moving          when a table leaves its store of wasmtime, so that guests can co
 from __future__ import annotations
 
 from ..engines import NO_LIMITS, GuestLimits, get_engine
-from .guards import Gate
+from .guards import ThreadGuard
 from .instances import Extern, Instance, Missing
 from .linking import instantiate, keep_last
 from .numbers import Numbers
@@ -29,7 +29,7 @@ from .space import Space
 
 __all__ = [
     "Extern",
-    "Gate",
+    "ThreadGuard",
     "Instance",
     "Missing",
     "Numbers",

@@ -37,7 +37,7 @@ _CLASSES = {I32: "int", I64: "int", F32: "float", F64: "float"}
 # `nesting` is negative while the Python function behind a host function runs. A nested call that finds it
 # positive comes from a finalizer or signal handler, which may have interrupted something: see `Ids.enter`.
 _EXPORT = """\
-def bind(space, gate, shown, get_ident, fix, NULL, too_deep{names}):
+def bind(space, guard, shown, get_ident, fix, NULL, too_deep{names}):
     check, inside, nesting, explain = space.here.check, space.here.inside, space.nesting, space.explain
     ids, objects, hold, release = space.ids, space.objects, space.ids.hold, space.ids.release
     enter, unwind, exit = space.ids.enter, space.ids.unwind, space.ids.exit
@@ -76,8 +76,8 @@ def bind(space, gate, shown, get_ident, fix, NULL, too_deep{names}):
     return export
 """
 _LET_IN = """\
-if get_ident() != gate.owner:
-    gate.refuse()
+if get_ident() != guard.owner:
+    guard.refuse()
 if nesting[0]:
     return nested({args})
 if inside[0]:
@@ -86,10 +86,10 @@ if inside[0]:
 
 # A call that makes no id, where nothing else is on the way: no trace of it is kept, and where its result says
 # so nothing is to be done after it. Otherwise it goes on as any other does after the engine's call, with `r`.
-# Host functions count the depth themselves. An owner of None is of a closed gate, of 0 of one that is held.
+# Host functions count the depth themselves. An owner of None is of a closed guard, of 0 of one that is held.
 _QUICK = """\
 r = None
-if gate.owner and not (nesting[0] or inside[0]){classes}:
+if guard.owner and not (nesting[0] or inside[0]){classes}:
     {call}
     if {done} and not ids:
         {results}
@@ -100,12 +100,12 @@ if gate.owner and not (nesting[0] or inside[0]){classes}:
 # For functions that take a pointer: one call from Python for many of the guest's. Its caller does what
 # belongs to the beginning and the end; each of the guest's calls is timed by itself.
 _EACH = """\
-def bind(space, gate, shown{names}):
+def bind(space, guard, shown{names}):
     explain, unwind = space.explain, space.ids.unwind
     def each(pointers, failed):
         done = 0
         for pointer in pointers:
-            if gate.owner is None:
+            if guard.owner is None:
                 continue
             done += 1
             try:
@@ -259,13 +259,13 @@ def _export_code(functype: FuncType, form: CallForm, names: tuple[str, ...], tim
 
 
 def bind_export(
-    space: Any, gate: Any, call: Call, functype: FuncType, name: str, keep: object, fix: Fix | None = None
+    space: Any, guard: Any, call: Call, functype: FuncType, name: str, keep: object, fix: Fix | None = None
 ) -> Callable[..., Any]:
     """A Python function that calls a guest's export.
 
     Args:
         space: whose instance exports it.
-        gate: says which thread may call, and whether the guest is still open.
+        guard: says which thread may call, and whether the guest is still open.
         call: how the engine calls it.
         functype: the type before lowering.
         name: for errors.
@@ -275,7 +275,7 @@ def bind_export(
     names: dict[str, Any] = {}
     exec(_export_code(functype, call.form, tuple(call.names), space.timed), names)
     function: Callable[..., Any] = names["bind"](
-        space, gate, f"{name}()", get_ident, fix or check_value, NULL, TOO_DEEP, *call.names.values()
+        space, guard, f"{name}()", get_ident, fix or check_value, NULL, TOO_DEEP, *call.names.values()
     )
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The guest's export {name}{functype}."
@@ -284,7 +284,7 @@ def bind_export(
     return function
 
 
-def bind_each(space: Any, gate: Any, call: Call, functype: FuncType, name: str, keep: object) -> ForEach:
+def bind_each(space: Any, guard: Any, call: Call, functype: FuncType, name: str, keep: object) -> ForEach:
     """A Python function that calls a guest's export for each of some pointers, and drops the results.
 
     It is called within `Calls.as_one_call`, with the pointers, as signed integers, and a function that takes
@@ -293,11 +293,11 @@ def bind_each(space: Any, gate: Any, call: Call, functype: FuncType, name: str, 
 
     Args:
         functype: takes a pointer, and no references pass.
-        space, gate, call, name, keep: as of `bind_export`.
+        space, guard, call, name, keep: as of `bind_export`.
     """
     names: dict[str, Any] = {}
     exec(_each_code(call.form, tuple(call.names), space.timed), names)
-    function: ForEach = names["bind"](space, gate, f"{name}()", *call.names.values())
+    function: ForEach = names["bind"](space, guard, f"{name}()", *call.names.values())
     function.__keep__ = keep, call.keep  # type: ignore[attr-defined]
     return function
 

@@ -9,7 +9,7 @@ from ..engines import Prepared, RawExtern
 from ..values import F32, F64, I32, I64, FuncType
 from ..wasm.module import FUNCTION, TABLE
 from .calls import Fix, ForEach, bind_each, bind_export, bind_raw
-from .guards import Gate
+from .guards import ThreadGuard
 from .lifetimes import Lifetime
 from .roots import InstanceRoots
 from .space import Space
@@ -49,7 +49,7 @@ class Instance:
     """A module's instance in a space, as Python uses it; what must stay with it is in its lifetime.
 
     Attributes:
-        gate: the guard of its functions.
+        guard: the guard of its functions.
         token: see `Calls.add`.
         links: what it imports from other instances: the types, and the lifetimes of those.
         raw: its exports, as the engine has them.
@@ -61,13 +61,13 @@ class Instance:
         index: its exports: name -> kind and index.
     """
 
-    def __init__(self, space: Space, prepared: Prepared, gate: Gate) -> None:
+    def __init__(self, space: Space, prepared: Prepared, guard: ThreadGuard) -> None:
         self.space = space
         self.prepared = prepared
         self.module = prepared.module
         self.lowered = prepared.lowered is not None
-        self.gate = gate
-        self.token = space.calls.add(gate)
+        self.guard = guard
+        self.token = space.calls.add(guard)
         self.lifetime = Lifetime()
         self.links: list[tuple[Any, Lifetime]] = []
         self.raw: Mapping[str, RawExtern] = {}
@@ -81,7 +81,7 @@ class Instance:
     def close(self) -> None:
         """Let no one in any more, and release what its tables and globals hold: now, or when the running call
         returns."""
-        self.gate.close()
+        self.guard.close()
         if self.roots is not None:
             self.space.roots.release(self.roots)
 
@@ -100,7 +100,7 @@ class Instance:
         """The Python function that calls the export ``name``; for ``fix`` see `bind_export`."""
         extern = self.extern(name)
         call = self.space.store.call(extern.raw, extern.type)
-        return bind_export(self.space, self.gate, call, extern.type, name, extern, fix)
+        return bind_export(self.space, self.guard, call, extern.type, name, extern, fix)
 
     def raw_function(self, name: str) -> Callable[..., Any]:
         """What calls an export as the engine does it, with ids for references, and raises what the engine
@@ -124,4 +124,4 @@ class Instance:
                 f" not {functype}"
             )
         call = self.space.store.call(extern.raw, functype)
-        return bind_each(self.space, self.gate, call, functype, name, extern)
+        return bind_each(self.space, self.guard, call, functype, name, extern)

@@ -15,7 +15,7 @@ from ..values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
 from ..wasm.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Module, TableType
 from .calls import Given, bind_host
 from .fitting import check_fit, check_sizes, no_fit
-from .guards import Gate
+from .guards import ThreadGuard
 from .instances import Extern, Instance, Missing
 from .lifetimes import link
 from .runtime import helpers
@@ -25,7 +25,7 @@ __all__ = ["instantiate", "keep_last"]
 
 
 def instantiate(
-    space: Space, prepared: Prepared, imports: Callable[[Import], Any], gate: Gate, what: str
+    space: Space, prepared: Prepared, imports: Callable[[Import], Any], guard: ThreadGuard, what: str
 ) -> Instance:
     """Make an instance in a space.
 
@@ -33,7 +33,7 @@ def instantiate(
         prepared: the module, of the space's engine.
         imports: for each import what to give: a Python callable, an `Extern`, a number for an immutable
             global. `Missing` says that there is none.
-        gate: the guard of the instance's functions.
+        guard: the guard of the instance's functions.
         what: names the module in errors.
 
     Raises:
@@ -46,7 +46,7 @@ def instantiate(
     space.mover.make_room(what)
     if calls.closing:  # perhaps by a finalizer, just now
         raise ClosedError(f"{what} cannot be added: the table or guest it shares is closed")
-    instance = Instance(space, prepared, gate)
+    instance = Instance(space, prepared, guard)
     given = _given(prepared.module, imports, what)
     check_sizes(prepared.module, space.limits, what)
     raw: dict[tuple[str, str], RawExtern] = {}
@@ -76,7 +76,7 @@ def keep_last(instance: Instance) -> None:
         functions = {key: store.host_function(*host) for key, host in hosts.items()}
         return {**functions, **helpers(made[0]), **_handles(store, handles)}
 
-    instance.space.mover.add_last(instance.prepared, instance.raw, imports, instance.gate)
+    instance.space.mover.add_last(instance.prepared, instance.raw, imports, instance.guard)
 
 
 def _given(module: Module, imports: Callable[[Import], Any], what: str) -> list[Any]:

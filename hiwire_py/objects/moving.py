@@ -14,7 +14,7 @@ from typing import Any
 
 from ..engines import Engine, Imports, Prepared, RawExtern, Store
 from ..errors import HiwireError
-from .guards import Gate
+from .guards import ThreadGuard
 from .nesting import Calls
 from .roots import SpaceRoots
 from .runtime import Runtime
@@ -50,7 +50,7 @@ class Mover:
         self._calls = calls
         self._roots = roots
         self._lasting: list[Any] = []  # in the order in which they were made
-        self._gates: list[Gate] = []  # theirs
+        self._guards: list[ThreadGuard] = []  # theirs
         self._next = _FEW  # the number of instances made in the store at which it is time to move
         self.add(runtime.prepared, runtime.exports, lambda made: {})
 
@@ -69,11 +69,11 @@ class Mover:
         prepared: Prepared,
         raw: Mapping[str, RawExtern],
         imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
-        gate: Gate,
+        guard: ThreadGuard,
     ) -> None:
         """The same; all instances that come after it may be left behind."""
         self.add(prepared, raw, imports)
-        self._gates.append(gate)
+        self._guards.append(guard)
         self.complete = True
 
     def make_room(self, what: str) -> None:
@@ -116,7 +116,7 @@ class Mover:
             return "a call is on its way"
         if not self.complete:
             return "they share the space of a guest, not of a table"
-        opened = sum(gate.owner is not None and gate not in self._gates for gate in self._calls.gates())
+        opened = sum(guard.owner is not None and guard not in self._guards for guard in self._calls.guards())
         if opened:
             return f"{opened} guests of the table are open"
         fixed = (one.why_fixed(self._store) for one in self._lasting)
