@@ -10,7 +10,7 @@ from .checks import check_integer, shown
 from .engines.calls import call_of
 from .errors import HiwireError, MemoryLimitError, TableLimitError
 from .objects import Extern
-from .objects.calls import bind_export
+from .objects.trampolines import bind_export
 from .resources import Unique
 from .values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
 from .wasm.module import TableType

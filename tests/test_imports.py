@@ -23,7 +23,7 @@ from hiwire_py import (
     lower,
 )
 from hiwire_py.invalid_refs import OnInvalid
-from hiwire_py.objects.calls import HostResultError
+from hiwire_py.objects.trampolines import HostResultError
 from hiwire_py.sidetable import SideTable
 
 ENGINE = "wasmtime"  # where what is tested has nothing to do with the engine

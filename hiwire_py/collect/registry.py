@@ -18,7 +18,7 @@ from ..exports import unknown
 from ..guest import Guest
 from ..memory import GuestMemory
 from ..objects import Extern, Space
-from ..objects.calls import ForEach
+from ..objects.trampolines import ForEach
 from ..real_threads import get_ident
 from .layouts import Layout
 

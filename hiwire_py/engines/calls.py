@@ -1,4 +1,4 @@
-"""What an engine says about calls across its boundary: its part of the source that objects/calls.py makes.
+"""What an engine says about calls across its boundary: its part of the source that objects/trampolines.py makes.
 
 A call costs a few hundred nanoseconds in all, and a call from Python to Python is a good part of that. So the
 engine's part is not called: it is written into the function that users have, or that the engine calls.

@@ -8,7 +8,7 @@ numbers         arrays of numbers that are read where they lie in memory
 nesting         how calls nest and end, and when no one may call
 here            the same for all spaces of a thread, and which greenlet is in its calls
 guards          which thread may use a table or guest
-calls           the functions by which Python and guests call each other
+trampolines     the functions by which Python and guests call each other
 failures        what comes out of a call that fails
 instances       an instance of a module, and its exports
 linking         how one is made

@@ -48,7 +48,7 @@ class Here:
     Attributes:
         ident: the thread's number.
         inside: how many host functions have begun in it and not ended. It is in a list of one, which
-            calls.py reads and writes faster than an attribute.
+            trampolines read and write faster than an attribute.
         raised: what its host functions have raised and no call has passed on yet, the innermost last.
         spaces: the calls of each of the thread's spaces.
     """

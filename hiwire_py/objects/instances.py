@@ -8,11 +8,11 @@ from typing import Any
 from ..engines import Prepared, RawExtern
 from ..values import F32, F64, I32, I64, FuncType
 from ..wasm.module import FUNCTION, TABLE
-from .calls import Fix, ForEach, bind_each, bind_export, bind_raw
 from .guards import ThreadGuard
 from .lifetimes import Lifetime
 from .roots import InstanceRoots
 from .space import Space
+from .trampolines import Fix, ForEach, bind_each, bind_export, bind_raw
 
 __all__ = ["Extern", "Instance", "Missing"]
 

@@ -13,13 +13,13 @@ from ..errors import ClosedError, UnsupportedModuleError
 from ..passes.externref.rewrite import COMPANION_MODULE
 from ..values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
 from ..wasm.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Module, TableType
-from .calls import Given, bind_host
 from .fitting import check_fit, check_sizes, no_fit
 from .guards import ThreadGuard
 from .instances import Extern, Instance, Missing
 from .lifetimes import link
 from .runtime import helpers
 from .space import Space
+from .trampolines import Given, bind_host
 
 __all__ = ["instantiate", "keep_last"]
 

@@ -19,7 +19,6 @@ from ..errors import ForgedRefError, MemoryLimitError, TableFullError
 from ..passes.externref.code import HELPERS
 from ..passes.externref.rewrite import COMPANION_MODULE
 from ..wasm.module import FUNCTION, Limits
-from .calls import bind_raw
 from .ids import new_ids
 from .layout import (
     FAULT_FORGED,
@@ -29,6 +28,7 @@ from .layout import (
     TABLE_SLOTS,
 )
 from .numbers import Numbers
+from .trampolines import bind_raw
 
 __all__ = ["Runtime", "helpers"]
 

@@ -13,9 +13,9 @@ from support import Counted, Thing, wat, weak_references_stay
 from hiwire_py import ClosedError, Guest
 from hiwire_py.engines import get_engine
 from hiwire_py.engines.calls import Call, call_of
-from hiwire_py.objects.calls import bind_raw
 from hiwire_py.objects.ids import new_ids
 from hiwire_py.objects.runtime import Runtime
+from hiwire_py.objects.trampolines import bind_raw
 from hiwire_py.values import FuncType
 
 CROSSINGS = 5_000  # several times what may wait in a call
