@@ -1,5 +1,6 @@
 /* The bookkeeping of ids as a type of Python: see ids.py for what an id is, and python_ids.py for the same in
-   Python, which says what each method means.
+   Python, which says what each method means. ids_lists.c, ids_release.c and ids_sweep.c come before this
+   file, in its unit.
 
    Each method is one call from Python, into which neither a signal handler nor Python's collector comes.
    Foreign code runs in three places only, and what it may do is seen to there: where the runtime is asked for

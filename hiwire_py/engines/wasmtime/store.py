@@ -1,4 +1,4 @@
-"""A store of wasmtime, as far as both ways of calling it have it in common: all that is not hot.
+"""A store of wasmtime: what both ways of calling have in common, which is everything but the calls.
 
 Linking, tables and limits go through the ``wasmtime`` package; memories and globals are read through the
 functions of wasmtime's C API that `capi.set_up` finds.
