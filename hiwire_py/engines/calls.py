@@ -15,15 +15,16 @@ __all__ = ["Call", "CallForm", "HostForm", "Quick", "call_of", "plain_form", "pl
 
 
 class Quick(NamedTuple):
-    """How a call goes whose result says by itself whether there is anything else to do. Expressions of ``r``.
+    """How a call goes whose result says by itself whether there is anything else to do.
 
     Attributes:
-        done: there is not.
-        refused: the call has not begun: the thread is another one, or an integer does not fit.
+        done: an expression of ``r``: there is not. It is false for None, which says that the call has not
+            begun: the thread is another one, or an argument does not fit.
+        refused: an expression of ``r`` that says the same as None; "" where there is no other.
     """
 
     done: str
-    refused: str
+    refused: str = ""
 
 
 class CallForm(NamedTuple):

@@ -1,4 +1,4 @@
-"""Host functions as C calls them: by numbers; and what becomes of an exception that one raises.
+"""Host functions as C calls them, and what becomes of an exception that one raises.
 
 C cannot pass a Python exception on. So it is put aside, for the thread, and the guest traps; the call that it
 unwinds to raises the exception again. A finalizer or signal handler may call a guest in between, so there may
@@ -8,17 +8,15 @@ be several, the innermost last.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
 from ..real_threads import local
 from .release import at_release
 
-__all__ = ["dispatcher", "numbered", "on_error", "raise_again", "raised"]
+__all__ = ["call", "keep", "put_aside", "raise_again", "raised"]
 
-_functions: dict[int, Callable[..., Any]] = {}
-_numbers = itertools.count(1)
+_functions: dict[int, Callable[..., Any]] = {}  # what C may call, by their addresses, which it knows them by
 
 
 class _State(local):
@@ -29,21 +27,16 @@ class _State(local):
 _state = _State()
 
 
-def numbered(function: Callable[..., Any]) -> tuple[int, object]:
-    """A number for a host function; and what to keep as long as C may call it."""
-    number = next(_numbers)
-    _functions[number] = function
-    return number, at_release(functools.partial(_functions.pop, number, None))
+def keep(function: Callable[..., Any]) -> tuple[int, object]:
+    """The address of a function for C, which no other has as long as what comes with it is kept."""
+    address = id(function)
+    _functions[address] = function
+    return address, at_release(functools.partial(_functions.pop, address, None))
 
 
-@functools.cache
-def dispatcher(count: int) -> Callable[..., Any]:
-    """What C calls: it takes a number and so many arguments, and calls the host function of that number."""
-    names = "".join(f", a{i}" for i in range(count))
-    made: Callable[..., Any] = eval(
-        f"lambda number{names}: functions[number]({names[2:]})", {"functions": _functions}
-    )
-    return made
+def call(address: int, *args: Any) -> Any:
+    """What cffi's callbacks do, which cannot call a Python function by its address."""
+    return _functions[address](*args)
 
 
 def raised() -> list[BaseException]:
@@ -51,22 +44,11 @@ def raised() -> list[BaseException]:
     return _state.errors
 
 
-def on_error(mark: Callable[[], Any]) -> Callable[[Any, BaseException, Any], Any]:
-    """What cffi calls when an exception comes out of Python code that C called.
-
-    Args:
-        mark: has the guest trap; what it returns is C's result.
-    """
-
-    def onerror(kind: Any, error: BaseException, traceback: Any) -> Any:
-        errors = _state.errors
-        if (
-            not errors or errors[-1] is not error
-        ):  # it was raised just outside of the code around the function
-            errors.append(error)
-        return mark()
-
-    return onerror
+def put_aside(error: BaseException) -> None:
+    """An exception has come out of a host function."""
+    errors = _state.errors
+    if not errors or errors[-1] is not error:  # it was raised just outside of the code around the function
+        errors.append(error)
 
 
 def raise_again() -> None:

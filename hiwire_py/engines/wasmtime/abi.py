@@ -43,13 +43,17 @@ def _trap() -> Any:
 
 
 def _call_python(env: int, caller: Any, values: Any, count: int) -> Any:
-    _dispatch(env, values)
+    hosts.call(env, values)
     return ffi.NULL
 
 
-_dispatch = hosts.dispatcher(1)
+def _failed(kind: Any, error: BaseException, traceback: Any) -> Any:
+    hosts.put_aside(error)
+    return _trap()
+
+
 # It is wasmtime's for good: it may call this on any thread, for as long as one of its stores lives.
-_entry: Any = ffi.callback("hw_callback", _call_python, onerror=hosts.on_error(_trap))
+_entry: Any = ffi.callback("hw_callback", _call_python, onerror=_failed)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -87,7 +91,7 @@ class AbiStore(WasmtimeStore):
         return HostForm(("v",), fields(params), fields(results))
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        number, keep = hosts.numbered(function)
+        address, keep = hosts.keep(function)
         self._hosts.append(keep)
         type_ = self._functype(functype)
         raw = wasmtime._bindings.wasmtime_func_t()
@@ -95,7 +99,7 @@ class AbiStore(WasmtimeStore):
             self._context,
             ffi.cast("wasm_functype_t *", ctypes.cast(type_.ptr(), ctypes.c_void_p).value),
             _entry,
-            number,
+            address,
             ffi.NULL,
             self._pointer(raw, "func"),
         )
