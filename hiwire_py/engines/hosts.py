@@ -8,6 +8,7 @@ be several, the innermost last.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,8 @@ from .release import at_release
 
 __all__ = ["call", "keep", "put_aside", "raise_again", "raised"]
 
-_functions: dict[int, Callable[..., Any]] = {}  # what C may call, by their addresses, which it knows them by
+_functions: dict[int, Callable[..., Any]] = {}  # what C may call; one may be there several times
+_numbers = itertools.count(1)
 
 
 class _State(local):
@@ -28,15 +30,16 @@ _state = _State()
 
 
 def keep(function: Callable[..., Any]) -> tuple[int, object]:
-    """The address of a function for C, which no other has as long as what comes with it is kept."""
-    address = id(function)
-    _functions[address] = function
-    return address, at_release(functools.partial(_functions.pop, address, None))
+    """A number for a function that C may call, for `call`, and what keeps both. Where C can call the function
+    itself, it knows it by its address, which is its `id`."""
+    number = next(_numbers)
+    _functions[number] = function
+    return number, at_release(functools.partial(_functions.pop, number, None))
 
 
-def call(address: int, *args: Any) -> Any:
-    """What cffi's callbacks do, which cannot call a Python function by its address."""
-    return _functions[address](*args)
+def call(number: int, *args: Any) -> Any:
+    """For cffi's callbacks, which cannot call a Python function by its address."""
+    return _functions[number](*args)
 
 
 def raised() -> list[BaseException]:

@@ -161,8 +161,7 @@ class NativeStore(Store):
         self._watch(address)
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        address, keep = hosts.keep(function)
-        return HostFunction(address, _lowered(functype), keep)
+        return HostFunction(id(function), _lowered(functype), hosts.keep(function)[1])
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         code = I32 if code == EXTERNREF else code

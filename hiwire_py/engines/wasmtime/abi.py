@@ -35,7 +35,8 @@ for _type in (
 ):
     ffi.typeof(_type)
 
-_MESSAGE = b"a host function raised an exception"
+_SAID = "a host function raised an exception"
+_MESSAGE = _SAID.encode()
 
 
 def _trap() -> Any:
@@ -91,7 +92,7 @@ class AbiStore(WasmtimeStore):
         return HostForm(("v",), fields(params), fields(results))
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        address, keep = hosts.keep(function)
+        number, keep = hosts.keep(function)
         self._hosts.append(keep)
         type_ = self._functype(functype)
         raw = wasmtime._bindings.wasmtime_func_t()
@@ -99,7 +100,7 @@ class AbiStore(WasmtimeStore):
             self._context,
             ffi.cast("wasm_functype_t *", ctypes.cast(type_.ptr(), ctypes.c_void_p).value),
             _entry,
-            address,
+            number,
             ffi.NULL,
             self._pointer(raw, "func"),
         )
@@ -125,15 +126,15 @@ class AbiStore(WasmtimeStore):
         }
         return Call(_call_form(codes), names, self._kept(new_token(), function, at))
 
-    def _host_raised(self) -> bool:
-        return bool(hosts.raised())
+    def _host_raised(self, error: BaseException) -> bool:
+        return _SAID in str(error)
 
     def fail(self, error: Any, trap: Any) -> None:
         """Raise what the call that just failed failed with."""
-        if self._host_raised():
-            if error:
-                self.api.wasmtime_error_delete(error)
-            if trap:
-                self.api.wasm_trap_delete(trap)
-            hosts.raise_again()
-        raise self._failure(self._number(trap), self._number(error))
+        failure = self._failure(self._number(trap), self._number(error))
+        try:
+            if self._host_raised(failure):
+                hosts.raise_again()
+            raise failure
+        finally:
+            del failure  # else it and this frame would refer to each other

@@ -80,10 +80,9 @@ class CompiledStore(WasmtimeStore):
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         params, results = map(_letters, as_integers(functype))
         type_, raw = self._functype(functype), wasmtime._bindings.wasmtime_func_t()
-        address, keep = hosts.keep(function)
-        self._hosts.append(keep)
+        self._hosts.append(hosts.keep(function)[1])
         pointer = ctypes.cast(type_.ptr(), ctypes.c_void_p).value
-        if not lib.hw_host_new(self._space, address, pointer, params, results, ctypes.addressof(raw)):
+        if not lib.hw_host_new(self._space, id(function), pointer, params, results, ctypes.addressof(raw)):
             raise MemoryError("no memory for a host function")
         return wasmtime.Func._from_raw(raw)
 
@@ -100,7 +99,7 @@ class CompiledStore(WasmtimeStore):
         keep = self._kept(at_release(functools.partial(lib.hw_func_drop, raw)), function, raw)
         return Call(_call_form(codes), names, keep)
 
-    def _host_raised(self) -> bool:
+    def _host_raised(self, error: BaseException) -> bool:
         return bool(lib.hw_unwound())
 
     def fail(self) -> None:
