@@ -60,7 +60,7 @@ def extensions() -> list[Extension]:
     --inplace."""
     sys.path.insert(0, str(HERE))
     try:
-        from hiwire_py.collect._build_types import builder as types
+        from hiwire_py.collect._build import builder as types
         from hiwire_py.engines._build_stack import builder as stack
         from hiwire_py.engines.native._build import native_extensions
         from hiwire_py.engines.wasmtime._build import builder as wasmtime
@@ -115,6 +115,7 @@ setup(
             "engines/*.h",
             "engines/*/*.h",
             "collect/*.c",
+            "collect/*.h",
             "objects/*.c",
         ]
     },

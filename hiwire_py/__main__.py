@@ -10,7 +10,7 @@ __all__ = ["main"]
 def main() -> int:
     """Run the command; its exit code."""
     try:
-        from .cli import run
+        from .cli import main as run
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in ("click", "rich"):

@@ -1,5 +1,4 @@
-"""Checks of arguments: one that is good comes back as the type wanted; of another an exception says what is
-wrong."""
+"""Checks of arguments that callers give. The errors name the argument and say what is wrong with it."""
 
 from __future__ import annotations
 
@@ -9,22 +8,9 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Unique", "arguments", "check_callable", "check_integer", "shown", "takes"]
+__all__ = ["arguments", "check_callable", "check_integer", "shown", "takes"]
 
 _MOST_BITS = 128
-
-
-class Unique:
-    """Base of classes whose objects stand for something in the engine: they cannot be copied or pickled."""
-
-    __slots__ = ()
-
-    def __reduce_ex__(self, protocol: object) -> Any:
-        name = type(self).__name__
-        raise TypeError(
-            f"a {name} cannot be copied or pickled: what it stands for lives in the engine, in this process;"
-            " share this one, or make another one from the module"
-        )
 
 
 def check_integer(value: Any, what: str) -> int:
@@ -56,12 +42,12 @@ def shown(number: int) -> str:
 
 
 def check_callable(function: Any, what: str, count: int | None = None) -> None:
-    """``function`` can be called, and gives its result when it returns.
+    """Check that ``function`` can be called, and gives its result when it returns.
 
     Args:
         function: what the caller gave.
         what: names it in the error, as in ``"import env.f"``.
-        count: how many arguments it must take; None: that is not looked at.
+        count: how many arguments it must take; None: any number.
 
     Raises:
         TypeError: it is no callable, or a coroutine function or asynchronous generator function, or takes

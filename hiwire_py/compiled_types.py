@@ -1,4 +1,4 @@
-"""Types of Python that are written in C, out of modules that cffi compiles."""
+"""Python types that are written in C, from the extension modules that cffi compiles at install."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ def load_types(fill: Callable[[int], int]) -> dict[str, Any]:
     """The types, by name.
 
     Args:
-        fill: of the compiled module; it puts them into the dict at an address, and returns 0 if it cannot.
+        fill: a function of the extension module: it puts the types into the dict at an address, and returns 0
+            if it cannot.
 
     Raises:
         ImportError: there is no memory for them.
     """
     types: dict[str, Any] = {}
-    # cffi passes no Python objects. The dict's address is its id in CPython, and these are types of no other.
+    # cffi passes no Python objects, so the dict goes by its address. In CPython that is its id, and no other
+    # Python has such types.
     if not fill(id(types)):
         raise ImportError("its types could not be made")
     return types

@@ -1,7 +1,8 @@
-"""The three EXTERN_DEDUPLICATE host functions, as a dict, for three notions of sameness.
+"""The three host functions of a module built with HIWIRE_EXTERN_DEDUPLICATE, for three notions of sameness.
 
-hiwire asks the host whether an object has a handle already, tells it when one gets a handle, and takes the
-entry back right before the last release. The functions are plain Python and know nothing of an engine.
+The module asks the host whether an object has a handle already (``get``), tells it when an object gets one
+(``set``), and has it forget the handle right before the last release (``delete``). The functions are plain
+Python and know nothing of an engine.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ def deduplicate_functions(identity: Identity = "identity") -> dict[str, Callable
 
     Args:
         identity: when two objects are the same and get the same handle.
-            ``"identity"``: when ``a is b``. The map holds the object, so its address cannot be reused
-            meanwhile. ``"equality"``: when ``a == b`` and their hashes are equal, as in a dict: 1, 1.0 and
-            True are the same. The handle gives back the object that came first. An unhashable object raises
-            TypeError. a function: when their keys, ``identity(a)`` and ``identity(b)``, are equal, and hash
-            so. It must give an object the same key as long as the object has a handle.
+
+            * ``"identity"``: when ``a is b``. The map holds the object, so its address cannot be reused
+              meanwhile.
+            * ``"equality"``: when ``a == b`` and their hashes are equal, as in a dict: 1, 1.0 and True are
+              the same. The handle stands for the object that came first. An unhashable object raises
+              TypeError.
+            * A function: when their keys, ``identity(a)`` and ``identity(b)``, are equal in that sense. It
+              must give an object the same key as long as the object has a handle.
 
     Returns:
         Name -> function, to be given as imports of the module ``env``. Handles are the integers that hiwire

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .checks import Unique
 from .memory import GuestGlobal, GuestMemory, GuestTable
 from .objects import Instance
+from .resources import Unique
 from .wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE
 
 __all__ = ["Exports", "unknown"]
@@ -20,10 +20,10 @@ class Exports(Unique, Mapping[str, Any]):
     """A guest's exports: name -> function, `GuestMemory`, `GuestTable` or `GuestGlobal`, made when it is
     first asked for, and always the same one.
 
-    Every export is an item: ``exports["name"]``. Most are attributes as well, which is the quick way:
-    ``exports.name``. Not so names that attributes have another meaning for: those of a mapping (``get``,
-    ``keys``, ``items``, ``values``), and names with two underscores at both ends, which are this object's. So
-    a guest's function ``get`` is ``exports["get"]``.
+    Every export is an item: ``exports["name"]``. Most are attributes as well, ``exports.name``, which is
+    quicker. Names that are attributes of this object already are items only: the methods of a mapping
+    (``get``, ``keys``, ``items``, ``values``), and names with two underscores at both ends. So a guest's
+    function ``get`` is ``exports["get"]``.
 
     The whole can be given to another guest: ``Guest(wasm, {"env": other.exports})`` links the two.
     """

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .closing import Closing
 from .engines import GuestLimits, get_engine
 from .exports import Exports
 from .hiwire import Hiwire
 from .interface import INITIALIZE, check_exports
 from .memory import GuestMemory
-from .objects import Extern, Gate, Instance, Missing, Space, new_space
+from .objects import Extern, Gate, Instance, Missing, Space, instantiate, new_space
+from .resources import Closing
 from .sources import WasmSource, read_wasm
 from .wasm.module import MEMORY, Import
 
@@ -115,7 +115,7 @@ class Guest(Closing):
 
         prepared = space.engine.prepare(data)
         check_exports(what, "reactor", prepared.module, {}, INITIALIZE)
-        self._instance = space.instantiate(prepared, find, self._gate, what)
+        self._instance = instantiate(space, prepared, find, self._gate, what)
         self.exports = Exports(self._instance)
         if "_initialize" in self._instance.index:
             self.exports["_initialize"]()
@@ -156,8 +156,7 @@ class Guest(Closing):
         if self._owns_space:
             self._instance.space.close()
         else:
-            self._gate.owner = None
-            self._instance.space.disown(self._instance)
+            self._instance.close()
 
     def __repr__(self) -> str:
         state = "closed " if self._gate.owner is None else ""

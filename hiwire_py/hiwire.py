@@ -1,4 +1,4 @@
-"""Class Hiwire: one handle table on its own."""
+"""Class Hiwire: a handle table, the module of hiwire that it is, and the host functions that this imports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .checks import check_integer, shown
-from .closing import Closing
 from .deduplicate import Identity, deduplicate_functions
 from .engines import GuestLimits
 from .engines.limits import MEMORY_DEFAULT
@@ -18,7 +17,6 @@ from .errors import (
     UnsupportedModuleError,
 )
 from .handles import INDEX, slot_of
-from .heap import Heap
 from .interface import INITIALIZE, Required, check_exports, check_imports, function
 from .invalid_refs import (
     FAIL_DECREF,
@@ -28,7 +26,9 @@ from .invalid_refs import (
     InvalidRefs,
     OnInvalid,
 )
-from .objects import Gate, Missing, Space, new_space
+from .objects import Gate, Missing, Space, instantiate, keep_last, new_space
+from .realloc import Realloc
+from .resources import Closing
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
 from .values import check_value
 from .wasm.module import FUNCTION, Import
@@ -82,7 +82,7 @@ class Hiwire(Closing):
         on_invalid: what an invalid handle leads to, used from Python or by a guest. ``"raise"``: its
             exception comes out of the call. ``"ignore"``: ``NULL`` for the object, otherwise nothing. A
             function: it is called with the code (``FAIL_GET`` and so on) and the handle, and then as with
-                ``"ignore"``; it may raise.
+            ``"ignore"``; it may raise.
         memory_limit: of ``extern_realloc``, in bytes of the table's memory: 4 bytes a handle, and a page of
             65,536 bytes for the rest. The default has room for all 2**25 - 1 handles there can be.
         deadline, fuel: for each call of the table and of the guests that share it; see `Guest`. They limit
@@ -109,10 +109,10 @@ class Hiwire(Closing):
     ) -> None:
         data, self._variant = _module(variant)
         invalid = InvalidRefs(on_invalid)
-        heap = Heap(memory_limit)
+        realloc = Realloc(memory_limit)
         functions: dict[str, Callable[..., Any]] = deduplicate_functions(identity)
         functions["hiwire_invalid_ref"] = invalid
-        functions["hiwire_realloc"] = heap.realloc
+        functions["hiwire_realloc"] = realloc
         self._space = new_space(
             engine,
             GuestLimits(deadline=deadline, fuel=fuel, memory_default=max(memory_limit, MEMORY_DEFAULT)),
@@ -127,10 +127,10 @@ class Hiwire(Closing):
         prepared = self._space.engine.prepare(data, lasting=True)
         exported = prepared.module.exported(FUNCTION)
         grows = any(wanted.name == "hiwire_realloc" for wanted in prepared.module.imports)
-        required = {**_REQUIRED, **heap.required} if grows else _REQUIRED
+        required = {**_REQUIRED, **realloc.required} if grows else _REQUIRED
         check_exports(self._variant, _CLAIM, prepared.module, required, _OPTIONAL)
         check_imports(self._variant, _CLAIM, prepared.module, _GIVEN)
-        instance = self._space.instantiate(prepared, find, self._gate, self._variant)
+        instance = instantiate(self._space, prepared, find, self._gate, self._variant)
         self.exports: dict[str, Callable[..., Any]] = {
             name: instance.function(name) for name in exported if name.startswith("hiwire_")
         }
@@ -138,8 +138,8 @@ class Hiwire(Closing):
         function."""
         invalid.bind(self._space, instance)
         if grows:
-            heap.bind(self._space, instance)
-        self._space.last(instance)
+            realloc.bind(self._space, instance)
+        keep_last(instance)
         if "_initialize" in exported:
             instance.function("_initialize")()
         calls = self.exports
@@ -153,7 +153,7 @@ class Hiwire(Closing):
         self._incref: Callable[[int], None]
         self._decref: Callable[[int], None]
         self.wrapped: Any = None  # kept alive with the table: `collect` fills it in
-        self._heap = heap
+        self._realloc = realloc
         for name in ("get", "pop", "incref", "decref"):
             function = instance.function(f"hiwire_{name}", _handle)
             setattr(self, f"_{name}", function)
@@ -281,7 +281,7 @@ class Hiwire(Closing):
 
     def _full(self) -> int:
         self._gate.check()
-        reason = self._heap.refusal()
+        reason = self._realloc.refused
         message = (
             f"the table {self._variant} is full: {self.num_refs()} of {self.capacity()} handles are in use"
         )

@@ -1,10 +1,10 @@
-"""What a module must have by name, and as what: exports and imports with their kinds and types.
+"""Checks that a module exports and imports by certain names what it must, of the right kind and type.
 
-A name says nothing about what is behind it. If a module's global were named ``memory``, and were taken for
-the memory, the host would write where the global says; a function of another type would be called with
-arguments that it does not expect. So whoever looks up exports by names that this package gives a meaning, or
-gives imports by such names, first says here what they must be. It is checked before anything of the module
-runs, and refused in the same words everywhere.
+A name says nothing about what is behind it. If a module exported a global as ``memory``, and that were taken
+for its memory, the host would write where the global says; a function of another type would be called with
+arguments that it does not expect. So whoever looks up exports by names that mean something to this package,
+or provides imports by such names, first has them checked here, before any code of the module runs. The errors
+are worded the same everywhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an invalid handle leads to: the host function hiwire_invalid_ref, and the exceptions it raises."""
+"""The host function hiwire_invalid_ref: what an invalid handle leads to, and the exceptions it raises."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _WORD = 0xFFFFFFFF
 
 
 class InvalidRefs:
-    """The host function hiwire_invalid_ref. It refers to nothing that refers back to the table."""
+    """The host function hiwire_invalid_ref.
+
+    It refers to nothing that refers back to the table, so that a table dies by its reference count.
+    """
 
     def __init__(self, policy: OnInvalid) -> None:
         wanted = 'on_invalid must be "raise", "ignore" or a function'
@@ -47,11 +50,11 @@ class InvalidRefs:
         self.num_retired: Callable[[], int] = lambda: 0
 
     def bind(self, space: Space, instance: Instance) -> None:
+        """Take the functions of the table's instance that tell what a handle's slot holds now."""
         space_ref = weakref.ref(space)
 
         def raw(name: str) -> Callable[..., int]:
-            extern = instance.extern(name)
-            call = space.raw_call(extern.raw, extern.type)
+            call = instance.raw_function(name)
 
             def ask(*args: int) -> int:
                 try:
@@ -80,6 +83,7 @@ class InvalidRefs:
             raise self.error(code, ref)
 
     def error(self, code: int, ref: int) -> HiwireError:
+        """The exception for an invalid handle: NULL, released or never given out, as far as is known."""
         if code == FAIL_OVERFLOW:
             return HiwireError(
                 f"the count of handle {ref} is at its limit: the handle is never released from now on"

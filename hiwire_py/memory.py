@@ -6,11 +6,12 @@ import ctypes
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .checks import Unique, check_integer, shown
+from .checks import check_integer, shown
 from .engines.calls import call_of
 from .errors import HiwireError, MemoryLimitError, TableLimitError
 from .objects import Extern
 from .objects.calls import bind_export
+from .resources import Unique
 from .values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
 from .wasm.module import TableType
 
@@ -139,8 +140,8 @@ def _bytes_of(data: Any) -> bytes:
 
 
 class GuestTable(Unique):
-    """An exported table. Of a table of externrefs the elements can be read and set; others can be imported
-    elsewhere."""
+    """An exported table. The elements of a table of externrefs can be read and set. A table of functions can
+    only be given to other guests, as an import."""
 
     def __init__(self, extern: Extern) -> None:
         self.__keep__ = extern
@@ -155,7 +156,7 @@ class GuestTable(Unique):
             "size": FuncType(b"", bytes((I32,))),
             "grow": FuncType(bytes((EXTERNREF, I32)), bytes((I32,))),
         }
-        raw = space.table_operations(extern)
+        raw = space.runtime.table_operations(extern.raw)
         self._do = {
             name: bind_export(
                 space, gate, call_of(raw[name], functype), functype, f"{extern.name}.{name}", extern
@@ -236,16 +237,7 @@ class GuestGlobal(Unique):
             self._refuse(code)
         if code != EXTERNREF:
             return space.store.global_get(extern.raw)
-        space.here.check(f"the global {extern.name!r} cannot be read")
-        nesting = space.nesting
-        outer = nesting[0]
-        nesting[0] = abs(outer) + 1  # a finalizer may come in between
-        try:
-            return space.global_object(space.store.global_get(extern.raw))
-        finally:
-            nesting[0] = outer
-            if not outer and space.ids:
-                space.leave()
+        return space.read_reference(extern.raw, f"the global {extern.name!r}")
 
     @value.setter
     def value(self, value: Any) -> None:

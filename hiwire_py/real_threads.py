@@ -1,9 +1,9 @@
-"""Threads as the system has them, whatever `threading` says.
+"""The operating system's threads, also where a library has replaced what `threading` offers.
 
-gevent and its like put greenlets in the place of threads: their ``get_ident`` tells greenlets apart, and
-their ``local`` keeps something for each of them. But engines and guests belong to a thread, whose stack all
-greenlets in it share. So what is here comes from fresh copies of the builtin modules, which nobody has
-changed.
+gevent and similar libraries put greenlets in the place of threads: their ``get_ident`` tells greenlets apart,
+and their ``local`` has a value for each greenlet. But engines and guests belong to a thread, whose stack all
+of its greenlets share. So the functions here come from fresh copies of the builtin modules, which no library
+has changed.
 """
 
 from __future__ import annotations

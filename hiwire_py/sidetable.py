@@ -11,20 +11,20 @@ from collections.abc import Callable
 from typing import Any
 
 from .checks import check_callable, check_integer, shown
-from .closing import Closing
 from .collect import GuestObject, collect, layout
-from .collect.collecting import watch
+from .collect.backend import Registry
 from .collect.heap import Heap
-from .collect.sidetable_accounts import NONE, SideTableAccounts, expose_table
-from .collect.ways import Arena
+from .collect.side_table import NONE, SideTableSource
+from .collect.triggers import install
 from .errors import NullRefError, TableFullError
 from .guest import Guest
 from .interface import A_MEMORY, Required, check_exports, check_imports, function
 from .memory import GuestMemory
+from .resources import Closing
 from .sources import WasmSource, read_wasm
-from .values import NULL
+from .values import EXTERNREF, NULL
 from .wasm.binary import leb, name, section, vector
-from .wasm.module import Module
+from .wasm.module import TABLE, Module
 
 __all__ = ["MOST_MEMORY", "SideTable", "WasmObject"]
 
@@ -90,7 +90,7 @@ class SideTable(Closing):
                 f"memory_limit must be from {_PAGE} to {MOST_MEMORY} bytes, not {shown(memory_limit)}"
             )
         pages = memory_limit // _PAGE
-        module, objects = _checked(wasm)
+        module, self._looks = _checked(wasm)
         self._memory = Guest(_memory_module(pages), engine=engine)
         self._on_full = on_full
         imports = {
@@ -98,8 +98,8 @@ class SideTable(Closing):
             "rt": {"invoke": _invoke, "out_of_memory": _raiser(pages)},
         }
         self._guest = guest = Guest(module, imports)
-        self._objects = objects if cycles else None  # the export, until the first object was looked at
-        self._arena: Any = None
+        self._looks = self._looks and cycles  # until the first object was looked at
+        self._registry: Any = None
         self._make_obj = guest.exports.make_obj
         self._attach_callback = guest.exports.attach_callback
         self._invoke_callback = guest.exports.invoke_callback
@@ -125,7 +125,7 @@ class SideTable(Closing):
         """
         self._guest._gate.check()
         errors: list[BaseException] = []
-        freed = 0 if self._arena is None else self._arena.heap.drain(errors)
+        freed = 0 if self._registry is None else self._registry.heap.free_dead(errors)
         if errors:
             raise errors[0]
         return freed
@@ -136,7 +136,7 @@ class SideTable(Closing):
 
     def __len__(self) -> int:
         """How many objects the guest has: those of living wrappers, and of dead ones until they are freed."""
-        return 0 if self._arena is None else len(self._arena.live)
+        return 0 if self._registry is None else len(self._registry.live)
 
     def __bool__(self) -> bool:
         """True: an empty table is still a table."""
@@ -148,24 +148,22 @@ class SideTable(Closing):
     def _ready(self) -> Guest:
         """The guest, with what a wrapper needs. Before the first one there is nothing for a collection."""
         guest = self._guest
-        if self._arena is None:
+        if self._registry is None:
             guest._gate.check()
-            accounts = None
-            if self._objects is not None:
-                accounts = SideTableAccounts(guest.instance.extern(self._objects))
-            heap = Heap(guest.instance.space, accounts, lasting=False)
-            watch(heap)
-            self._arena = guest.wrapped = Arena(guest, heap, self.memory)
+            source = SideTableSource(guest.instance) if self._looks else None
+            heap = Heap(guest.instance.space, source, lasting=False)
+            self._registry = guest.wrapped = Registry(guest, heap, self.memory)
+            install()
         return guest
 
     def _make(self) -> int:
         pointer: int = self._with_room(self._make_obj) & 0xFFFFFFFF
-        if self._objects is not None:
-            self._objects = None
+        if self._looks:
+            self._looks = False
             memory = self.memory
             words = memory.read(pointer, 8) if pointer <= memory.size - 8 else b""
             if words != NONE.to_bytes(4, "little") + (pointer ^ _LIVE).to_bytes(4, "little"):
-                self._arena.heap.accounts = None  # of another make: who knows where its handles are
+                self._registry.heap.source = None  # of another make: who knows where its handles are
         return pointer
 
     def _with_room(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -173,7 +171,7 @@ class SideTable(Closing):
         try:
             return function(*args)
         except TableFullError:
-            if self._on_full is None or self._guest._instance.space.busy:
+            if self._on_full is None or self._guest._instance.space.calls.busy:
                 raise
         # The exception is gone by now: its traceback would keep what its frames hold.
         self._on_full()
@@ -226,13 +224,14 @@ class WasmObject(GuestObject):
         return f"<WasmObject {where} in {self._table!r}>"
 
 
-def _checked(wasm: WasmSource) -> tuple[bytes, str | None]:
-    """The module with its table exported, and the name of that, if it is there: see `expose_table`."""
+def _checked(wasm: WasmSource) -> tuple[bytes, bool]:
+    """The module, and whether its handles are for one table of externrefs, its own, as those of the three."""
     data, what = read_wasm(wasm)
     module = Module.parse(data)
     check_exports(what, _CLAIM, module, _EXPORTS, remedy=_REMEDY)
     check_imports(what, _CLAIM, module, _GIVEN, _REMEDY)
-    return expose_table(data)
+    tables = [index for index, table in enumerate(module.tables) if table.element == EXTERNREF]
+    return data, len(tables) == 1 and tables[0] >= module.count_imports(TABLE)
 
 
 def _memory_module(pages: int) -> bytes:

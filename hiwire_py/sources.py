@@ -1,4 +1,4 @@
-"""Where modules come from: bytes, files, and the variants that the package ships."""
+"""Where modules come from: bytes, files, and the built modules in the package."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ plain gc.collect() on the same Python heap. Calls of a guest without wrappers ar
 times are the thread's, on the processor.
 
 With --handles, a table has so many handles that no struct describes, and 0, 1, 100 or as many wrappers beside
-them: what collect() takes, and what gc.collect() takes, which looks at tables of true externrefs more rarely.
+them: what collect() takes, and what gc.collect() takes, which looks at them too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from hiwire_py import Guest, GuestObject, Hiwire, collect, layout
-from hiwire_py.collect import collecting, ways
+from hiwire_py.collect import backend, triggers
 from hiwire_py.compare.measure import Statistic
 from hiwire_py.sources import shipped
 
@@ -44,11 +44,11 @@ def milliseconds(function: Callable[[], object]) -> float:
 
 def plain() -> float:
     """Python's collector alone."""
-    gc.callbacks.remove(collecting._on_collection)
+    gc.callbacks.remove(triggers._on_collection)
     try:
         return milliseconds(gc.collect)
     finally:
-        gc.callbacks.append(collecting._on_collection)
+        gc.callbacks.append(triggers._on_collection)
 
 
 def objects_of(engine: str | None, count: int) -> tuple[list[Holder], list[Guest]]:
@@ -110,7 +110,7 @@ def main() -> int:
     version = ".".join(map(str, sys.version_info[:3]))
     name = idle.instance.space.engine.name
     if arguments.handles is not None:
-        print(f"CPython {version}, {name}, way {ways.WAY}, {REPEATS} rounds")
+        print(f"CPython {version}, {name}, {backend.BACKEND}, {REPEATS} rounds")
         for wrappers in (0, 1, 100, arguments.handles):
             beside(arguments.engine, arguments.handles, wrappers)
         return 0
@@ -138,7 +138,7 @@ def main() -> int:
             one.close()
         del guests, one
     after = [milliseconds(calls) for _ in range(REPEATS)]
-    print(f"CPython {version}, {name}, way {ways.WAY}, {arguments.objects:,} objects, {REPEATS} rounds")
+    print(f"CPython {version}, {name}, {backend.BACKEND}, {arguments.objects:,} objects, {REPEATS} rounds")
     line("plain gc.collect()", units)
     line("collect(), all live", live)
     line("  of plain", [2 * t / (a + b) for t, a, b in zip(live, units[::2], units[1::2])], "times")

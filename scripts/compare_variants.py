@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 try:
-    from hiwire_py.cli import run
+    from hiwire_py.cli import main
 except ImportError as error:
     print(
         f"compare_variants: {error}; install it with: python -m pip install '.[cli,plots]'", file=sys.stderr
@@ -23,4 +23,4 @@ except ImportError as error:
     sys.exit(2)
 
 if __name__ == "__main__":
-    sys.exit(run(["compare", *sys.argv[1:]]))
+    sys.exit(main(["compare", *sys.argv[1:]]))

@@ -329,14 +329,14 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
     seen: list[object] = []
     guest = Guest(wat(PUT_AND_TAKE), {"env": {"see": seen.append}}, engine=engine)
     instance = guest._instance
-    put = instance.space.raw_call(instance.raw["put"], instance.extern("put").type)
+    put = instance.raw_function("put")
     guest.exports.put(0, "real")
     real = next(iter(instance.space.objects))
     # Generations start anywhere, so that any of the fixed ones may be the real one.
     for id_ in {1, 5, real ^ 1 << 26, real + 1, -1, 0x3FFFFFF, 0x7FFFFFFF, -(1 << 31)} - {real}:
         with pytest.raises(Exception):  # noqa: B017  # the engine's own kind of exception
             put(1, id_)
-        instance.space.fault()
+        instance.space.runtime.fault()
         with pytest.raises(ForgedRefError, match="no such object"):
             from hiwire_py.engines.calls import plain_host_form
             from hiwire_py.objects.calls import Given, bind_host
@@ -384,7 +384,7 @@ def test_a_module_that_lies_about_its_heap(engine: str) -> None:
     data = shipped("extern_realloc")
     table = Hiwire(data, engine=engine)
     for end in (1 << 31, (1 << 32) - 16, 0xFFFFFFF0):
-        table._heap.end = end
+        table._realloc.end = end
         with pytest.raises(MemoryError):
             table.new("x")
-    assert table._heap.realloc(12345, 10) == 0
+    assert table._realloc(12345, 10) == 0

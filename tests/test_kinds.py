@@ -122,8 +122,8 @@ def test_memory_that_is_a_global(engine: str) -> None:
 from hiwire_py import Hiwire, UnsupportedModuleError
 try:
     table = Hiwire(sys.stdin.buffer.read(), engine=sys.argv[1])
-    table._heap.realloc(0, 100)
-    table._heap.realloc(table._heap.realloc(0, 100), 5000)
+    table._realloc(0, 100)
+    table._realloc(table._realloc(0, 100), 5000)
 except UnsupportedModuleError as error:
     print(error)
 """

@@ -123,22 +123,27 @@ static inline Record *record_of(uint32_t id)
     return &state.records[id & ID_INDEX];
 }
 
-/* Record 0 stands for null: its id is 0, and its count starts so high that it never reaches 0. */
+/* Who holds null is not counted. */
 static inline void hold(uint32_t id, uint32_t times)
 {
-    if ((id & ID_INDEX) >= state.record_count || record_of(id)->id != id) {
-        fault(FAULT_FORGED);
+    if (id != 0) {
+        if ((id & ID_INDEX) >= state.record_count || record_of(id)->id != id) {
+            fault(FAULT_FORGED);
+        }
+        record_of(id)->holders += times;
     }
-    record_of(id)->holders += times;
 }
 
+/* The id comes from a slot or a global, where `hold` let it in: so it is not a forged one. */
 static inline void let_go(uint32_t id)
 {
-    Record *record = record_of(id);
-    if (--record->holders == 0 && record->link == 0) {
-        record->link = state.zombies;
-        state.zombies = (id & ID_INDEX) * 2 + 1;
-        state.zombie_count++;
+    if (id != 0) {
+        Record *record = record_of(id);
+        if (--record->holders == 0 && record->link == 0) {
+            record->link = state.zombies;
+            state.zombies = (id & ID_INDEX) * 2 + 1;
+            state.zombie_count++;
+        }
     }
 }
 
@@ -174,9 +179,6 @@ EXPORT("reserve") uint32_t externref_reserve(uint32_t count)
         Record *grown = regrow(state.records, used, bytes);
         if (!grown) {
             return 0;
-        }
-        if (!state.records) {
-            grown[0].holders = 0x40000000;
         }
         loose = state.records;
         loose_bytes = used;

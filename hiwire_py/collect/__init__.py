@@ -1,11 +1,31 @@
 """Collecting cycles that cross the boundary: a Python object, its wrapper of a guest's struct, and the handle
-in the struct that holds the object. docs/cycles.md explains it to a user; `heap` how it is done.
+in the struct that holds the object. docs/cycles.md explains it to a user.
+
+What programs call::
+
+    layout, Layout   layouts     where a struct has its handles, and pointers to structs that it owns
+    GuestObject      wrapper     a wrapper registers itself for its struct
+    collect          triggers    when collections begin; python_gc runs Python's collector for them
+
+What a collection does, in `heap.Heap.begin` and `end`, before and after Python's own collector::
+
+    registry ----- the edges: what the wrappers of a guest refer to, found in its memory by pointer maps;
+        |          and the freeing of structs whose wrappers are dead
+        v
+    backend ------ traverse (compiled types), or transfer (where there is no compiler): wrappers come to hold
+        ^          what their structs alone hold
+        |
+    refcounts ---- how often the references are counted, and which objects they stand for. Sources of such
+                   counts are handle_table and side_table
+
+Another kind of memory that holds Python objects is another registry, if it has edges of its own, and another
+refcount source, if it has counts of its own.
 """
 
 from __future__ import annotations
 
-from .collecting import collect
 from .layouts import Layout, layout
-from .objects import GuestObject
+from .triggers import collect
+from .wrapper import GuestObject
 
 __all__ = ["GuestObject", "Layout", "collect", "layout"]

@@ -1,202 +1,168 @@
-"""The structs with wrappers in all guests that share a table, and when Python's collector sees into them.
+"""A heap: the structs with wrappers in all guests that share a table, and when Python's collector sees into
+them.
 
-For the time of a collection the objects whose handles all lie in structs that have wrappers are held by those
-wrappers, and not by the table: `lending` and `parking` are two ways to do that. So Python's collector sees
-the references that exist in the guest's memory, and does the rest: no cycle is looked for here.
+For the time of a collection the objects whose references all lie in structs that have wrappers are held by
+those wrappers, and not by the table (`backend`). So Python's collector sees the references that exist in the
+guest's memory, and does the rest: no cycle is looked for here.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+import functools
+import warnings
+import weakref
+from typing import Any
 
+from ..guest import Guest
 from ..objects import Space
 from ..real_threads import get_ident
+from .backend import new_edges
+from .handle_table import HandleTableSource
 from .layouts import Layout
-from .ways import Window
-from .weaklist import WeakList
+from .refcounts import RefcountSource
+from .registry import CommonRegistry, Registries
 
-__all__ = ["Counts", "Heap"]
+__all__ = ["Heap", "heap_of", "heaps_here"]
 
-_NOBODY = 0  # no thread has this number
 _LEAST = 1000
-# Where slots must be read one by one, a collection that was not asked for reads this many, and 4 for each
-# struct with a wrapper, and the 16th part of all. What is not enough for a table is saved for the next.
-_SLOTS_A_COLLECTION, _SLOTS_A_STRUCT, _COLLECTIONS = 16_384, 4, 16
+
+_heaps: weakref.WeakSet[Heap] = weakref.WeakSet()
 
 
-class Counts(Protocol):
-    """What a table says about handles: `accounts.Accounts`, or `sidetable_accounts.SideTableAccounts`.
-
-    Attributes:
-        none: what stands in a struct's field that holds no handle.
-    """
-
-    none: int
-
-    def cost(self) -> int:
-        """How many slots must be read one by one for a collection; 0 where they are read where they lie."""
-
-    def accounted(self, found: Mapping[int, int]) -> tuple[dict[int, int], list[int]]:
-        """For `parking`.
-
-        Args:
-            found: handle -> how many copies of it were found; a negative number for one that must be kept.
-
-        Returns:
-            Handle -> key in ``space.objects``, for those handles whose count equals the copies found and
-            whose object no other slot and no global holds; and the handles that were found more often than
-            they are counted.
-        """
-
-    def lend(self, survey: Any, gone: dict[Any, None]) -> set[Any]:
-        """For `lending`: have ``survey`` show what the handles that it found hold. See lending.c.
-        ``gone`` is that of the space.
-
-        Returns:
-            The layouts that the memory did not agree with.
-        """
+def heaps_here() -> list[Heap]:
+    """Those of the calling thread."""
+    me = get_ident()
+    return [heap for heap in list(_heaps) if heap.space.calls.thread == me]
 
 
-class Heap:
+def heap_of(guest: Guest) -> Heap:
+    """The heap of a guest's table."""
+    space, table = guest.instance.space, guest.table
+    if table is None:
+        found = next((known for known in list(_heaps) if known.space is space), None)
+        return Heap(space, None) if found is None else found
+    heap: Heap | None = table.wrapped
+    if heap is None:
+        source = HandleTableSource.of(table)
+        if source is None:
+            warnings.warn(
+                f"cycles through {table!r} are not collected: its module does not say where its slots are;"
+                " build it again with this version of hiwire, linked with module-link.txt",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        heap = table.wrapped = Heap(space, source)
+    return heap
+
+
+class Heap(Registries):
     """The structs with wrappers of all guests that share a table, or of one guest without a table.
 
     Args:
         space: the guests'.
-        accounts: of the table; None where there is none, or it cannot be seen: then nothing is parked.
+        source: counts the references; None where there is none, or it cannot be seen: then Python's collector
+            is shown nothing.
         lasting: whether something else than its guests holds the heap, a table.
 
     Attributes:
-        arenas: one for each guest.
-        orphans: those of guests that are gone, with structs to be freed.
-        again: whether the last collection was disturbed, by a finalizer that called the guest.
         wanted: whether a collection was put off because a guest was running.
         mistaken: layouts that the memory did not agree with.
+        until: wrappers to be made before `many` need be asked.
     """
 
-    def __init__(self, space: Space, accounts: Counts | None, lasting: bool = True) -> None:
-        self.space = space
-        self.accounts = accounts
-        self.lasting = lasting
-        self.arenas: WeakList[Any] = WeakList()
-        self.orphans: deque[Any] = deque()
-        self.again = self.wanted = False
+    def __init__(self, space: Space, source: RefcountSource | None, lasting: bool = True) -> None:
+        super().__init__(space, lasting)
+        self.source = source
+        self.wanted = False
         self.mistaken: set[Layout] = set()
-        self.threshold = _LEAST
-        self.until = _LEAST  # wrappers to be made before `many` need be asked
-        self._window: Any = None
-        self._earned = 0  # slots that may be read by the collections that Python begins
+        self.until = _LEAST
+        self._threshold = _LEAST
+        self._edges: Any = None
+        _heaps.add(self)
 
     def count(self) -> int:
         """How many structs have wrappers, or had and are not freed."""
-        return sum(len(arena.live) for arena in self.arenas)
+        return sum(len(registry.live) for registry in self.registries)
 
     def adjust(self) -> None:
         """A collection is over: the next one is due when there are twice as many structs."""
         self.wanted = False
-        self.threshold = max(_LEAST, 2 * self.count())
+        self._threshold = max(_LEAST, 2 * self.count())
         self.until = 0
 
     def many(self) -> bool:
         """Whether there are so many structs that a collection is due."""
-        self.until = self.threshold - self.count()
+        self.until = self._threshold - self.count()
         return self.until <= 0
 
-    def waits(self, arena: Any) -> bool:
-        """Whether dead wrappers may have left structs. An arena is given, since most heaps have no other."""
-        return bool(
-            arena.waiting
-            or self.orphans
-            or (len(self.arenas) > 1 and any(other.waiting for other in self.arenas))
-        )
-
-    def drain(self, errors: list[BaseException] | None = None) -> int:
-        """Free the structs of dead wrappers, unless a guest runs. See `Arena.drain`."""
-        space = self.space
-        if space.busy or get_ident() != space.thread:
+    def free_dead(self, errors: list[BaseException] | None = None) -> int:
+        """Free the structs of dead wrappers, unless a guest runs. See `CommonRegistry.free_dead`."""
+        calls = self.space.calls
+        if calls.busy or get_ident() != calls.thread:
             return 0
-        resume = space.paused
+        resume = calls.paused
         if resume == self.settle:
             self.restore()
         elif resume is not None:
             resume()
-        if space.closing:
+        if calls.closing:
             return 0
         freed = 0
         while True:
-            arenas = [arena for arena in self.arenas if arena.waiting]
-            if not arenas and not self.orphans:
+            registries = [registry for registry in self.registries if registry.waiting]
+            if not registries and not self.orphans:
                 return freed
-            # One call of the guest as far as the space is concerned: what dies, dies at its end, and can come
-            # back here then. What a struct held may have been the last reference to another wrapper.
-            now = 0
-            space.nesting[0] = 1
-            try:
-                for arena in arenas:
-                    now += arena.drain(errors)
-                while self.orphans:
-                    now += self.orphans[0].drain(errors)
-                    del self.orphans[0]  # not before: a signal handler may raise
-            finally:
-                space.nesting[0] = 0
-                space.leave()
+            # What a struct held may have been the last reference to another wrapper, and comes back here when
+            # it dies.
+            now = calls.as_one_call(functools.partial(self._free_once, registries, errors))
             if not now:  # those that wait are alive: finalizers kept them
                 return freed
             freed += now
 
-    # ---- the window: from `park` to `restore`, Python's collector runs
+    def _free_once(self, registries: list[CommonRegistry], errors: list[BaseException] | None) -> int:
+        freed = sum(registry.free_dead(errors) for registry in registries)
+        while self.orphans:
+            freed += self.orphans[0].free_dead(errors)
+            del self.orphans[0]  # not before: a signal handler may raise
+        return freed
+
+    # ---- from `begin` to `end` Python's collector runs
 
     @property
-    def looking(self) -> bool:
+    def showing(self) -> bool:
         """Whether Python's collector runs and the wrappers hold the objects."""
-        return self._window is not None and self.space.paused is not None
+        return self._edges is not None and self.space.calls.paused is not None
 
-    def park(self, asked: bool) -> None:
-        """Have the wrappers, not the table, hold the objects whose every count lies in their structs.
-
-        Args:
-            asked: whether the collection was asked for, and did not begin by itself.
-        """
-        space, accounts = self.space, self.accounts
+    def begin(self) -> None:
+        """Have the wrappers, not the table, hold the objects whose every count lies in their structs."""
+        space, calls, source = self.space, self.space.calls, self.source
         self.restore()  # left open by an interrupt, or waiting for whoever comes in
-        self._window = None
-        if accounts is None or get_ident() != space.thread or space.closing:
+        self._edges = None
+        if source is None or get_ident() != calls.thread or calls.closing:
             return
-        if space.busy:
+        if calls.busy:
             self.wanted = True  # handles may be in the guest's locals
             return
-        arenas = [arena for arena in self.arenas if arena.gate.owner == get_ident()]
-        structs = sum(len(arena.live) for arena in arenas)
-        if not structs or not (asked or self._affordable(accounts.cost(), structs)):
+        registries = [one for one in self.registries if one.gate.owner == get_ident() and one.live]
+        if not registries:
             return
-        self._window = window = Window(self, accounts, arenas)
-        self._shut(self.interrupt)
+        edges = new_edges(source.none)  # calls users' functions that give layouts
+        if calls.closing:
+            return
+        self._edges = edges
+        calls.pause(self.interrupt)
         try:
-            window.open()
+            for registry in registries:
+                registry.find_edges(edges)
+            slots = source.slots()
+            if slots is not None:
+                self.mistaken.update(edges.show(space.objects, space.tombstones, slots))
         except BaseException:
-            self.close_window()
+            self.end()
             raise
 
-    def _affordable(self, slots: int, structs: int) -> bool:
-        """Whether it is time again to read so many slots."""
-        if slots:
-            self._earned += _SLOTS_A_COLLECTION + _SLOTS_A_STRUCT * structs + slots // _COLLECTIONS
-            if self._earned < slots:
-                return False
-            self._earned = 0
-        return True
-
-    def _shut(self, resume: Callable[[], None]) -> None:
-        """Have ``resume`` called before anyone comes in."""
-        space = self.space
-        for gate in list(space.gates.values()):
-            if gate.owner == space.thread:
-                gate.owner, gate.held = _NOBODY, (space.thread, resume)
-        space.paused = resume
-
     def interrupt(self) -> None:
-        """Someone comes into the guest during the window: the table must hold everything again.
+        """Someone comes into the guest before the collection is over: the table must hold everything again.
 
         What Python has found to be garbage may be used by a finalizer; it is collected the next time.
         """
@@ -205,31 +171,24 @@ class Heap:
 
     def restore(self) -> None:
         """The table holds the objects again, and whoever wants can come in."""
-        space, window = self.space, self._window
-        if self.accounts is None:
+        if self.source is None:
             return
-        if window is not None:
-            window.close()
-        # A table that is being moved stays shut.
-        ours = self.interrupt, self.settle
-        if space.paused in ours:
-            space.paused = None
-        for gate in list(space.gates.values()):
-            if gate.held is not None and gate.held[1] in ours:
-                gate.owner, gate.held = gate.held[0], None
+        if self._edges is not None:
+            self._edges.end()
+        self.space.calls.unpause(self.interrupt, self.settle)
 
-    def close_window(self) -> None:
+    def end(self) -> None:
         """The collection is over. The handles of what it took out are to be released before they are seen."""
         self.restore()
-        self._window = None
-        space = self.space
-        if not space.gone or space.busy or space.closing or get_ident() != space.thread:
+        self._edges = None
+        space, calls = self.space, self.space.calls
+        if not space.tombstones or calls.busy or calls.closing or get_ident() != calls.thread:
             return
-        if self.orphans or any(arena.waiting for arena in self.arenas):
-            self._shut(self.settle)
+        if self.orphans or any(registry.waiting for registry in self.registries):
+            calls.pause(self.settle)
 
     def settle(self) -> None:
         """Someone comes in after a collection: structs of dead wrappers whose objects are gone are freed
         first. So no one but the function that frees a struct meets the handles in it."""
         self.restore()
-        self.drain()
+        self.free_dead()

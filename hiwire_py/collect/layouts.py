@@ -1,4 +1,4 @@
-"""Layouts: where in a guest's struct the owned handles and the owning pointers are.
+"""Layouts, which are pointer maps: where in a guest's struct the owned handles and the owning pointers are.
 
 The collector believes a layout as far as it can do no harm: a field that is missing keeps objects alive, and
 what a field holds is checked against the table's counts and the memory's bounds before anything follows.
@@ -32,16 +32,16 @@ class Layout:
     Attributes:
         size: bytes of the struct.
         handles: the offsets of owned handles, in words.
-        shape: the same as the compiled survey reads it; `lending` fills it in.
+        pointer_map: the same as compiled types read it; `traverse` fills it in.
     """
 
-    __slots__ = ("_owns", "handles", "shape", "size")
+    __slots__ = ("_owns", "handles", "pointer_map", "size")
 
     def __init__(self, size: int, handles: tuple[int, ...], owns: Mapping[int, Union[Layout, Later]]) -> None:
         self.size = size
         self.handles = handles
         self._owns = dict(owns)
-        self.shape: Any = None
+        self.pointer_map: Any = None
 
     @property
     def owned(self) -> Iterable[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HiwireError
-from .recommend import measured, typical
+from .findings import measured, typical
 from .subject import PYTHON_OPERATIONS
 
 __all__ = ["draw", "need_matplotlib"]
@@ -63,7 +63,7 @@ def draw(report: dict[str, Any], folder: Path) -> dict[str, str]:
     import matplotlib
 
     pictures = (
-        ("Time for each ref while a table grows", "growth.png", _growth),
+        ("Time for each ref while a table grows, against the fastest variant", "growth.png", _growth),
         ("Cost of each operation from Python and inside a guest", "operations.png", _operations),
         ("Memory against room", "room.png", _room),
         ("How many times as long new_deduplicate takes as new", "deduplicate.png", _deduplicate),
@@ -115,50 +115,58 @@ def _styles(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _growth(report: dict[str, Any], figure: Any) -> bool:
-    from matplotlib.ticker import FuncFormatter, LogLocator
+    """Ratios to the fastest variant at each size, as lines of absolute times would hide each other; what the
+    fastest takes stands below each size."""
+    from matplotlib.ticker import FuncFormatter
 
-    names = [
-        e for e in _engine_names(report) if any(_curve(row) for row in measured(report) if row["engine"] == e)
-    ]
+    rows = [row for row in measured(report) if _curve(row)]
+    names = list(dict.fromkeys(row["engine"] for row in rows))
     if not names:
         return False
-    figure.set_size_inches(_WIDTH, 4.6)
-    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    figure.set_size_inches(_WIDTH, 1.0 + 2.1 * len(names))
+    panels = figure.subplots(len(names), 1, sharey=True, squeeze=False)[:, 0]
     styles = _styles(report)
+    sizes = sorted({n for row in rows for n in _curve(row) if n in report["command"]["settings"]["sizes"]})
+    highest = 1.0
     for panel, engine in zip(panels, names):
-        for row in measured(report):
+        here = [row for row in rows if row["engine"] == engine]
+        best = {n: min(_curve(row)[n]["median"] for row in here if n in _curve(row)) for n in sizes}
+        for number, row in enumerate(here):
             curve = _curve(row)
-            if row["engine"] != engine or not curve:
-                continue
-            sizes, values = [n for n, _ in curve], [s for _, s in curve]
+            places = [place for place, n in enumerate(sizes) if n in curve]
+            ratios = [
+                {k: curve[sizes[p]][k] / best[sizes[p]] for k in ("median", "low", "high")} for p in places
+            ]
+            highest = max(highest, *(r["median"] for r in ratios))
+            aside = (number - (len(here) - 1) / 2) * 0.09
             panel.errorbar(
-                sizes,
-                [s["median"] for s in values],
-                yerr=_error_bars(values),
+                [place + aside for place in places],
+                [r["median"] for r in ratios],
+                yerr=_error_bars(ratios),
                 label=row["variant"],
-                linewidth=1.3,
+                linewidth=0.8,
+                elinewidth=1.3,
                 capsize=2,
                 **styles[row["variant"]],
             )
-        panel.set(title=f"on {engine}", xlabel="refs in the table", xscale="log", yscale="log")
-        panel.xaxis.set_major_locator(LogLocator(10, numticks=12))
-        panel.yaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+        panel.axhline(1, color="#555555", linewidth=1)
+        panel.set_xticks(
+            range(len(sizes)),
+            [f"{n:,}\n{_short(best[n])} ns" if n in best else f"{n:,}" for n in sizes],
         )
-    panels[0].set_ylabel("ns for each ref, from an empty table")
-    lows = [s["low"] for row in measured(report) for _, s in _curve(row)]
-    panels[0].set_ylim(bottom=min(lows) * 0.7)
-    handles: dict[str, Any] = {}
-    for panel in panels:
-        handles.update(dict(zip(*reversed(panel.get_legend_handles_labels()))))
-    order = [v["name"] for v in report["variants"] if v["name"] in handles]
-    figure.legend([handles[n] for n in order], order, loc="outside lower center", ncols=3)
+        panel.set(title=f"on {engine}", ylabel="times the fastest")
+        panel.grid(axis="x", visible=False)
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1f}"))
+    panels[0].set_ylim(0.9, 1 + (highest - 1) * 1.15 + 0.05)
+    panels[-1].set_xlabel("refs in the table, and the time of the fastest variant for each of them")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return True
 
 
-def _curve(row: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
-    found = [(int(n.partition(".")[2]), s) for n, s in row["statistics"].items() if n.startswith("growth.")]
-    return sorted(found, key=lambda pair: pair[0])
+def _curve(row: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """The growth of a table: a statistic for each number of refs."""
+    return {int(n.partition(".")[2]): s for n, s in row["statistics"].items() if n.startswith("growth.")}
 
 
 def _operations(report: dict[str, Any], figure: Any) -> bool:
@@ -218,7 +226,7 @@ def _room(report: dict[str, Any], figure: Any) -> bool:
             rows.setdefault(row["variant"], row)
     if not rows:
         return False
-    figure.set_size_inches(_WIDTH, 4.6)
+    figure.set_size_inches(_WIDTH, 5.2)
     panel = figure.subplots()
     styles = _styles(report)
     facts = {v["name"]: v for v in report["variants"]}
@@ -242,7 +250,7 @@ def _room(report: dict[str, Any], figure: Any) -> bool:
         title="How much memory a table of so many refs has",
     )
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    panel.legend(loc="upper left", fontsize=10)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=10)
     return True
 
 

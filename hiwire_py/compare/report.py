@@ -1,20 +1,23 @@
-"""A report as tables of text, from which the terminal and Markdown versions are made, and as files."""
+"""A report for people: tables of text, a Markdown document, and the files that were asked for."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .method import METHOD, WHY_DEDUPLICATE
+from ..errors import HiwireError
+from .findings import measured
+from .plots import draw, need_matplotlib
 from .subject import GUEST_OPERATIONS, PYTHON_OPERATIONS, STARTUP
+from .variants import RequestError
 
-__all__ = ["Sheet", "as_json", "compared_text", "markdown", "sheets", "write_text"]
+__all__ = ["Outputs", "Sheet", "markdown", "sheets", "unchanged"]
 
 _NONE = "-"
-_SIZE = 1000
 _HEADS = {
     "new_deduplicate_new": "dedup. new key",
     "new_deduplicate_known": "dedup. known key",
@@ -27,13 +30,16 @@ _HEADS = {
 
 @dataclass(frozen=True)
 class Sheet:
-    """One table: all cells are text, and all columns after the first ``texts`` are numbers."""
+    """One table. All cells are text; the columns after the first ``texts`` hold numbers, and align right."""
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     texts: int = 2
+
+    def is_number(self, column: int) -> bool:
+        return column >= self.texts and self.head[column] != "then"
 
 
 def number(value: float) -> str:
@@ -67,6 +73,7 @@ def sheets(report: dict[str, Any], brief: bool = False) -> list[Sheet]:
     """
     python, guest = "From Python, ns for each call", "Inside a guest, ns for each operation"
     made = [
+        _recommendation(report),
         _modules(report),
         _times(report, "python", PYTHON_OPERATIONS, python, brief),
         _times(report, "guest", GUEST_OPERATIONS, guest, brief),
@@ -81,12 +88,26 @@ def sheets(report: dict[str, Any], brief: bool = False) -> list[Sheet]:
             brief,
             "in order and at random: one decref and one new; refill: new, after all were released at random",
         ),
-        _start(report, brief),
+        _times(
+            report,
+            "startup",
+            STARTUP,
+            "Starting, microseconds",
+            brief,
+            "lower: reading the module, and putting ids in the place of externrefs",
+            unit=1000.0,
+        ),
         _deduplicate(report),
         _not_measured(report),
         _changes(report),
     ]
     return [sheet for sheet in made if sheet.rows]
+
+
+def _recommendation(report: dict[str, Any]) -> Sheet:
+    rows = tuple((advice["for"], advice["take"], advice["because"]) for advice in report["recommendation"])
+    note = "" if report["complete"] else "the run was interrupted: these are the numbers that it left"
+    return Sheet("Recommendation", ("for", "take", "because"), rows, note, texts=3)
 
 
 def _modules(report: dict[str, Any]) -> Sheet:
@@ -109,20 +130,24 @@ def _modules(report: dict[str, Any]) -> Sheet:
     )
 
 
-def _measured(report: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for row in report["rows"]:
-        if row["status"] == "measured":
-            yield row["variant"], row["engine"], row
+def _measured(report: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(row["variant"], row["engine"], row) for row in measured(report)]
 
 
 def _times(
-    report: dict[str, Any], group: str, names: tuple[str, ...], title: str, brief: bool, note: str = ""
+    report: dict[str, Any],
+    group: str,
+    names: tuple[str, ...],
+    title: str,
+    brief: bool,
+    note: str = "",
+    unit: float = 1.0,
 ) -> Sheet:
     rows = []
     for variant, engine, row in _measured(report):
         found = [row["statistics"].get(f"{group}.{name}") for name in names]
         if any(found):
-            rows.append((variant, engine, *_cells(found, brief)))
+            rows.append((variant, engine, *_cells(found, brief, unit)))
     head = ("variant", "engine", *(_HEADS.get(n, n) for n in names), *(("range",) if brief else ()))
     return Sheet(title, head, tuple(rows), note)
 
@@ -173,28 +198,11 @@ def _memory(report: dict[str, Any]) -> Sheet:
 
 def _capacity(report: dict[str, Any]) -> Sheet:
     rows = tuple(
-        (
-            variant,
-            engine,
-            f"{row['capacity']['refs']:,}",
-            f"{row['capacity']['pages']:,}",
-            row["capacity"]["then"],
-        )
+        (variant, engine, f"{c['refs']:,}", f"{c['pages']:,}", c["then"])
         for variant, engine, row in _measured(report)
-        if row["capacity"]
+        if (c := row["capacity"])
     )
     return Sheet("Filled up", ("variant", "engine", "refs", "pages", "then"), rows)
-
-
-def _start(report: dict[str, Any], brief: bool) -> Sheet:
-    rows = tuple(
-        (variant, engine, *_cells([row["statistics"].get(f"startup.{n}") for n in STARTUP], brief, _SIZE))
-        for variant, engine, row in _measured(report)
-        if "startup.compile" in row["statistics"]
-    )
-    note = "lower: only where the engine has no externref"
-    head = ("variant", "engine", *STARTUP, *(("range",) if brief else ()))
-    return Sheet("Starting, microseconds", head, rows, note)
 
 
 def _deduplicate(report: dict[str, Any]) -> Sheet:
@@ -216,26 +224,30 @@ def _not_measured(report: dict[str, Any]) -> Sheet:
 
 def _changes(report: dict[str, Any]) -> Sheet:
     rows = []
-    baseline = report.get("baseline") or {
-        "changes": [],
-        "compared": 0,
-        "apart": 0,
-        "created": "",
-        "notes": [],
-    }
+    baseline = report.get("baseline")
+    if baseline is None:
+        return Sheet("", (), ())
     for c in baseline["changes"]:
         values = [c[key] if isinstance(c[key], str) else number(c[key]) for key in ("before", "after")]
         change = _NONE if c["change"] is None else f"{c['change']:+.0%}"
         rows.append((c["variant"], c["engine"] or _NONE, c["name"], *values, change))
-    note = "; ".join([compared_text(baseline), *baseline["notes"]])
+    note = "; ".join([_compared(baseline), *baseline["notes"]])
     head = ("variant", "engine", "what", "then", "now", "change")
     return Sheet(f"Changed beyond noise since {baseline['created']}", head, tuple(rows), note, texts=3)
 
 
-def compared_text(baseline: dict[str, Any]) -> str:
-    """How much of two reports was compared, and how much of that is apart."""
+def _compared(baseline: dict[str, Any]) -> str:
     compared, apart = baseline["compared"], baseline["apart"]
     return f"{compared} numbers compared, of which {apart} have ranges that do not overlap"
+
+
+def unchanged(report: dict[str, Any]) -> list[str]:
+    """Sentences for a report with a baseline from which nothing changed beyond noise; none for any other."""
+    baseline = report.get("baseline")
+    if baseline is None or baseline["changes"]:
+        return []
+    first = f"Nothing changed beyond noise since {baseline['created']}: {_compared(baseline)}."
+    return [first, *(f"But: {note}" for note in baseline["notes"])]
 
 
 def markdown(report: dict[str, Any], pictures: dict[str, str] | None = None) -> str:
@@ -252,42 +264,137 @@ def markdown(report: dict[str, Any], pictures: dict[str, str] | None = None) -> 
         f"{report['created']}: hiwire_py {versions['hiwire_py']}, {machine['python']}, {engines}; "
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}.",
         "",
-        f"**Recommendation.** {report['recommendation']}",
-        "",
         "Times are medians, with the range over "
         f"{report['command']['settings']['rounds']} runs in brackets"
         + ("." if report["complete"] else "; the run was interrupted, so some have fewer."),
         "",
     ]
-    baseline = report.get("baseline")
-    if baseline is not None and not baseline["changes"]:
-        lines += [
-            f"Nothing changed beyond noise since {baseline['created']}: {compared_text(baseline)}.",
-            "",
-        ]
-    for text, path in (pictures or {}).items():
-        lines += [f"![{text}]({path})", ""]
-    for sheet in sheets(report):
+    for sentence in unchanged(report):
+        lines += [sentence, ""]
+    for place, sheet in enumerate(sheets(report)):
+        if place == 1:
+            lines += [line for text, path in (pictures or {}).items() for line in (f"![{text}]({path})", "")]
         lines += [f"## {sheet.title}", "", _line(sheet.head)]
-        lines.append(_line(tuple("---" if n < sheet.texts else "--:" for n in range(len(sheet.head)))))
+        lines.append(_line(tuple("--:" if sheet.is_number(n) else "---" for n in range(len(sheet.head)))))
         lines += [_line(row) for row in sheet.rows]
         lines += ["", *([f"{sheet.note}.", ""] if sheet.note else [])]
     if report["deduplicate"]:
-        lines += ["## Why new_deduplicate is slower", "", WHY_DEDUPLICATE, ""]
-    return "\n".join([*lines, METHOD])
+        lines += ["## Why new_deduplicate is slower", "", _WHY_DEDUPLICATE, ""]
+    return "\n".join([*lines, _METHOD])
 
 
 def _line(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def write_text(path: Path, text: str) -> None:
+@dataclass(frozen=True)
+class Outputs:
+    """Where a report goes: the files asked for, None for those not asked for. ``plots`` is a folder."""
+
+    json: Path | None = None
+    markdown: Path | None = None
+    plots: Path | None = None
+
+    def check(self) -> None:
+        """Make the folder for the pictures, and see that everything can be written.
+
+        Raises:
+            RequestError: a folder is missing or cannot be written to, or pictures cannot be made here.
+        """
+        if self.plots is not None:
+            try:
+                need_matplotlib()
+                self.plots.mkdir(parents=True, exist_ok=True)
+            except (HiwireError, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) else None
+                raise RequestError(f"{self.plots}: {reason or error}") from None
+            _check_folder(self.plots)
+        for path in (self.json, self.markdown):
+            if path is not None:
+                if path.is_dir():
+                    raise RequestError(f"{path}: a file is wanted, and this is a directory")
+                _check_folder(path.parent)
+
+    def write(self, report: dict[str, Any]) -> list[Path]:
+        """Write them all.
+
+        Returns:
+            The files.
+
+        Raises:
+            OSError: one cannot be written after all.
+        """
+        pictures: dict[str, str] = {}
+        written: list[Path] = []
+        if self.json is not None:
+            _write(self.json, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+            written.append(self.json)
+        if self.plots is not None:
+            pictures = draw(report, self.plots)
+            written += [self.plots / name for name in pictures.values()]
+        if self.markdown is not None:
+            base = self.markdown.resolve().parent
+            links = {
+                text: Path(os.path.relpath((self.plots or base).resolve() / name, base)).as_posix()
+                for text, name in pictures.items()
+            }
+            _write(self.markdown, markdown(report, links))
+            written.append(self.markdown)
+        return written
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise RequestError(f"{folder}: no file can be written there: {error.strerror}") from None
+
+
+def _write(path: Path, text: str) -> None:
     """Write a file as a whole or not at all."""
     new = path.with_name(f".{path.name}.new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)
 
 
-def as_json(report: dict[str, Any]) -> str:
-    """The report as the file that ``--json`` writes."""
-    return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+_WHY_DEDUPLICATE = """\
+`hiwire_new` writes one slot and one table element, and never leaves the guest. `hiwire_new_deduplicate`
+must know whether the host has an equal object, and only the host can say: a known key costs one call of a
+host function, a new key a second one, which stores it. The column *of its time* is what as many calls of a
+host function that does nothing take (*host call* above): the rest is Python's work in the map, and what the
+table does. So the factor is not a property of the table. It is the price of a call into Python over the
+price of a `new` without one: a single number for it, such as the published 50 and 100, holds for one engine
+and one host. From Python, where `new` pays for a call as well, it is small."""
+
+_METHOD = """\
+## How it was measured
+
+- A number is the median over the runs, with the least and the greatest in brackets. A run repeats the
+  operation for a slice of time and divides. The runs of one number are far apart: a round visits every
+  variant on every engine before the next begins, so the range holds what the machine does over minutes.
+- Nothing is subtracted. From Python: the call as `Hiwire` offers it, over objects that are all different,
+  by `map`. `decref` goes from 2 to 1, `pop` from 1 to 0. Inside a guest: a loop in `c/guests/bench.c`, a
+  module of its own, as guests are; each time holds one turn of the loop, reading the argument, and its
+  share of the call from Python, all of which *loop* shows alone. With `--quick` fewer operations share that
+  call.
+- Growing starts with a new table each time, so few refs carry the cost of its first page, and of one call
+  from Python for each size. All refs are of one object. A table that is full on the way has its last point
+  there.
+- Pages are those of the table's linear memory, 4 bytes a handle. The engine's own table of the
+  objects comes on top, and is the same for all variants.
+- Starting: *load* reads the file, which is in the system's cache; *compile* takes what an engine compiled and
+  kept before, if it did; *instantiate* makes a `Hiwire` of a module that is compiled already. Python's cycle
+  collector is off while the clock runs.
+
+## What is noise
+
+Two numbers whose ranges overlap are the same number. Two runs of this command on one quiet machine agree
+within the ranges they print; of several hundred numbers a few miss each other, most often by a little.
+`--baseline` counts them, and marks as changed only those whose ranges are apart even when each is made wider
+by a tenth of its median on both sides, and by a nanosecond or more. Sizes, pages and
+capacities are exact. Numbers below 5 ns and those for 100 refs depend on where code and memory come to lie,
+and can differ between two processes by more than within one. Other programs on the machine widen the ranges
+upwards: look at the least value then. Numbers of two machines, two Pythons, or of `--quick` and a full run,
+are not comparable; `--baseline` says so.
+"""

@@ -18,16 +18,12 @@ from typing import Any
 from .. import __version__
 from ..engines import EngineInfo, engines
 from ..errors import HiwireError
-from ..runner import ArgumentError
+from .findings import FORMAT, deduplicate_ratios, recommend
 from .measure import Settings
-from .recommend import deduplicate_ratios, recommend
 from .subject import Subject
-from .variants import Variant, find_variants
+from .variants import RequestError, Variant, find_variants
 
-__all__ = ["FORMAT", "Progress", "Request", "compare", "find_engines"]
-
-FORMAT = 1
-"""Of the report; raised when a reader of the last one would not understand it."""
+__all__ = ["Progress", "Request", "compare", "find_engines", "request"]
 
 Progress = Callable[[float, float, str], None]
 """Takes the work done, all work, and what is going on now."""
@@ -55,14 +51,14 @@ def find_engines(names: Sequence[str] | None) -> list[EngineInfo]:
     """The engines of these names, available or not; None: all.
 
     Raises:
-        ArgumentError: there is no such engine, or one is named twice.
+        RequestError: there is no such engine, or one is named twice.
     """
     known = {info.name: info for info in engines()}
     for name in names or ():
         if name not in known:
-            raise ArgumentError(f"unknown engine {name!r}; there are: {', '.join(known)}")
+            raise RequestError(f"unknown engine {name!r}; there are: {', '.join(known)}")
         if list(names or ()).count(name) > 1:
-            raise ArgumentError(f"engine {name} is named twice")
+            raise RequestError(f"engine {name} is named twice")
     return [known[name] for name in (known if names is None else names)]
 
 
@@ -75,7 +71,7 @@ def request(
     """Checks what was asked for, and builds what must be built.
 
     Raises:
-        ArgumentError: an engine or variant is unknown, or a file is no hiwire module.
+        RequestError: an engine or variant is unknown, or a file is no hiwire module.
         OSError: a file cannot be read.
     """
     found = find_engines(engine_names)

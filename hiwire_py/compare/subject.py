@@ -13,7 +13,7 @@ from ..guest import Guest
 from ..hiwire import Hiwire
 from ..interface import A_MEMORY, check_exports
 from ..memory import GuestMemory
-from ..passes import Module, lower_module
+from ..passes import lower
 from ..sources import read_wasm, shipped
 from .measure import Cycle, Settings, Times, clock, quiet, repeat
 
@@ -53,7 +53,10 @@ class Subject:
         most_refs: how many handles the variant has room for, if that is known.
         times: runs by name: ``startup.load``, ``python.new``, ``guest.new``, ``growth.1000`` and so on.
         growth: size -> pages of the table's memory when it was reached.
-        full_at: where the growth curve or the fragmentation met the end of the table.
+        pages_before: of the empty table's memory.
+        growth_stopped: why the growth curve ended before its last size; "" if it did not.
+        fragmentation: how many handles were replaced, and the pages before and after.
+        capacity: what `fill` found.
         problems: what could not be measured, and why.
     """
 
@@ -114,7 +117,7 @@ class Subject:
         wasm = read_wasm(self.path)[0]
         self.times.add("startup.load", clock() - start)
         start = clock()
-        wasm = lower_module(Module.parse(wasm)).wasm
+        wasm = lower(wasm)
         self.times.add("startup.lower", clock() - start)
         start = clock()
         try:

@@ -1,25 +1,42 @@
 """The variants of hiwire that can be compared: what they are called, where they come from, what they are.
 
 Two come with the package. The others are built when they are asked for, since they are for choosing, not for
-use; without a compiler each is a variant with a reason in place of a module.
+use; without a compiler each is a variant with a reason in place of a module. They are built from the sources
+and with the flags of c/Makefile. What was built is kept in the user's cache directory under a key of
+everything that goes into it, so that a second run builds nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ToolchainError, UnsupportedModuleError
-from ..passes import Module
-from ..runner import ArgumentError
 from ..sources import VARIANTS, shipped
-from ..wasm.module import FUNCTION
-from .build import Builder, Recipe
+from ..toolchain.compilers import FREESTANDING, WASI, Compiler, find_compiler
+from ..toolchain.containers import cache_dir
+from ..wasm.module import FUNCTION, Module
 
-__all__ = ["DEFAULT_VARIANTS", "KNOWN_VARIANTS", "Variant", "find_variants"]
+__all__ = [
+    "COMPILERS",
+    "DEFAULT_VARIANTS",
+    "KNOWN_VARIANTS",
+    "Builder",
+    "Recipe",
+    "RequestError",
+    "Variant",
+    "find_variants",
+]
+
+COMPILERS = ("clang", "zig", "none")
+"""What ``--toolchain`` takes. A container has no way to build these variants."""
+
+_HOST_OPTIONS = ("-DHIWIRE_EXTERN_DEDUPLICATE", "-DHIWIRE_EXTERN_FAIL")
 
 DEFAULT_VARIANTS = (
     "static_pages:16",
@@ -38,15 +55,35 @@ _MOST_PAGES = 32768
 _SHIPPED_PAGES = 64
 _MOST_REFS = (1 << 25) - 1
 _CODE, _DATA = 10, 11
-_TEXTS = {
-    "extern_realloc": "grows through the host function hiwire_realloc",
-    "libc_realloc": "grows through realloc of wasi-libc, linked in; imports nothing of WASI",
-    "linked_allocator": "extern_realloc over the allocator c/sidetable/allocator.c, linked in",
-}
+
+
+class RequestError(ValueError):
+    """What was asked for cannot be done: an unknown name, a file of another kind, nowhere to write."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What tells one variant from another: options for all files, sources to link in, and whether against
+    wasi-libc."""
+
+    options: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    wasi: bool = False
+
+
 _GROWING = {
-    "extern_realloc": Recipe(("-DHIWIRE_EXTERN_REALLOC",)),
-    "libc_realloc": Recipe((), wasi=True),
-    "linked_allocator": Recipe(("-DHIWIRE_EXTERN_REALLOC",), sources=("sidetable/allocator.c",)),
+    "extern_realloc": (
+        "grows through the host function hiwire_realloc",
+        Recipe(("-DHIWIRE_EXTERN_REALLOC",)),
+    ),
+    "libc_realloc": (
+        "grows through realloc of wasi-libc, linked in; imports nothing of WASI",
+        Recipe((), wasi=True),
+    ),
+    "linked_allocator": (
+        "extern_realloc over the allocator c/sidetable/allocator.c, linked in",
+        Recipe(("-DHIWIRE_EXTERN_REALLOC",), sources=("sidetable/allocator.c",)),
+    ),
 }
 
 
@@ -97,13 +134,13 @@ def find_variants(names: Sequence[str], toolchain: str | None) -> list[Variant]:
             build nothing. None: build what the package does not have, with what is here.
 
     Raises:
-        ArgumentError: there is no such variant, or a file is no hiwire module.
+        RequestError: there is no such variant, or a file is no hiwire module.
         OSError: a file cannot be read.
     """
     wanted = [_check(name) for name in names]
     twice = {name for name in wanted if wanted.count(name) > 1}
     if twice:
-        raise ArgumentError(f"variant {min(twice)} is named twice")
+        raise RequestError(f"variant {min(twice)} is named twice")
     # Files first: a mistake shall be found before anything is built.
     files = {name: _file(name) for name in wanted if _is_file(name)}
     builder = Builder(toolchain)
@@ -123,11 +160,11 @@ def _check(name: str) -> str:
     pages = _pages(name)
     if pages is not None:
         if not 1 <= pages <= _MOST_PAGES:
-            raise ArgumentError(f"variant {name}: a table has from 1 to {_MOST_PAGES} pages")
+            raise RequestError(f"variant {name}: a table has from 1 to {_MOST_PAGES} pages")
         return "static_pages" if pages == _SHIPPED_PAGES else f"static_pages:{pages}"
     if name not in _GROWING and not _is_file(name):
         known = ", ".join(KNOWN_VARIANTS)
-        raise ArgumentError(f"unknown variant {name!r}; there are: {known}, and the path of a module (.wasm)")
+        raise RequestError(f"unknown variant {name!r}; there are: {known}, and the path of a module (.wasm)")
     return name
 
 
@@ -136,18 +173,18 @@ def _file(name: str) -> Variant:
     try:
         exported = Module.parse(wasm).exported(FUNCTION)
     except UnsupportedModuleError as error:
-        raise ArgumentError(f"{name} is no hiwire module: {error}") from None
+        raise RequestError(f"{name} is no hiwire module: {error}") from None
     missing = [f"hiwire_{name}" for name in ("new", "get", "incref", "decref", "pop", "capacity")]
     missing = [name for name in missing if name not in exported]
     if missing:
-        raise ArgumentError(f"{name} is no hiwire module: it does not export {', '.join(missing)}")
+        raise RequestError(f"{name} is no hiwire module: it does not export {', '.join(missing)}")
     return Variant(name, "a module given by its path", "file", wasm)
 
 
 def _variant(name: str, builder: Builder, toolchain: str | None) -> Variant:
     pages = _pages(name)
     if pages is None:
-        text, recipe, most = _TEXTS[name], _GROWING[name], _MOST_REFS
+        (text, recipe), most = _GROWING[name], _MOST_REFS
     else:
         most = pages * _SLOTS_PER_PAGE - 1
         text = f"a static array of {pages:,} pages of {_SLOTS_PER_PAGE:,} handles"
@@ -160,3 +197,102 @@ def _variant(name: str, builder: Builder, toolchain: str | None) -> Variant:
         reason = " ".join(str(error).split())
         return Variant(name, text, "", b"", reason, most)
     return Variant(name, text, compiler, wasm, most_refs=most)
+
+
+class Builder:
+    """Compiles recipes with one compiler, which it looks for at the first of them.
+
+    Args:
+        toolchain: "clang", "zig", "none", or None: what is here.
+    """
+
+    def __init__(self, toolchain: str | None = None) -> None:
+        self._toolchain = toolchain
+        self._compiler: Compiler | ToolchainError | None = None
+        self._root = Path(__file__).resolve().parents[2] / "c"
+
+    def build(self, recipe: Recipe) -> tuple[bytes, str]:
+        """The module, and the compiler that made it.
+
+        Raises:
+            ToolchainError: there is no compiler, no source, or the build failed; the text says which.
+        """
+        compiler = self._find()
+        name = f"{compiler.name} (clang {'.'.join(map(str, compiler.version))})"
+        kept = cache_dir() / "compare" / f"{self._key(recipe, compiler)}.wasm"
+        try:
+            return kept.read_bytes(), name
+        except OSError:
+            pass
+        wasm = self._compile(recipe, compiler)
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
+                file.write(wasm)
+            Path(file.name).replace(kept)
+        except OSError:
+            pass  # a cache that cannot be written costs the next run some seconds, and nothing else
+        return wasm, name
+
+    def _find(self) -> Compiler:
+        if self._compiler is None:
+            try:
+                self._compiler = self._search()
+            except ToolchainError as error:
+                self._compiler = error
+        if isinstance(self._compiler, ToolchainError):
+            raise self._compiler
+        return self._compiler
+
+    def _search(self) -> Compiler:
+        if self._toolchain == "none":
+            raise ToolchainError("it must be built, and --toolchain none says to build nothing")
+        if not (self._root / "hiwire").is_dir():
+            raise ToolchainError(
+                "it must be built, and the C sources are part of a checkout, not of an installed package"
+            )
+        return find_compiler(self._toolchain)
+
+    def _compile(self, recipe: Recipe, compiler: Compiler) -> bytes:
+        flags = (f"@{self._root / 'wasm-cflags.txt'}", "-g0", f"-I{self._root / 'hiwire'}")
+        link = [f"@{self._root / 'hiwire' / 'module-link.txt'}"]
+        target = WASI if recipe.wasi else FREESTANDING
+        with tempfile.TemporaryDirectory(prefix="hiwire-compare-") as folder:
+            objects = compiler.objects(
+                self._library(recipe),
+                Path(folder, "library"),
+                target=target,
+                options=(*flags, *recipe.options, *_HOST_OPTIONS),
+            )
+            if not recipe.wasi:
+                # Compiled as builtins, memcpy and its kin would call themselves.
+                objects += compiler.objects(
+                    [self._root / "runtime" / "mem.c"],
+                    Path(folder, "runtime"),
+                    options=(*flags, "-fno-builtin"),
+                )
+            if recipe.wasi and compiler.name == "zig":
+                link = _for_zig(self._root / "hiwire" / "module-link.txt")
+            module = compiler.link(objects, Path(folder, "hiwire.wasm"), target=target, options=link)
+            return module.read_bytes()
+
+    def _library(self, recipe: Recipe) -> list[Path]:
+        return [*sorted((self._root / "hiwire").glob("*.c")), *(self._root / name for name in recipe.sources)]
+
+    def _key(self, recipe: Recipe, compiler: Compiler) -> str:
+        key = hashlib.sha256(f"{compiler} {recipe}".encode())
+        inputs = [*self._library(recipe), *sorted((self._root / "hiwire").glob("*.[ht]*")), Path(__file__)]
+        for path in (*inputs, self._root / "runtime" / "mem.c", self._root / "wasm-cflags.txt"):
+            key.update(path.read_bytes())
+        return key.hexdigest()[:32]
+
+
+def _for_zig(options: Path) -> list[str]:
+    """The options of the library's module in the words of Zig's own linker, which links for WASI and knows
+    fewer. What it has no word for changes the size of the module by some bytes, and nothing that it does."""
+    names = {"--allow-undefined": "--import-symbols", "-zstack-size=8192": "-z stack-size=8192"}
+    flags: list[str] = []
+    for flag in options.read_text(encoding="utf-8").split():
+        if flag not in ("--stack-first", "--compress-relocations"):
+            flags += names.get(flag, flag.replace("--export-if-defined=", "--export=")).split()
+    return flags

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
 from . import stack
-from .base import NO_LIMITS, Engine, Prepared, RawExtern, Store
+from .base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
 from .limits import GuestLimits
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Engine",
     "EngineInfo",
     "GuestLimits",
+    "Imports",
     "Prepared",
     "RawExtern",
     "Store",

@@ -65,10 +65,15 @@ class GuestLimits:
                 raise ValueError(
                     f"deadline must be more than 0 seconds, and finite, at most 2**40 of them: {seconds}"
                 )
-        if self.deadline is not None or self.fuel is not None:
+        if self.timed:
             defaults = {"memory_limit": self.memory_default, "table_limit": TABLE_DEFAULT}
             for name in defaults.keys() - self.names:
                 object.__setattr__(self, name, defaults[name])
+
+    @property
+    def timed(self) -> bool:
+        """Whether the engine must know when a call from outside begins and ends."""
+        return self.deadline is not None or self.fuel is not None
 
     def describe(self, name: str) -> str:
         """A limit and its value, for messages; of a default also where it comes from."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import _cffi_backend
 
-__all__ = ["at_release", "new_token"]
+__all__ = ["at_release", "new_token", "watch_of"]
 
 _new = _cffi_backend.FFI().new
 
@@ -55,3 +55,14 @@ def at_release(function: Callable[[], object]) -> object:
     watch.function = function
     _waiting[id(watch)] = watch
     return token
+
+
+def watch_of(token: object) -> Callable[[], object | None]:
+    """Says whether a token of `at_release` is there: the token or None, as a weak reference does, whether the
+    function was called or a signal handler kept it from that.
+
+    An ordinary weak reference would not do where it can be a part of a dead cycle that a finalizer keeps:
+    Python's collector clears those, whatever they refer to. This one is held from outside of all cycles.
+    """
+    watch: Callable[[], object | None] = weakref.getweakrefs(token)[0]
+    return watch

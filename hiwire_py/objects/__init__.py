@@ -1,25 +1,43 @@
 """Python objects and the guests that hold them: which are alive, and why.
 
-space           the idea: a space, in which guests share objects
+space           a space, in which guests share objects: what it is made of
+runtime         tables of references, which the runtime of lowered modules keeps
 ids             what stands for an object in a guest, and how long; in C (ids.c), or in Python (python_ids)
-layout          where things are in what the runtime of lowering keeps for each id
-instances       an instance of a module, its exports, and who may call it
+layout          where things are in what the runtime keeps for each id
+numbers         arrays of numbers that are read where they lie in memory
+nesting         how calls nest and end, and when no one may call
+here            the same for all spaces of a thread, and which greenlet is in its calls
+guards          which thread may use a table or guest
 calls           the functions by which Python and guests call each other
-here            a thread: how deep its calls are nested, and which greenlet is in them
+failures        what comes out of a call that fails
+instances       an instance of a module, and its exports
+linking         how one is made
 fitting         whether imports fit, and sizes are within the limits
+roots           by what instances hold objects, until they are closed or gone
 lifetimes       how long instances stay that can have functions of each other in their tables
 moving          when a table leaves its store of wasmtime, so that guests can come and go for ever
-numbers         arrays of numbers that are read where they lie in memory
 """
 
 from __future__ import annotations
 
 from ..engines import NO_LIMITS, GuestLimits, get_engine
-from .instances import Extern, Gate, Instance, Missing
+from .guards import Gate
+from .instances import Extern, Instance, Missing
+from .linking import instantiate, keep_last
 from .numbers import Numbers
 from .space import Space
 
-__all__ = ["Extern", "Gate", "Instance", "Missing", "Numbers", "Space", "new_space"]
+__all__ = [
+    "Extern",
+    "Gate",
+    "Instance",
+    "Missing",
+    "Numbers",
+    "Space",
+    "instantiate",
+    "keep_last",
+    "new_space",
+]
 
 
 def new_space(engine: str | None, limits: GuestLimits = NO_LIMITS) -> Space:

@@ -286,9 +286,9 @@ def bind_export(
 def bind_each(space: Any, gate: Any, call: Call, functype: FuncType, name: str, keep: object) -> ForEach:
     """A Python function that calls a guest's export for each of some pointers, and drops the results.
 
-    Its caller sets ``space.nesting[0]`` to 1 before, and back after, and then calls ``space.leave``. It is
-    given the pointers, as signed integers, and a function that takes the exception of each call that fails;
-    it returns how many calls were made: none after the guest was closed.
+    It is called within `Calls.as_one_call`, with the pointers, as signed integers, and a function that takes
+    the exception of each call that fails; it returns how many calls were made: none after the guest was
+    closed.
 
     Args:
         functype: takes a pointer, and no references pass.

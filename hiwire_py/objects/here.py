@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import sys
 import weakref
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..engines import hosts
 from ..errors import WrongThreadError
 from ..real_threads import get_ident, local
-
-if TYPE_CHECKING:
-    from .space import Space
 
 __all__ = ["DEEPEST", "HOST_CODE", "TOO_DEEP", "Here", "here"]
 
@@ -31,6 +28,20 @@ HOST_CODE = "<hiwire_py host function>"
 """What stands for the file name in the code around each host function."""
 
 
+class Nested(Protocol):
+    """What a thread knows of the calls of each of its spaces: see `nesting.Calls`."""
+
+    @property
+    def depth(self) -> int:
+        """How many have not returned."""
+
+    def leave(self) -> None:
+        """Release what no guest holds."""
+
+    def request(self) -> None:
+        """See to it that this is done, and `Here.settle` called, when the outermost one returns."""
+
+
 class Here:
     """A thread, as its spaces see it.
 
@@ -39,7 +50,7 @@ class Here:
         inside: how many host functions have begun in it and not ended. It is in a list of one, which
             calls.py reads and writes faster than an attribute.
         raised: what its host functions have raised and no call has passed on yet, the innermost last.
-        spaces: the thread's.
+        spaces: the calls of each of the thread's spaces.
     """
 
     __slots__ = ("__weakref__", "_waiting", "ident", "inside", "raised", "spaces")
@@ -48,8 +59,8 @@ class Here:
         self.ident = get_ident()
         self.inside = [0]
         self.raised = hosts.raised()
-        self.spaces: weakref.WeakSet[Space] = weakref.WeakSet()
-        self._waiting: list[weakref.ref[Space]] = []
+        self.spaces: weakref.WeakSet[Nested] = weakref.WeakSet()
+        self._waiting: list[weakref.ref[Nested]] = []
 
     def passed(self, error: BaseException) -> bool:
         """A call of this thread has failed with ``error``. Whether that is what a host function raised."""
@@ -91,23 +102,23 @@ class Here:
             frame = frame.f_back  # type: ignore[assignment]
         return count > 0
 
-    def put_off(self, space: Space) -> None:
+    def put_off(self, calls: Nested) -> None:
         """Have a space leave when the calls that another greenlet is in have returned."""
-        space.request_leave()
-        self._waiting.append(weakref.ref(space))
+        calls.request()
+        self._waiting.append(weakref.ref(calls))
         for other in list(self.spaces):
-            if other.depth and not other.ids.pending:
-                other.request_leave()  # so that the end of its call comes by `settle`
+            if other.depth:
+                other.request()  # so that the end of its call comes by `settle`
 
     def settle(self) -> None:
         """A call has returned: the spaces that were put off leave, unless a greenlet is still elsewhere."""
         waiting = self._waiting
         if waiting and not self.elsewhere():
             while waiting:
-                space = waiting[-1]()
+                calls = waiting[-1]()
                 del waiting[-1]
-                if space is not None and not space.depth:
-                    space.leave()
+                if calls is not None and not calls.depth:
+                    calls.leave()
 
 
 class _State(local):

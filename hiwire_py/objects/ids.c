@@ -32,7 +32,7 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *objects, *gone; /* dicts, which the collector of cycles reads and changes too */
+    PyObject *objects, *tombstones; /* dicts, which the collector of cycles reads and changes too */
     PyObject *reserve, *settle, *null;
     char *base;       /* of the runtime's memory */
     size_t state_at;  /* where in it the state is */
@@ -191,8 +191,8 @@ static int hw_release_one(hw_ids *ids, int32_t id, hw_dead *dead)
         Py_INCREF(object);
         dead->items[dead->count++] = object;
         PyDict_DelItem(ids->objects, number);
-    } else if (PyDict_Size(ids->gone) > 0) {
-        PyDict_DelItem(ids->gone, number);
+    } else if (PyDict_Size(ids->tombstones) > 0) {
+        PyDict_DelItem(ids->tombstones, number);
     }
     PyErr_Clear(); /* it is in neither dict: Python's collector has cleared them */
     Py_DECREF(number);
@@ -337,7 +337,7 @@ static void hw_forget_all(hw_ids *ids)
 {
     ids->flight.count = ids->waiting.count = 0;
     PyDict_Clear(ids->objects);
-    PyDict_Clear(ids->gone);
+    PyDict_Clear(ids->tombstones);
 }
 
 static PyObject *hw_ids_release(PyObject *self, PyObject *unused)
@@ -513,8 +513,8 @@ static PyObject *hw_ids_new(PyTypeObject *type, PyObject *args, PyObject *named)
     if (ids == NULL)
         return NULL;
     ids->objects = PyDict_New();
-    ids->gone = PyDict_New();
-    if (ids->objects == NULL || ids->gone == NULL) {
+    ids->tombstones = PyDict_New();
+    if (ids->objects == NULL || ids->tombstones == NULL) {
         Py_DECREF(ids);
         return NULL;
     }
@@ -537,7 +537,7 @@ static int hw_ids_traverse(PyObject *self, visitproc visit, void *arg)
     hw_ids *ids = (hw_ids *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(ids->objects);
-    Py_VISIT(ids->gone);
+    Py_VISIT(ids->tombstones);
     Py_VISIT(ids->reserve);
     Py_VISIT(ids->settle);
     return 0;
@@ -550,7 +550,7 @@ static void hw_ids_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     free(ids->free.items), free(ids->flight.items), free(ids->waiting.items);
     Py_XDECREF(ids->objects);
-    Py_XDECREF(ids->gone);
+    Py_XDECREF(ids->tombstones);
     Py_XDECREF(ids->reserve);
     Py_XDECREF(ids->settle);
     Py_XDECREF(ids->null);
@@ -575,7 +575,7 @@ static PyMethodDef hw_ids_methods[] = {
 
 static PyMemberDef hw_ids_members[] = {
     {"objects", Py_T_OBJECT_EX, offsetof(hw_ids, objects), Py_READONLY, NULL},
-    {"gone", Py_T_OBJECT_EX, offsetof(hw_ids, gone), Py_READONLY, NULL},
+    {"tombstones", Py_T_OBJECT_EX, offsetof(hw_ids, tombstones), Py_READONLY, NULL},
     {"patience", Py_T_PYSSIZET, offsetof(hw_ids, patience), 0, NULL},
     {"limit", Py_T_PYSSIZET, offsetof(hw_ids, limit), 0, NULL},
     {"pending", Py_T_BOOL, offsetof(hw_ids, pending), Py_READONLY, NULL},

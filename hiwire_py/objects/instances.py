@@ -1,53 +1,20 @@
-"""An instance of a module in a space, what it exports, and who may call it."""
+"""An instance of a module in a space, and what it exports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..engines import Prepared, RawExtern
-from ..errors import ClosedError, WrongThreadError
-from ..real_threads import get_ident
 from ..values import F32, F64, I32, I64, FuncType
 from ..wasm.module import FUNCTION, TABLE
-from .calls import Fix, ForEach, bind_each, bind_export
+from .calls import Fix, ForEach, bind_each, bind_export, bind_raw
+from .guards import Gate
 from .lifetimes import Lifetime
+from .roots import InstanceRoots
+from .space import Space
 
-if TYPE_CHECKING:
-    from .space import Space
-
-__all__ = ["Extern", "Gate", "Instance", "Missing"]
-
-
-class Gate:
-    """Who may come in: the thread that owns a table or guest, until it is closed."""
-
-    __slots__ = ("__weakref__", "held", "owner", "what")
-
-    def __init__(self, what: str) -> None:
-        self.owner: int | None = get_ident()
-        self.what = what
-        self.held: tuple[int, Callable[[], None]] | None = None
-        """While cycles are looked for: the owner, and what must be called before anyone comes in. ``owner``
-        is then 0, nobody, so that calls which are not concerned pay nothing for this."""
-
-    def check(self) -> None:
-        if get_ident() != self.owner:
-            self.refuse()
-
-    def refuse(self) -> None:
-        if self.owner is None:
-            raise ClosedError(f"this {self.what} is closed")
-        owner = self.owner
-        if self.held is not None:
-            owner, resume = self.held
-            if get_ident() == owner:
-                resume()
-                return
-        raise WrongThreadError(
-            f"this {self.what} belongs to the thread {owner} that made it, and was used by"
-            f" thread {get_ident()}; make one for each thread"
-        )
+__all__ = ["Extern", "Instance", "Missing"]
 
 
 class Missing(LookupError):
@@ -79,7 +46,20 @@ class Extern:
 
 
 class Instance:
-    """A module's instance in a space, as Python uses it; what must stay with it is in its lifetime."""
+    """A module's instance in a space, as Python uses it; what must stay with it is in its lifetime.
+
+    Attributes:
+        gate: the guard of its functions.
+        token: see `Calls.add`.
+        links: what it imports from other instances: the types, and the lifetimes of those.
+        raw: its exports, as the engine has them.
+        tables: its tables of externrefs: index -> handle in the runtime.
+        handles: the same, and those of its segments: name of the import -> handle.
+        hosts: the host functions that it was given, by import.
+        roots: what it holds objects by; None: it was not lowered, and can hold none.
+        imported_tables: how many of its tables it imports.
+        index: its exports: name -> kind and index.
+    """
 
     def __init__(self, space: Space, prepared: Prepared, gate: Gate) -> None:
         self.space = space
@@ -87,18 +67,23 @@ class Instance:
         self.module = prepared.module
         self.lowered = prepared.lowered is not None
         self.gate = gate
-        self.token: object = None  # says when Python uses it no more
+        self.token = space.calls.add(gate)
         self.lifetime = Lifetime()
-        self.links: list[tuple[Any, Lifetime]] = []  # types of what it imports from instances, and theirs
+        self.links: list[tuple[Any, Lifetime]] = []
         self.raw: Mapping[str, RawExtern] = {}
-        self.tables: dict[int, RawExtern] = {}  # lowered externref tables: index -> handle
-        self.hosts: dict[
-            tuple[str, str], tuple[Callable[..., Any], FuncType]
-        ] = {}  # host functions by import
-        self.handles: dict[str, RawExtern] = {}  # those of `tables` and of segments, by the names of imports
-        self.owned: Any = None  # what the space releases when the instance goes
+        self.tables: dict[int, int] = {}
+        self.handles: dict[str, int] = {}
+        self.hosts: dict[tuple[str, str], tuple[Callable[..., Any], FuncType]] = {}
+        self.roots = InstanceRoots(space.roots) if self.lowered else None
         self.imported_tables = 0
         self.index: dict[str, tuple[int, int]] = {e.name: (e.kind, e.index) for e in self.module.exports}
+
+    def close(self) -> None:
+        """Let no one in any more, and release what its tables and globals hold: now, or when the running call
+        returns."""
+        self.gate.close()
+        if self.roots is not None:
+            self.space.roots.release(self.roots)
 
     def extern(self, name: str) -> Extern:
         """An export by name; KeyError if there is none."""
@@ -116,6 +101,11 @@ class Instance:
         extern = self.extern(name)
         call = self.space.store.call(extern.raw, extern.type)
         return bind_export(self.space, self.gate, call, extern.type, name, extern, fix)
+
+    def raw_function(self, name: str) -> Callable[..., Any]:
+        """What calls the export ``name`` as the engine does it: see `bind_raw`."""
+        extern = self.extern(name)
+        return bind_raw(self.space.store.call(extern.raw, extern.type), extern.type)
 
     def for_each(self, name: str) -> ForEach:
         """What calls the export ``name`` for many pointers: see `bind_each`.

@@ -9,13 +9,15 @@ been made since the last time.
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from ..engines import Engine, Imports, Prepared, RawExtern, Store
 from ..errors import HiwireError
-
-if TYPE_CHECKING:
-    from .instances import Gate
-    from .space import Space
+from .guards import Gate
+from .nesting import Calls
+from .roots import SpaceRoots
+from .runtime import Runtime
 
 __all__ = ["MOST", "Mover"]
 
@@ -32,77 +34,108 @@ class Mover:
     """Of one space.
 
     Attributes:
-        lasting: the lasting instances, in the order in which they were made.
-        gates: those of them that have one.
-        complete: whether that is all of them, as in the space of a table. In that of a guest the first guest
-            stays as well, so nothing is ever moved.
+        complete: whether all lasting instances are known, as in the space of a table. In that of a guest the
+            first guest stays as well, so nothing is ever moved.
         moves: how often it was done.
     """
 
-    def __init__(self) -> None:
-        self.lasting: list[Any] = []
-        self.gates: list[Gate] = []
+    def __init__(
+        self, engine: Engine, store: Store, runtime: Runtime, calls: Calls, roots: SpaceRoots
+    ) -> None:
         self.complete = False
         self.moves = 0
+        self._engine = engine
+        self._store = store
+        self._runtime = runtime
+        self._calls = calls
+        self._roots = roots
+        self._lasting: list[Any] = []  # in the order in which they were made
+        self._gates: list[Gate] = []  # theirs
         self._next = _FEW  # the number of instances made in the store at which it is time to move
+        self.add(runtime.prepared, runtime.exports, lambda made: {})
 
-    def make_room(self, space: Space, what: str) -> None:
+    def add(
+        self,
+        prepared: Prepared,
+        raw: Mapping[str, RawExtern],
+        imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
+    ) -> None:
+        """A lasting instance was made. See `Store.lasting`."""
+        if self._engine.moves:
+            self._lasting.append(self._store.lasting(prepared, raw, imports))
+
+    def add_last(
+        self,
+        prepared: Prepared,
+        raw: Mapping[str, RawExtern],
+        imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
+        gate: Gate,
+    ) -> None:
+        """The same; all instances that come after it may be left behind."""
+        self.add(prepared, raw, imports)
+        self._gates.append(gate)
+        self.complete = True
+
+    def make_room(self, what: str) -> None:
         """An instance is about to be made.
 
         Raises:
             HiwireError: the store has had so many that the engine would fail soon, and cannot be left.
         """
-        made = space.store.made
+        made = self._store.made
         if made < self._next:
             return
-        why = self._why_not(space)
+        why = self._why_not()
         if why and made >= MOST:
             gc.collect()  # guests in cycles are still open
-            why = self._why_not(space)
+            why = self._why_not()
         if not why:
-            space.depart(self.lasting)
-            space.leave()  # which may call finalizers, and these may do anything
-            why = self._why_not(space)
+            self._roots.clear_all_but(self._kept())
+            self._calls.leave()  # which may call finalizers, and these may do anything
+            why = self._why_not()
         if not why:
-            why = self._move(space)
-            self._next = space.store.made + min(max(_FEW, len(space.objects) // _SHARE), _MANY)
+            why = self._move()
+            self._next = self._store.made + min(max(_FEW, len(self._runtime.ids.objects) // _SHARE), _MANY)
         if why and made >= MOST:
             raise HiwireError(
                 f"{what} cannot be added: {made} instances have been made here, of which"
-                f" {space.engine.name} frees none while {why}; close all guests of a table now and then, or"
+                f" {self._engine.name} frees none while {why}; close all guests of a table now and then, or"
                 " go on with a new table"
             )
 
-    def _why_not(self, space: Space) -> str:
-        if space.closing:
+    def _kept(self) -> set[int]:
+        """The exports of the lasting instances, by their `id`."""
+        return {id(extern) for one in self._lasting for extern in one.raw.values()}
+
+    def _why_not(self) -> str:
+        if self._calls.closing:
             return "the table is closed"
-        if space.busy:
+        if self._calls.busy:
             return "a call is on its way"
         if not self.complete:
             return "they share the space of a guest, not of a table"
-        # Not by weak references to guests: those to one that a finalizer keeps are gone.
-        opened = sum(gate.owner is not None and gate not in self.gates for gate in list(space.gates.values()))
+        opened = sum(gate.owner is not None and gate not in self._gates for gate in self._calls.gates())
         if opened:
             return f"{opened} guests of the table are open"
-        fixed = (one.why_fixed(space.store) for one in self.lasting)
+        fixed = (one.why_fixed(self._store) for one in self._lasting)
         return next((f"the table cannot be moved to another store: {why}" for why in fixed if why), "")
 
-    def _move(self, space: Space) -> str:
+    def _move(self) -> str:
         """Why it was not done, or "". Finalizers and signal handlers that use the table meanwhile get a
         HiwireError."""
-        gates = [gate for gate in list(space.gates.values()) if gate.owner == space.thread]
+        calls = self._calls
         collecting = gc.isenabled()
-        move = space.store.move(self.lasting)
+        move = self._store.move(self._lasting)
         ended = False
 
         def end() -> None:
             nonlocal ended
             move.end()
             if move.made:
-                space.arrived()
-            space.paused, space.nesting[0] = None, 0
-            for gate in gates:
-                gate.owner, gate.held = space.thread, None
+                self._runtime.moved()
+                self._roots.forget_all_but(self._kept())
+            calls.nesting[0] = 0
+            calls.unpause(_refuse)
             if collecting:
                 gc.enable()
             self.moves += move.made
@@ -112,9 +145,8 @@ class Mover:
         try:
             try:
                 gc.disable()
-                space.paused, space.nesting[0] = _refuse, 1
-                for gate in gates:
-                    gate.held, gate.owner = (space.thread, _refuse), 0
+                calls.nesting[0] = 1
+                calls.pause(_refuse)
                 move.make()
             except MemoryError as error:
                 failure = f"moving the table has failed ({error})"

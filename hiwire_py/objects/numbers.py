@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import ctypes
 from dataclasses import dataclass
 from typing import Literal
@@ -12,29 +11,22 @@ __all__ = ["Numbers"]
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers in this process' memory.
+    """Numbers of 32 bits in this process' memory, which must stay where they are as long as this is used.
 
     Attributes:
         address: of the first.
         count: how many.
-        code: their type, "I", "i" or "q", as in the module `array`.
-        owner: the array they are in, if they are in one.
+        code: their type, "I" or "i", as in the module `array`.
     """
 
     address: int
     count: int
-    code: Literal["I", "i", "q"]
-    owner: array.array[int] | None = None
-
-    @classmethod
-    def of(cls, numbers: array.array[int]) -> Numbers:
-        """Those in an array, which must not grow."""
-        address, count = numbers.buffer_info()
-        return cls(address, count, "q" if numbers.itemsize == 8 else "I", numbers)
+    code: Literal["I", "i"]
 
     def view(self) -> memoryview[int]:
-        """To read. Memory without an owner must stay where it is as long as this is used."""
-        if self.owner is not None:
-            return memoryview(self.owner)
-        size = self.count * (8 if self.code == "q" else 4)
-        return memoryview((ctypes.c_char * size).from_address(self.address)).cast("B").cast(self.code)
+        """To read."""
+        return (
+            memoryview((ctypes.c_char * (4 * self.count)).from_address(self.address))
+            .cast("B")
+            .cast(self.code)
+        )

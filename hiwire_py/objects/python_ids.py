@@ -51,8 +51,8 @@ class Ids:
 
     Attributes:
         objects: id -> object.
-        gone: ids whose objects the collector of cycles took out although handles name them still, until those
-            are released. Who looks one of them up finds out by the KeyError.
+        tombstones: ids whose objects the collector of cycles took out although handles name them still, until
+            those are released. Who looks one of them up finds out by the KeyError.
         patience: how many objects may wait in a long call before they are looked at.
         limit: so many ids in flight are what `tidy` waits for now.
         pending: something waits for the end of the outermost call: see `request`.
@@ -69,7 +69,7 @@ class Ids:
         seed: int,
     ) -> None:
         self.objects: dict[int, Any] = {}
-        self.gone: dict[int, None] = {}
+        self.tombstones: dict[int, None] = {}
         self.patience = self.limit = patience
         self.pending = False
         self._state = state
@@ -170,7 +170,7 @@ class Ids:
         self._waiting.clear()
         self._unheld.clear()
         self.objects.clear()
-        self.gone.clear()
+        self.tombstones.clear()
 
     def enter(self, interrupting: bool) -> Mark:
         """A call begins within another one.
@@ -256,7 +256,7 @@ class Ids:
     def _take_unheld(self, ids: list[int], dead: list[Any]) -> None:
         """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to
         drop, into ``dead``."""
-        objects, gone, free = self.objects, self.gone, self._free
+        objects, tombstones, free = self.objects, self.tombstones, self._free
         while True:
             if ids:
                 id_ = ids[-1]
@@ -265,8 +265,8 @@ class Ids:
                 at = (self._status[STATE_RECORDS] & _WORD) // 4 + (id_ & ID_INDEX) * RECORD_WORDS
                 # An id can be both in flight and a zombie: then its record is empty now, or another id's.
                 # The cases are told apart without a jump, at which the id could be lost to a signal handler.
-                if not words[at + RECORD_HOLDERS] and (id_ in objects) | (id_ in gone):
-                    kept = (gone, objects)[id_ in objects]
+                if not words[at + RECORD_HOLDERS] and (id_ in objects) | (id_ in tombstones):
+                    kept = (tombstones, objects)[id_ in objects]
                     value = kept[id_]
                     del kept[id_]
                     words[at + RECORD_ID] = 0

@@ -15,8 +15,9 @@ import pytest
 from support import wat
 
 import hiwire_py
-from hiwire_py import cli, demo, doctor, engines, needs_lowering
-from hiwire_py.collect import ways
+from hiwire_py import cli, engines, needs_lowering
+from hiwire_py.cli import demo, doctor
+from hiwire_py.collect import backend
 from hiwire_py.engines import EngineInfo, stack
 from hiwire_py.sources import shipped
 
@@ -44,7 +45,7 @@ def echo(tmp_path: Path) -> str:
 
 def fails(capsys: pytest.CaptureFixture[str], code: int, *args: str) -> str:
     """Run a command that must fail with this code and one line on standard error only; the line."""
-    assert cli.run(args) == code
+    assert cli.main(args) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("hiwire: error: ")
@@ -54,7 +55,7 @@ def fails(capsys: pytest.CaptureFixture[str], code: int, *args: str) -> str:
 
 def gives(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     """Run a command that must succeed; what it printed."""
-    assert cli.run(args) == 0
+    assert cli.main(args) == 0
     out, err = capsys.readouterr()
     assert err == ""
     return out
@@ -158,8 +159,8 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "examine", interrupted)
-    assert cli.run(["doctor"]) == 130
+    monkeypatch.setattr(doctor, "examine", interrupted)
+    assert cli.main(["doctor"]) == 130
     assert capsys.readouterr().err.strip().splitlines()[-1] == "hiwire: error: interrupted"
 
 
@@ -168,20 +169,19 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 
 def test_demo(engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In a pipe: the table and the facts, no progress bar; as JSON the same."""
-    name = engine.removesuffix("-lowered")
     text = tmp_path / "text"
     text.write_text("to be or not to be")
-    out = gives(capsys, "demo", "--engine", name, "--top", "2", str(text))
+    out = gives(capsys, "demo", "--engine", engine, "--top", "2", str(text))
     lines = [line.split() for line in out.splitlines()]
     assert ["1", "to", "2"] in lines and ["2", "be", "2"] in lines
     assert "6, of them distinct 4, in 1 file " in out
     assert "0 before, 5 at the peak, 0 after" in out
     assert "every count equals that of collections.Counter" in out
     assert "\x1b" not in out
-    found = json.loads(gives(capsys, "demo", "--json", "--engine", name, str(text)))
+    found = json.loads(gives(capsys, "demo", "--json", "--engine", engine, str(text)))
     assert found["ok"] is True
     assert found["top"] == [["to", 2], ["be", 2], ["or", 1], ["not", 1]]
-    assert (found["engine"], found["live_refs"]) == (name, {"before": 0, "peak": 5, "after": 0})
+    assert (found["engine"], found["live_refs"]) == (engine, {"before": 0, "peak": 5, "after": 0})
 
 
 def test_demo_on_all_engines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,13 +234,13 @@ def test_demo_that_is_wrong(
     text = tmp_path / "text"
     text.write_text("to be")
     right = demo.count_words([text])
-    monkeypatch.setattr(cli, "count_words", lambda *_, **__: replace(right, difference="1 word differs"))
-    assert cli.run(["demo", str(text)]) == 1
+    monkeypatch.setattr(demo, "count_words", lambda *_, **__: replace(right, difference="1 word differs"))
+    assert cli.main(["demo", str(text)]) == 1
     assert "WRONG: 1 word differs" in capsys.readouterr().out
-    monkeypatch.setattr(cli, "count_words", lambda *_, **__: replace(right, refs_after=3))
-    assert cli.run(["demo", str(text)]) == 1
+    monkeypatch.setattr(demo, "count_words", lambda *_, **__: replace(right, refs_after=3))
+    assert cli.main(["demo", str(text)]) == 1
     assert "LEAK" in capsys.readouterr().out
-    assert cli.run(["demo", "--json", str(text)]) == 1
+    assert cli.main(["demo", "--json", str(text)]) == 1
 
 
 def test_demo_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -277,7 +277,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert {t["name"] for t in found["toolchains"]} == {"docker", "podman", "buildah", "clang", "zig"}
     groups = ("engines", "collector", "modules", "toolchains")
     assert all(item["detail"] for group in groups for item in found[group])
-    assert found["collector"][0]["ok"] == (ways.WAY == "types")
+    assert found["collector"][0]["ok"] == (backend.BACKEND == "types")
     out = gives(capsys, "doctor")
     assert all(name in out for name in names)
 
@@ -288,12 +288,12 @@ def test_doctor_finds_damage(
     """A changed module, a missing one, missing sums: named with the remedy, exit code 1."""
     folder = tmp_path / "modules"
     folder.mkdir()
-    monkeypatch.setattr("hiwire_py.doctor.resources.files", lambda package: tmp_path)
-    assert cli.run(["doctor"]) == 1
+    monkeypatch.setattr("hiwire_py.cli.doctor.resources.files", lambda package: tmp_path)
+    assert cli.main(["doctor"]) == 1
     assert "SHA256SUMS" in capsys.readouterr().out
     (folder / "SHA256SUMS").write_text(f"{'0' * 64}  hiwire-a.wasm\n{'0' * 64}  hiwire-b.wasm\n")
     (folder / "hiwire-a.wasm").write_bytes(b"changed")
-    assert cli.run(["doctor", "--json"]) == 1
+    assert cli.main(["doctor", "--json"]) == 1
     details = [module["detail"] for module in json.loads(capsys.readouterr().out)["modules"]]
     assert details[0].startswith("its SHA-256 is not the one") and details[1].startswith("missing;")
     assert all("install the package again" in detail for detail in details)
@@ -303,7 +303,7 @@ def test_doctor_without_engines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     """No engine at all: exit code 1, and each says how to get it."""
     none = [replace(i, available=False, version="", reason="install it with: pip") for i in engines()]
     monkeypatch.setattr(doctor, "engines", lambda: none)
-    assert cli.run(["doctor"]) == 1
+    assert cli.main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "No engine works" in out
     assert out.count("install it with: pip") == len(none)
@@ -333,7 +333,7 @@ def test_run(
     engine: str, echo: str, args: list[str], printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Arguments are read by type, and results are printed in the same form."""
-    out = gives(capsys, "run", "--engine", engine.removesuffix("-lowered"), echo, *args)
+    out = gives(capsys, "run", "--engine", engine, echo, *args)
     assert out.rstrip("\n") == printed
 
 
@@ -389,7 +389,7 @@ def test_inspect(echo: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "function echo (externref) -> (externref)" in lines
     assert "memory memory 1 to 4 pages of 64 KiB" in lines
     assert "global g mutable i64" in lines
-    assert "needs lowering yes, on engines without externref" in lines
+    assert "needs lowering yes, when it is loaded" in lines
     found = json.loads(gives(capsys, "inspect", "--json", echo))
     assert found["features"] == ["multiple results", "mutable globals", "reference types"]
     assert found["imports"] == []
@@ -444,7 +444,7 @@ def test_build_reports(
         asked.update(options, out=out)
         return Report()
 
-    monkeypatch.setattr(cli, "build", build)
+    monkeypatch.setattr("hiwire_py.cli.build.build", build)
     assert gives(capsys, "build", "--out", str(tmp_path), "--static-pages", "3") == "built with care\n"
     assert (asked["out"], asked["static_pages"], asked["toolchain"]) == (tmp_path, 3, None)
     assert "--static-pages" in fails(capsys, 2, "build", "--static-pages", "0")

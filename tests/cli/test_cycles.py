@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hiwire_py import cli, cycles
+from hiwire_py import cli
+from hiwire_py.cli import cycles
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,13 +27,13 @@ def test_rounds(engine: str) -> None:
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both runs in the terminal and as JSON, and as a picture."""
     arguments = ["demo", "cycles", "--rounds", "15", "--objects", "1000"]
-    assert cli.run(arguments) == 0
+    assert cli.main(arguments) == 0
     out = capsys.readouterr().out
     assert "OUT OF MEMORY in round 13" in out and "all 15 rounds" in out
     assert re.search(r"12,\d{3} ┤ +.*█x", out), out
     picture = tmp_path / "cycles.png"
     pytest.importorskip("matplotlib", reason="matplotlib: not installed; pip install 'hiwire_py[plots]'")
-    assert cli.run([*arguments, "--json", "--png", str(picture)]) == 0
+    assert cli.main([*arguments, "--json", "--png", str(picture)]) == 0
     assert json.loads(capsys.readouterr().out)["ok"] is True
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and picture.stat().st_size > 5_000
 
@@ -43,9 +44,9 @@ def test_files_may_have_any_name(
     """`demo cycles` is the other demo, also where there is a file of that name."""
     (tmp_path / "cycles").write_text("one two two")
     monkeypatch.chdir(tmp_path)
-    assert cli.run(["demo", "--json", "./cycles"]) == 0
+    assert cli.main(["demo", "--json", "./cycles"]) == 0
     assert json.loads(capsys.readouterr().out)["words"] == 3
-    assert cli.run(["demo", "cycles", "--rounds", "1", "--objects", "5", "--json"]) == 0
+    assert cli.main(["demo", "cycles", "--rounds", "1", "--objects", "5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rounds"] == 1
 
 

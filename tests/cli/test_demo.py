@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hiwire_py import TableFullError, demo
-from hiwire_py.demo import WordCounter, choose_sources, count_words, words_of
+from hiwire_py import TableFullError
+from hiwire_py.cli import demo
+from hiwire_py.cli.demo import WordCounter, choose_sources, count_words, words_of
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_default_text(engine: str) -> None:
 
 def test_no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A Python without sources says what to do."""
-    monkeypatch.setattr("hiwire_py.demo.sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("hiwire_py.cli.demo.sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(FileNotFoundError, match="name text files"):
         choose_sources(1)
 

@@ -8,6 +8,7 @@ memory, keeps a plain description of them, and marks what can be reached in the 
 from __future__ import annotations
 
 import functools
+import gc
 import random
 import types
 import weakref
@@ -240,12 +241,13 @@ class World:
 
     # ---- building and changing
 
-    def add(self) -> None:
+    def add(self, kind: str = "") -> int:
+        """Make a Python node, of a random kind or of this one; its number."""
         canary, number = Canary(), self.numbers
         edges: list[Any] = []
         self.numbers += 1
         canary.number, canary.edges = number, edges
-        kind = self.rng.choice(KINDS)
+        kind = kind or self.rng.choice(KINDS)
         if kind == "wrapper":
             made: Any = Wrapper(self.guest, self.allocate, layout=NODE, free="free")
             made.canary, made.edges = canary, edges
@@ -256,6 +258,7 @@ class World:
         self.canaries[number] = weakref.ref(canary)
         self.edges[number] = []
         self.values[number] = made, edges
+        return number
 
     def recall(self) -> None:
         """Find the nodes of earlier rounds again."""
@@ -317,6 +320,36 @@ class World:
             del self.roots[one]
         else:
             self.roots[one] = self.values[one][0]
+
+    def move(self, collect: Callable[[], object]) -> None:
+        """What a guest does in one go: load a handle, or a pointer to an owned struct, cut it where it was,
+        and put it into a struct that was just made. Collections begin in between, and after it; Python's own
+        leave structs of dead wrappers to be freed by who comes in next."""
+        holders = [
+            (pointer, kind, field)
+            for pointer in self.reachable()[1]
+            for kind in range(2)
+            for field, word in enumerate(self.structs[pointer][kind])
+            if word
+        ]
+        if not holders:
+            return
+        pointer, kind, field = self.rng.choice(holders)
+        words, at = self.structs[pointer][kind], (_HANDLE_AT, _CHILD_AT)[kind] + 4 * field
+        loaded, words[field] = words[field], 0
+        self._write(pointer + at, 0)
+        held = (self.global_handles, self.global_structs)[kind]
+        held.append(loaded)  # a local of the guest's
+        for begin in self.rng.choice(((), (collect,), (gc.collect,), (gc.collect, collect))):
+            begin()
+        made = self.add("wrapper")
+        self.roots[made] = self.values.pop(made)[0]
+        held.remove(loaded)
+        (self.set_handle, self.set_child)[kind](self.pointers[made], 0, loaded)
+        for begin in self.rng.choice(((), (collect,), (gc.collect,))):
+            begin()
+        if self.rng.random() < 0.5:
+            del self.roots[made]
 
     def drop_global_handle(self) -> None:
         if self.global_handles:
@@ -417,6 +450,8 @@ def run_case(bench: Bench, seed: int, collect: Callable[[], object]) -> int:
             world.values.clear()
             value = None
             before = len(world.canaries)
+            for _ in range(rng.choice((0, 0, 1, 3))):
+                world.move(collect)
             collect()
             world.check()
             died += before - len(world.canaries)

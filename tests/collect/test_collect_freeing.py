@@ -49,7 +49,7 @@ def test_freeing_meets_no_collected_object(host: Host) -> None:
     with pytest.raises(StaleRefError, match="was collected"):
         host.table.get(handle)
     host.table.decref(handle)
-    assert left(host) == (0, 0, 0) and not host.table.space.gone
+    assert left(host) == (0, 0, 0) and not host.table.space.tombstones
 
 
 def test_errors_of_free(host: Host) -> None:

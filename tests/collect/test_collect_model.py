@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import os
+import types
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,10 @@ import pytest
 from graphs import Bench, Wrong, run_case
 
 from hiwire_py import StaleRefError, WrongThreadError, collect
-from hiwire_py.collect import accounts, ways
-from hiwire_py.objects import Numbers
+from hiwire_py.collect import backend, heap
+from hiwire_py.collect.refcounts import Slots
+from hiwire_py.handles import COUNT_MAX, slot_of
+from hiwire_py.objects.layout import RECORD_WORDS
 
 CASES = int(os.environ.get("HIWIRE_MODEL_CASES", "2000"))
 SEED = int(os.environ.get("HIWIRE_MODEL_SEED", "0"))
@@ -45,129 +48,124 @@ def _free_nothing(original: Callable[..., Any]) -> Callable[..., Any]:
 Faults = dict[str, tuple[Any, str, Callable[..., Any]]]
 
 
-def _faults_of_parking() -> Faults:
-    from hiwire_py.collect import parking, trace
+class _Forged(Slots):
+    """What a source did not say."""
 
-    def believe_any_count(original: Callable[..., Any]) -> Callable[..., Any]:
-        """Every handle found is taken for accounted, whatever its count."""
+    kept: list[Any]
 
-        def accounted(self: Any, found: dict[int, int]) -> Any:
-            words = self._slots.read().view()
-            indexes = {handle: handle >> 1 & 0x1FFFFFF for handle in found}
-            counts = {h: words[i] >> 2 & 0xFFFFFF if i < len(words) else 0 for h, i in indexes.items()}
-            return original(self, counts)
 
-        return accounted
+def _forged(slots: Slots, words: dict[int, int], holders: int | None = None) -> Slots:
+    """The same with other words, by index, and another number of holders for each object."""
+    made = _Forged.from_buffer_copy(slots)
+    own, _, numbers = slots.views()
+    assert own is not None
+    forged_words = array.array("I", own)
+    for index, word in words.items():
+        if index < len(forged_words):
+            forged_words[index] = word
+    made.words = forged_words.buffer_info()[0]
+    made.kept = [forged_words]
+    if holders is not None:
+        records = array.array("I", [holders] * (RECORD_WORDS * len(numbers)))
+        made.records = records.buffer_info()[0]
+        made.kept.append(records)
+    return made
+
+
+def _any_count(slots: Slots, found: list[int]) -> Slots:
+    """Every handle found is taken for accounted, whatever its count."""
+    words = slots.views()[0]
+    assert words is not None
+    copies = Counter(slot_of(handle) for handle in found)
+    counted = {i: words[i] & ~(COUNT_MAX << 2) | n << 2 for i, n in copies.items() if i < len(words)}
+    return _forged(slots, counted)
+
+
+def _one_count_less(slots: Slots, found: list[int]) -> Slots:
+    """A reference in a global is taken for one in a struct."""
+    words = slots.views()[0]
+    assert words is not None
+    return _forged(slots, {i: w - 4 for i, w in enumerate(words) if w & 1 and w >> 2 & COUNT_MAX > 1})
+
+
+def _one_holder(slots: Slots, found: list[int]) -> Slots:
+    """Of two slots with one object each is taken for the only one."""
+    return _forged(slots, {}, holders=1)
+
+
+def _telling(forge: Callable[[Slots, list[int]], Slots]) -> Callable[..., Any]:
+    """What is found is right, and what the source says of it is not."""
+
+    class Forging:
+        def __init__(self, edges: Any) -> None:
+            self.edges, self.add, self.end = edges, edges.add, edges.end
+
+        def show(self, objects: Any, tombstones: Any, slots: Slots) -> Any:
+            return self.edges.show(objects, tombstones, forge(slots, list(_found(self.edges))))
+
+    return lambda original: lambda none: Forging(original(none))
+
+
+def _found(edges: Any) -> list[int]:
+    return edges.words() if backend.BACKEND == "types" else edges._references  # type: ignore[no-any-return]
+
+
+def _show_nothing(original: Callable[..., Any]) -> Callable[..., Any]:
+    def without_show(none: int) -> Any:
+        edges = original(none)
+        return types.SimpleNamespace(add=edges.add, end=edges.end, show=lambda *given: set())
+
+    return without_show
+
+
+def _faults_of_traverse() -> Faults:
+    from hiwire_py.collect import traverse
+
+    def without_owned(original: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda layout: traverse.PointerMap(layout, layout.size, layout.handles, ())
+
+    return {"owned structs are missed": (traverse, "_map_of", without_owned)}
+
+
+def _faults_of_transfer() -> Faults:
+    from hiwire_py.collect.transfer import Edges
 
     def count_twice(original: Callable[..., Any]) -> Callable[..., Any]:
-        """A copy in a global is taken for one in a struct."""
         return lambda self: {handle: copies + 1 for handle, copies in original(self).items()}
 
     def first_handle_only(original: Callable[..., Any]) -> Callable[..., Any]:
         def add(self: Any, *args: Any) -> None:
             original(self, *args)
-            self.structs[:] = [(wrapper, handles[:1]) for wrapper, handles in self.structs]
+            self._wrappers[:] = [(wrapper, handles[:1]) for wrapper, handles in self._wrappers]
 
         return add
 
-    return {
-        "counts are ignored": (accounts.Accounts, "accounted", believe_any_count),
-        "two slots with one externref": (accounts.Accounts, "_drop_shared", lambda original: _nothing),
-        "owned structs are missed": (
-            trace.Trace,
-            "_fields_of",
-            lambda original: lambda self, layout: (layout.handles, []),
-        ),
-        "one copy too many": (trace.Trace, "counts", count_twice),
-        "wrappers get one object each": (trace.Trace, "add", first_handle_only),
-        "nothing is handed over": (
-            accounts.Accounts,
-            "accounted",
-            lambda original: lambda self, found: ({}, []),
-        ),
-        "nothing is taken back": (parking.Window, "close", lambda original: _nothing),
-        "nothing is freed": (parking.Arena, "drain", _free_nothing),
-    }
-
-
-class _Forging:
-    """Stands before a survey and changes what the table's accounts tell it."""
-
-    def __init__(self, survey: Any) -> None:
-        self.survey = survey
-        self.copies, self.again, self.words = survey.copies, survey.again, survey.words
-
-    def lend(self, objects: Any, gone: Any, direct: int, slots: int, count: int, *rest: int) -> Any:
-        words = array.array("I", Numbers(slots, count, "I").view())
-        self.forge_counts(words)
-        keys, key_count, wide, records, record_count, *others = rest
-        held = array.array("I", Numbers(records, record_count, "I").view())
-        self.forge_holders(held)
-        address = held.buffer_info()[0]
-        return self.survey.lend(
-            objects, gone, direct, *words.buffer_info(), keys, key_count, wide, address, record_count, *others
-        )
-
-    def forge_counts(self, words: array.array[int]) -> None: ...
-    def forge_holders(self, records: array.array[int]) -> None: ...
-
-
-class _AnyCount(_Forging):
-    """Every handle found is taken for accounted, whatever its count."""
-
-    def forge_counts(self, words: array.array[int]) -> None:
-        for handle, copies in Counter(self.words()).items():
-            index = handle >> 1 & 0x1FFFFFF
-            if index < len(words):
-                words[index] = words[index] & ~(0xFFFFFF << 2) | copies << 2
-
-
-class _OneCountLess(_Forging):
-    """A copy in a global is taken for one in a struct."""
-
-    def forge_counts(self, words: array.array[int]) -> None:
-        for index, word in enumerate(words):
-            if word & 1 and word >> 2 & 0xFFFFFF > 1:
-                words[index] = word - 4
-
-
-class _OneHolder(_Forging):
-    def forge_holders(self, records: array.array[int]) -> None:
-        for at in range(1, len(records), 4):
-            records[at] = 1
-
-
-def _faults_of_lending() -> Faults:
-    from hiwire_py.collect import lending
-
-    def before(forging: type[_Forging]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        return lambda original: lambda self, survey, gone: original(self, forging(survey), gone)
-
     def without_owned(original: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda layout: lending.Shape(layout, layout.size, layout.handles, ())
+        return lambda self, layout: (layout.handles, [])
 
     return {
-        "counts are ignored": (accounts.Accounts, "lend", before(_AnyCount)),
-        "two slots with one externref": (accounts.Accounts, "lend", before(_OneHolder)),
-        "owned structs are missed": (lending, "_shape_of", without_owned),
-        "one copy too many": (accounts.Accounts, "lend", before(_OneCountLess)),
-        "nothing is handed over": (
-            accounts.Accounts,
-            "lend",
-            lambda original: lambda self, survey, gone: set(),
-        ),
-        "nothing is freed": (lending.Arena, "drain", _free_nothing),
+        "owned structs are missed": (Edges, "_map_of", without_owned),
+        "one copy too many": (Edges, "_copies", count_twice),
+        "wrappers get one object each": (Edges, "add", first_handle_only),
+        "nothing is taken back": (Edges, "end", lambda original: _nothing),
     }
 
 
-BROKEN = _faults_of_lending() if ways.WAY == "types" else _faults_of_parking()
+FAULTS: Faults = {
+    "counts are ignored": (heap, "new_edges", _telling(_any_count)),
+    "two slots with one externref": (heap, "new_edges", _telling(_one_holder)),
+    "one count less": (heap, "new_edges", _telling(_one_count_less)),
+    "nothing is shown": (heap, "new_edges", _show_nothing),
+    "nothing is freed": (backend.Registry, "free_dead", _free_nothing),
+    **(_faults_of_traverse() if backend.BACKEND == "types" else _faults_of_transfer()),
+}
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a wrong collector may notice itself
-@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize("fault", FAULTS)
 def test_wrong_collectors_are_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model finds out each of these faults within a few hundred graphs."""
-    owner, name, make = BROKEN[fault]
+    owner, name, make = FAULTS[fault]
     bench = Bench("wasmtime")
     monkeypatch.setattr(owner, name, make(getattr(owner, name)))
     try:

@@ -17,7 +17,7 @@ from collect_support import Button, Host, left
 from support import Thing, wat
 
 from hiwire_py import Guest, GuestObject, Hiwire, StaleRefError, collect, layout
-from hiwire_py.collect import ways
+from hiwire_py.collect import backend
 from hiwire_py.sources import shipped
 
 # ---- how much is looked at
@@ -70,7 +70,7 @@ def test_handles_that_no_struct_describes(host: Host, watching: _Watching, handl
     collect()
     many = watching.collect()
     assert few - 10 <= many <= few + 10
-    if ways.WAY == "types":
+    if backend.BACKEND == "types":
         assert all(watching.in_sight)
     if handle:
         assert button.fire(3) == 6
@@ -154,7 +154,7 @@ def test_handles_of_collected_objects_are_stale(host: Host) -> None:
         handle = _handle(host, Button(host))
         gc.collect()
         assert not look(host.table, handle)
-    assert not seen and host.live == 0 and not host.table.space.gone
+    assert not seen and host.live == 0 and not host.table.space.tombstones
 
 
 def test_counts_in_several_structs(host: Host) -> None:
@@ -174,7 +174,7 @@ def test_counts_in_several_structs(host: Host) -> None:
     assert collect() >= 2 and watch() is None
     with pytest.raises(StaleRefError):
         host.table.get(handle)
-    assert not host.table.is_valid(handle) and not host.table.space.gone
+    assert not host.table.is_valid(handle) and not host.table.space.tombstones
 
 
 def test_deduplicated_handles_keep_their_objects(host: Host) -> None:
@@ -206,7 +206,7 @@ def test_a_free_that_gives_nothing_back(host: Host) -> None:
 
     for _ in range(3):
         handle = ring()
-        assert collect() == 1 and left(host) == (0, 1, 0) and len(space.gone) == 1
+        assert collect() == 1 and left(host) == (0, 1, 0) and len(space.tombstones) == 1
         host.table.incref(handle)
         for access in (host.table.get, host.table.pop):
             with pytest.raises(StaleRefError, match="an object that was collected"):
@@ -214,7 +214,7 @@ def test_a_free_that_gives_nothing_back(host: Host) -> None:
         assert left(host) == (0, 1, 0), "pop gave its count back"
         assert collect() == 0
         host.table.decref(handle)
-        assert left(host) == (0, 0, 0) and not space.gone
+        assert left(host) == (0, 0, 0) and not space.tombstones
 
 
 class _Late:

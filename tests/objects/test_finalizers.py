@@ -13,9 +13,9 @@ from support import Counted, Thing, wat, weak_references_stay
 from hiwire_py import ClosedError, Guest
 from hiwire_py.engines import get_engine
 from hiwire_py.engines.calls import Call, call_of
-from hiwire_py.objects import Space
 from hiwire_py.objects.calls import bind_raw
 from hiwire_py.objects.ids import new_ids
+from hiwire_py.objects.runtime import Runtime
 from hiwire_py.values import FuncType
 
 CROSSINGS = 5_000  # several times what may wait in a call
@@ -225,8 +225,8 @@ def test_scene_is_real(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
         def __bool__(self) -> bool:
             return bool(self.ids)
 
-    monkeypatch.setattr("hiwire_py.objects.space.new_ids", Unaware)
-    monkeypatch.setattr(Space, "patience", 0)
+    monkeypatch.setattr("hiwire_py.objects.runtime.new_ids", Unaware)
+    monkeypatch.setattr(Runtime, "patience", 0)
     scene = Scene(engine, monkeypatch)
     with pytest.raises(Exception, match="was given no such object"):
         scene.guest.exports.put(Thing())

@@ -10,7 +10,7 @@ import pytest
 from support import Counted, Thing, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
-from hiwire_py.objects import Space
+from hiwire_py.objects.runtime import Runtime
 from hiwire_py.passes import Module, lower
 from hiwire_py.sources import VARIANTS, shipped
 
@@ -79,7 +79,7 @@ HOLDS = {
 @pytest.mark.parametrize("how", HOLDS)
 def test_held_in_a_frame(engine: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The object is there when the guest shows it, however long ago it got it."""
-    monkeypatch.setattr(Space, "patience", 0)
+    monkeypatch.setattr(Runtime, "patience", 0)
     made: list[int] = []
     seen: list[Thing] = []
 

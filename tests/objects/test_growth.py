@@ -17,7 +17,7 @@ from support import Thing, python_path, use_mode, wat
 
 from hiwire_py import NULL, ClosedError, Guest, Hiwire, HiwireError, StaleRefError
 from hiwire_py.engines.wasmtime.modes import MODES
-from hiwire_py.objects import Gate, moving, new_space
+from hiwire_py.objects import Gate, instantiate, keep_last, moving, new_space
 
 
 @pytest.fixture(params=MODES)
@@ -274,8 +274,8 @@ class Moved:
         self.space = new_space(engine)
         self.prepared = self.space.engine.prepare(wat(text), lasting=True)
         self.gate = Gate("table")
-        self.instance = self.space.instantiate(self.prepared, lambda wanted: self.host, self.gate, "it")
-        self.space.last(self.instance)
+        self.instance = instantiate(self.space, self.prepared, lambda wanted: self.host, self.gate, "it")
+        keep_last(self.instance)
         self.call = SimpleNamespace(
             **{name: self.instance.function(name) for name in self.prepared.module.exported(0)}
         )
@@ -287,9 +287,9 @@ class Moved:
     def move(self) -> str:
         """Why it was not moved, or ""."""
         mover, before = self.space.mover, self.space.mover.moves
-        why = mover._why_not(self.space)
+        why = mover._why_not()
         if not why:
-            why = mover._move(self.space)
+            why = mover._move()
         assert why or mover.moves == before + 1
         return why
 
@@ -363,7 +363,7 @@ def test_a_move_that_fails_changes_nothing(way: str, monkeypatch: pytest.MonkeyP
         use(ways.table, ways.refs[0], ways.things[0]).close()
     monkeypatch.setattr(type(store), "memory_grow", grow, raising=True)
     monkeypatch.setattr(type(store), "instantiate", failing(type(store).instantiate, after=1))
-    assert ways.table.space.mover._move(ways.table.space) == "moving the table has failed (no room)"
+    assert ways.table.space.mover._move() == "moving the table has failed (no room)"
     monkeypatch.undo()
     assert moves(ways.table) == 0
     ways.check()
@@ -397,7 +397,7 @@ def test_an_interrupted_move_is_finished(way: str, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(store, name, interrupted(getattr(store, name)))
         interrupts = 0
         try:
-            space.mover._move(space)
+            space.mover._move()
         except KeyboardInterrupt:
             interrupts = 1
         monkeypatch.undo()

@@ -263,7 +263,7 @@ def test_pending_and_closed(way: str) -> None:
         ids.release()
         done.append((runtime.settled, len(ids.objects), bool(ids)))
         runtime.closed = True
-    assert done == [(1, 1, False), (2, 0, False)] and not ids.gone
+    assert done == [(1, 1, False), (2, 0, False)] and not ids.tombstones
 
 
 @pytest.mark.parametrize("way", BOTH)
@@ -275,10 +275,10 @@ def test_gone(way: str) -> None:
     runtime.store(id_)
     ids.release()
     del ids.objects[id_]
-    ids.gone[id_] = None
+    ids.tombstones[id_] = None
     runtime.clear(id_)
     ids.release()
-    assert not ids.gone and ids.hold(Thing()) & layout.ID_INDEX == id_ & layout.ID_INDEX
+    assert not ids.tombstones and ids.hold(Thing()) & layout.ID_INDEX == id_ & layout.ID_INDEX
 
 
 @pytest.mark.skipif(choice.WAY == "python", reason="this run is the other way")

@@ -140,7 +140,7 @@ def test_collecting(host: Host, no_gc: None) -> None:
         structs, handles, objects = left(host)
         before, lost = lost, structs - len(kept)
         assert before <= lost <= before + 1, place
-        assert handles == objects + len(host.table.space.gone) <= structs, place
+        assert handles == objects + len(host.table.space.tombstones) <= structs, place
     assert count > 100
 
 
@@ -153,13 +153,13 @@ def test_moving() -> None:
     exported = table.exports["hiwire_get"]
 
     def use() -> None:
-        space.mover._move(space)
+        space.mover._move()
 
     use()
     count = 0
     for place in each_moment(use, step=13):
         count += 1
-        assert space.depth == 0 and space.paused is None and gc.isenabled(), place
+        assert space.depth == 0 and space.calls.paused is None and gc.isenabled(), place
         for ref, thing in zip(refs, things_):
             assert table.get(ref) is exported(ref) is thing, place
         table.decref(table.new(Thing()))

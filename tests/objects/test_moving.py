@@ -13,7 +13,7 @@ from support import python_path, use_mode
 from test_growth import Ways, moves
 
 from hiwire_py import HiwireError
-from hiwire_py.collect.accounts import Accounts
+from hiwire_py.collect.handle_table import HandleTableSource
 from hiwire_py.collect.heap import Heap
 from hiwire_py.engines.wasmtime.modes import MODES
 
@@ -127,11 +127,11 @@ def test_a_collection_opens_no_table_that_moves(way: str, monkeypatch: pytest.Mo
     """A finalizer or signal handler may have Python collect in the midst of a move."""
     ways = Ways("wasmtime")
     space, store = ways.table.space, type(ways.table.space.store)
-    heap = Heap(space, Accounts.of(ways.table))
+    heap = Heap(space, HandleTableSource.of(ways.table))
     tried = []
 
     def grow(self: Any, *args: Any) -> Any:
-        heap.park(True)
+        heap.begin()
         with pytest.raises(HiwireError, match="was used while it was moved"):
             ways.table.get(ways.refs[0])
         tried.append(1)
@@ -139,7 +139,7 @@ def test_a_collection_opens_no_table_that_moves(way: str, monkeypatch: pytest.Mo
 
     instantiate = store.instantiate
     monkeypatch.setattr(store, "instantiate", grow)
-    assert space.mover._move(space) == ""
+    assert space.mover._move() == ""
     monkeypatch.undo()
     assert tried and moves(ways.table) == 1
     ways.check()
@@ -156,10 +156,10 @@ def test_alarms_during_a_move_come_out(way: str, monkeypatch: pytest.MonkeyPatch
     for name in ("instantiate", "_open"):
         monkeypatch.setattr(store, name, alarm)
         with pytest.raises(TimeoutError):
-            space.mover._move(space)
+            space.mover._move()
         monkeypatch.undo()
         ways.check()
-    assert moves(ways.table) == 0 and space.mover._move(space) == "" and moves(ways.table) == 1
+    assert moves(ways.table) == 0 and space.mover._move() == "" and moves(ways.table) == 1
     ways.check()
 
 

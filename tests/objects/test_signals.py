@@ -130,7 +130,7 @@ def test_collecting(
         pass
     # The guest keeps a struct that was just made and has no wrapper yet, and one that was just to be freed.
     structs, handles, objects = left(host)
-    objects += len(host.table.space.gone)  # such a struct keeps its handle, though not the object
+    objects += len(host.table.space.tombstones)  # such a struct keeps its handle, though not the object
     assert handles == objects <= structs == lost <= INTERRUPTS
 
 
@@ -138,11 +138,11 @@ def test_ctrl_c_in_a_collection(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
     """Out of what Python's collector calls no exception comes. So the key is pressed again."""
     button = Button(host)
 
-    def interrupted(self: Heap, asked: bool) -> None:
+    def interrupted(self: Heap) -> None:
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Heap, "park", interrupted)
+    monkeypatch.setattr(Heap, "begin", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
     with pytest.raises(KeyboardInterrupt):
         gc.collect()

@@ -10,7 +10,9 @@ import pytest
 from support import Thing, things, wat
 
 from hiwire_py import NULL, FuelError, Guest
+from hiwire_py.collect.refcounts import Slots
 from hiwire_py.objects import Space
+from hiwire_py.objects.layout import ID_INDEX
 
 SLOTS = 24
 MODULE = wat(
@@ -34,10 +36,11 @@ USES: dict[str, Callable[[Guest], object]] = {
 
 def agree(space: Space, guest: Guest) -> int:
     """Check that each object is counted as often as it is held; how many slots there are."""
-    slots = [id_ for table in space.table_keys(guest.instance) for id_ in table.view()]
+    slots = [id_ for table in space.runtime.table_keys(guest.instance.tables) for id_ in table.view()]
     held = Counter(id_ for id_ in slots if id_)
     assert held.keys() == space.objects.keys()
-    assert space.places(held) == list(held.values())
+    holders = Slots.of(space, space.runtime.table_keys(guest.instance.tables)[0]).views()[2]
+    assert [holders[id_ & ID_INDEX] for id_ in held] == list(held.values())
     return len(slots)
 
 
@@ -73,7 +76,7 @@ def test_a_guest_that_is_stopped_again_and_again() -> None:
     """The memory that tables grow into is not used up by it: what a stopped instruction had taken is taken
     again."""
     guest = Guest(MODULE, engine="wasmtime", fuel=1500)
-    store, memory = guest.instance.space.store, guest.instance.space._runtime["memory"]
+    store, memory = guest.instance.space.store, guest.instance.space.runtime.exports["memory"]
     sizes = set()
     for _ in range(200):
         with pytest.raises(FuelError):

@@ -16,7 +16,7 @@ from random_guests import random_guest
 from support import Thing, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
-from hiwire_py.objects import Space
+from hiwire_py.objects.runtime import Runtime
 from hiwire_py.passes import Module
 from hiwire_py.values import EXTERNREF, F32, F64
 
@@ -107,7 +107,7 @@ def test_same_as_true_externref(
 
     With no patience, each host function releases all that seems to be unused.
     """
-    monkeypatch.setattr(Space, "patience", patience)
+    monkeypatch.setattr(Runtime, "patience", patience)
     oracle, side = sides = [Side(None), Side(engine)]
     r = random.Random(seed)
     pool: list[Any] = [NULL, None, *(Thing(i) for i in range(6))]
@@ -142,7 +142,7 @@ def test_every_export_was_tried() -> None:
 def test_random_guests(engine: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Functions made at random, that keep externrefs in locals and operands over calls, loops and
     branches."""
-    monkeypatch.setattr(Space, "patience", 0)
+    monkeypatch.setattr(Runtime, "patience", 0)
     text = random_guest(seed)
     outcomes = []
     for oracle in (True, False):

@@ -57,6 +57,14 @@ void *hw_export(void *, int);
 int hw_bind(int, void *, intptr_t);
 """
 
+# Before wasm2c's header. Loads and stores are not checked then; what instructions copy and fill still is.
+_UNCHECKED = """\
+#undef WASM_RT_MEMCHECK_BOUNDS_CHECK
+#undef WASM_RT_MEMCHECK_SIGNAL_HANDLER
+#define {mode} 1
+#define WASM_RT_SKIP_SIGNAL_RECOVERY 1
+"""
+
 _BODY = """\
 typedef struct {{
     hw_slot slots[{slots}];
@@ -182,6 +190,11 @@ class Dialect(NamedTuple):
             )
         return cls(arguments == 2, arguments)
 
+    def unchecked(self) -> str:
+        """What makes of loads and stores what they are in C."""
+        mode = "SIGNAL_HANDLER" if self.old else "GUARD_PAGES"
+        return _UNCHECKED.format(mode=f"WASM_RT_MEMCHECK_{mode}")
+
     def imported(self, index: int) -> str:
         return f"Z_hZ_i{index}" if self.old else f"w2c_h_i{index}"
 
@@ -216,13 +229,14 @@ def letters(codes: bytes) -> str:
     return "".join(_LETTERS[code] for code in codes)
 
 
-def make_source(module: Module, dialect: Dialect, code_file: str) -> Source:
+def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool = False) -> Source:
     """The source of a library for a module with plain names.
 
     Args:
         module: the module that wasm2c was given.
         dialect: of the wasm2c that wrote it.
         code_file: the name of the file that it wrote.
+        trusted: its loads and stores need no check: its own code sees to what a guest hands it.
     """
     cdef, parts, hosts, exports = [_COMMON], [], [], []
     bound: list[tuple[int, str]] = []
@@ -262,6 +276,7 @@ def make_source(module: Module, dialect: Dialect, code_file: str) -> Source:
     switches = _SWITCHES.format(hosts="".join(hosts), exports="".join(exports))
     preamble = [
         f"#define HW_MEMORY_ARGUMENTS {dialect.memory_arguments}\n",
+        dialect.unchecked() if trusted else "",
         '#include "wasm-rt.h"\n#include "runtime.h"\n',
         f'#include "{code_file}"\n',
         body,

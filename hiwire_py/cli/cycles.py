@@ -1,0 +1,256 @@
+"""`hiwire demo cycles`: rounds of objects whose callbacks capture their own wrappers, in a small memory.
+
+The guest is c/guests/cycle.c. The same rounds run twice, with the layout of its structs and without, so that
+only what Python's collector can see differs.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..collect import GuestObject, Layout, collect, layout
+from ..guest import Guest
+from ..hiwire import Hiwire
+from ..sources import shipped
+from .display import console, print_json
+from .options import FAILED, FILE, OK, engine_option, json_option
+
+__all__ = ["OBJECTS", "ROUNDS", "CycleRun", "CyclesResult", "cycles_command", "plot", "run_cycles"]
+
+ROUNDS, OBJECTS = 100, 1000
+_PAGE = 65536
+_PLOT_WIDTH, _PLOT_HEIGHT = 66, 6  # of the plot on a terminal, in characters
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+# Colours that people who see no red or green can tell apart (Okabe and Ito's set), and marks besides.
+_WITHOUT, _WITH = "#d55e00", "#0072b2"
+
+
+@dataclass(frozen=True)
+class CycleRun:
+    """One run of all rounds.
+
+    Attributes:
+        live: objects in the guest's memory at the end of each round, and where it was full.
+        failed_in: the round in which the memory was full, from 1; 0 for none.
+        pages: how large the memory became.
+        left: objects in the guest's memory after a last `collect`.
+        seconds: for all rounds.
+    """
+
+    live: list[int]
+    failed_in: int
+    pages: int
+    left: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CyclesResult:
+    """Both runs.
+
+    Attributes:
+        engine: the engine's name.
+        rounds, objects: how many rounds, of how many objects.
+        without, with_: without the layout, and with it.
+    """
+
+    engine: str
+    rounds: int
+    objects: int
+    without: CycleRun
+    with_: CycleRun
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run with the layout had memory enough, and left nothing."""
+        return not self.with_.failed_in and not self.with_.left
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as `json` writes it."""
+        return {
+            "ok": self.ok,
+            "engine": self.engine,
+            "rounds": self.rounds,
+            "objects": self.objects,
+            "without_collection": asdict(self.without),
+            "with_collection": asdict(self.with_),
+        }
+
+
+class _Ringing(GuestObject):
+    """An object of the guest whose callback holds it."""
+
+    def __init__(self, guest: Guest, described: Layout) -> None:
+        super().__init__(guest, guest.exports.object_new, layout=described, free="object_free")
+        guest.exports.object_attach(self.pointer, lambda argument: (self, argument)[1] * 2)
+
+
+def run_cycles(*, engine: str | None = None, rounds: int = ROUNDS, objects: int = OBJECTS) -> CyclesResult:
+    """Make ``rounds`` times ``objects`` objects, drop them, and watch the guest's memory."""
+    without = _run(engine, rounds, objects, described=False)
+    with_ = _run(engine, rounds, objects, described=True)
+    return CyclesResult(without[1], rounds, objects, without[0], with_[0])
+
+
+def _run(engine: str | None, rounds: int, objects: int, *, described: bool) -> tuple[CycleRun, str]:
+    with Hiwire("extern_realloc", engine=engine) as table:
+        guest = Guest(
+            shipped("guest-cycle"), {"env": {"invoke": lambda callback, x: callback(x)}}, hiwire=table
+        )
+        known = layout(guest, "object")
+        # The same struct, without a word of the handle in it.
+        used = known if described else layout(known.size)
+        live: list[int] = []
+        failed_in = 0
+        start = time.perf_counter()
+        for number in range(1, rounds + 1):
+            try:
+                made = [_Ringing(guest, used) for _ in range(objects)]
+                assert guest.exports.object_fire(made[-1].pointer, 21) == 42
+                del made
+            except MemoryError:
+                failed_in = number
+            live.append(guest.exports.objects_live())
+            if failed_in:
+                break
+        seconds = time.perf_counter() - start
+        collect()
+        run = CycleRun(live, failed_in, guest.memory.size // _PAGE, guest.exports.objects_live(), seconds)
+        name = table.space.engine.name
+    gc.collect()
+    return run, name
+
+
+def plot(result: CyclesResult, path: Path) -> None:
+    """Draw both runs into a PNG file.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    without, with_ = result.without, result.with_
+    figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(
+        range(1, len(without.live) + 1), without.live, "o-", color=_WITHOUT, markersize=4, linewidth=1.8
+    )
+    axes.plot(range(1, len(with_.live) + 1), with_.live, "-", color=_WITH, linewidth=1.8)
+    top = max(without.live)
+    if without.failed_in:
+        axes.plot([without.failed_in], [without.live[-1]], "X", color=_WITHOUT, markersize=11)
+        text = f"without collection: out of memory in round {without.failed_in}"
+    else:
+        text = "without collection"
+    late = 2 * len(without.live) > result.rounds  # so that the text stays within the axes
+    axes.annotate(
+        text, (len(without.live), without.live[-1]), (8, 9) if late else (10, -4),
+        textcoords="offset points", ha="right" if late else "left", color=_WITHOUT, fontsize=11,
+    )  # fmt: skip
+    axes.annotate(
+        f"with collection: at most {max(with_.live):,} objects in {len(with_.live)} rounds",
+        (len(with_.live) * 0.3, max(with_.live)), (0, 8), textcoords="offset points",
+        color=_WITH, fontsize=11,
+    )  # fmt: skip
+    axes.set_xlim(0, result.rounds + 1)
+    axes.set_ylim(0, top * 1.15)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel(f"round, of {result.objects:,} new objects each")
+    axes.set_ylabel("live guest objects")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_title(
+        f"Callbacks that capture their own wrapper, in {without.pages} pages of memory",
+        fontsize=12,
+        loc="left",
+    )
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+@click.command("demo cycles")
+@engine_option
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="How many rounds."
+)
+@click.option(
+    "--objects", type=click.IntRange(min=1), default=OBJECTS, show_default=True, help="Objects in each round."
+)
+@click.option("--png", type=FILE, help="Draw the plot into this file too.")
+@json_option
+def cycles_command(engine: str | None, rounds: int, objects: int, png: Path | None, as_json: bool) -> int:
+    """Collect cycles that pass through a guest's memory, beside the same without collection.
+
+    The guest has ten pages of memory. In each round objects are made in it whose callbacks capture their own
+    wrappers, and dropped. The exit code is 1 if the memory was full although cycles were collected.
+
+    \b
+    Examples:
+        hiwire demo cycles
+        hiwire demo cycles --engine wasmtime --rounds 20
+        hiwire demo cycles --png cycles.png
+    """
+    result = run_cycles(engine=engine, rounds=rounds, objects=objects)
+    if as_json:
+        print_json(result.as_json())
+    else:
+        _show(result)
+    if png is not None:
+        try:
+            plot(result, png)
+        except ImportError:
+            raise click.UsageError("--png needs matplotlib: pip install 'hiwire_py[plots]'") from None
+    return OK if result.ok else FAILED
+
+
+def _show(result: CyclesResult) -> None:
+    """Live objects round by round, both runs in the same scale."""
+    screen = console()
+    screen.print(
+        f"{result.rounds} rounds of {result.objects:,} objects, each with a callback that captures its own"
+        f" wrapper; engine {result.engine}",
+        soft_wrap=True,
+    )
+    top = max(*result.without.live, *result.with_.live, 1)
+    for title, run, style in (
+        ("without collection (no layout)", result.without, "yellow"),
+        ("with collection", result.with_, "blue"),
+    ):
+        outcome = (
+            f"OUT OF MEMORY in round {run.failed_in}, with {run.live[-1]:,} live objects"
+            if run.failed_in
+            else f"all {result.rounds} rounds, at most {max(run.live):,} live objects;"
+            f" {run.left:,} left at the end"
+        )
+        screen.print(f"\n[bold]{title}[/]: {outcome}, {run.pages} pages, {run.seconds:.2f} s", soft_wrap=True)
+        for label, line in _lines(run, top, result.rounds):
+            screen.print(f"{label:>8} ┤[{style}]{line}[/]", soft_wrap=True)
+        screen.print(" " * 9 + "└" + "─" * min(result.rounds, _PLOT_WIDTH) + " rounds", soft_wrap=True)
+    if result.with_.left or result.with_.failed_in:
+        screen.print("[bold red]WRONG[/]: with collection, memory must suffice and nothing be left")
+
+
+def _lines(run: CycleRun, top: int, rounds: int) -> Iterator[tuple[str, str]]:
+    """Columns of blocks, from the top line down; an x above the round that found no memory."""
+    width = min(rounds, _PLOT_WIDTH)
+    columns = [0] * width
+    for number, live in enumerate(run.live):
+        at = number * width // rounds
+        columns[at] = max(columns[at], live)
+    failed = (run.failed_in - 1) * width // rounds if run.failed_in else -1
+    for line in range(_PLOT_HEIGHT - 1, -1, -1):
+        filled = [round(live / top * _PLOT_HEIGHT * 8) - line * 8 for live in columns]
+        blocks = [_BLOCKS[min(max(eighths, 0), 8)] for eighths in filled]
+        if line == _PLOT_HEIGHT - 1 and failed >= 0 and failed + 1 < width:
+            blocks[failed + 1] = "x"
+        yield (f"{top:,}" if line == _PLOT_HEIGHT - 1 else "", "".join(blocks).rstrip())

@@ -1,0 +1,389 @@
+"""`hiwire demo`: C code counts the words of real text; the words are Python strings that it holds through
+handles.
+
+The guest is c/guests/wordcount.c. Here is its host's side: what the words are, where the text comes from, how
+much of it is taken, and the comparison of the result with `collections.Counter`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from ..engines import engines
+from ..errors import HiwireError, TableFullError
+from ..guest import Guest
+from ..hiwire import Hiwire
+from ..sources import VARIANTS, shipped
+from ..values import NULL
+from .display import console, facts, print_json, progress_bar
+from .options import FAILED, INPUT, OK, engine_option, json_option
+
+__all__ = ["DemoResult", "WordCounter", "choose_sources", "count_words", "demo_command", "words_of"]
+
+_WORDS = re.compile(r"[^\W\d]\w*")
+_TABLE_FULL, _OUT_OF_MEMORY = -1, -2
+_WARM_UP_SECONDS = 0.25
+
+Progress = Callable[[int, int], None]
+"""Takes how many bytes of text are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found.
+
+    Attributes:
+        top: the most frequent words and their counts, as the guest reported them.
+        files: how many files were counted.
+        words: how many words there were.
+        distinct: how many different ones.
+        seconds: the time spent in the guest, host functions and all; reading and splitting the text is
+            outside.
+        check_seconds: the time that `collections.Counter` takes for the same words.
+        engine: the engine's name.
+        variant: the variant of hiwire.
+        refs_before, refs_peak, refs_after: live handles before the first word, with all words counted, and
+            when the guest has released them.
+        difference: where the guest and `collections.Counter` disagree; "" when they agree about every word.
+    """
+
+    top: list[tuple[str, int]]
+    files: int
+    words: int
+    distinct: int
+    seconds: float
+    check_seconds: float
+    engine: str
+    variant: str
+    refs_before: int
+    refs_peak: int
+    refs_after: int
+    difference: str
+
+    @property
+    def words_per_second(self) -> float:
+        return self.words / self.seconds if self.seconds else 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the counts are right and no handle is left."""
+        return not self.difference and self.refs_after == self.refs_before
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as `json` writes it."""
+        return {
+            "ok": self.ok,
+            "difference": self.difference,
+            "engine": self.engine,
+            "variant": self.variant,
+            "python": "{}.{}.{}".format(*sys.version_info),
+            "files": self.files,
+            "words": self.words,
+            "distinct": self.distinct,
+            "seconds": round(self.seconds, 6),
+            "words_per_second": round(self.words_per_second),
+            "counter_seconds": round(self.check_seconds, 6),
+            "live_refs": {"before": self.refs_before, "peak": self.refs_peak, "after": self.refs_after},
+            "top": [list(pair) for pair in self.top],
+        }
+
+
+class WordCounter:
+    """The guest with its table and host functions.
+
+    Args:
+        engine: as `Hiwire` takes it.
+        variant: as `Hiwire` takes it.
+    """
+
+    def __init__(self, engine: str | None = None, variant: str = "extern_realloc") -> None:
+        self.table = Hiwire(variant, engine=engine, identity="equality")
+        self.variant = variant
+        self._words: Sequence[str] = ()
+        self._reported: list[tuple[str, int]] = []
+        # Both host functions are builtin methods: what they do for each word takes no Python bytecode of
+        # their own.
+        imports = {"env": {"next_word": self._feed().__next__, "report": self._report}}
+        self._guest = Guest(shipped("guest-wordcount"), imports, hiwire=self.table)
+
+    @property
+    def engine(self) -> str:
+        return self.table.space.engine.name
+
+    def _feed(self) -> Iterator[Any]:
+        while True:
+            yield from self._words
+            yield NULL
+
+    def _report(self, word: str, count: int) -> None:
+        self._reported.append((word, count))
+
+    def count(self, words: Sequence[str]) -> None:
+        """Count the words of one file, in one call of the guest.
+
+        Raises:
+            TableFullError: there are more distinct words than the table has room for.
+            MemoryError: the guest's own memory cannot grow.
+        """
+        self._words = words
+        code = self._guest.exports.count_file()
+        if code == _TABLE_FULL:
+            room = self.table.capacity()
+            raise TableFullError(
+                f"the text has more distinct words than the variant {self.variant} has handles ({room:,}); "
+                "take --variant extern_realloc, which grows"
+            )
+        self._check(code)
+
+    def top(self, n: int) -> list[tuple[str, int]]:
+        """The ``n`` most frequent words, most frequent first, ties in the order of first appearance."""
+        return self._reports(self._guest.exports.report_top, n)
+
+    def all(self) -> dict[str, int]:
+        """Every word and its count."""
+        return dict(self._reports(self._guest.exports.report_all))
+
+    def release(self) -> None:
+        """Let the guest give all its handles back."""
+        self._guest.exports.release_all()
+
+    def close(self) -> None:
+        self._guest.close()
+        self.table.close()
+
+    def _reports(self, function: Callable[..., int], *args: int) -> list[tuple[str, int]]:
+        self._reported = []
+        self._check(function(*args))
+        return self._reported
+
+    def _check(self, code: int) -> None:
+        if code == _OUT_OF_MEMORY:
+            raise MemoryError("the word counting guest is out of memory: its engine grants no more")
+        if code < 0:
+            raise HiwireError(f"the word counting guest returned the unknown code {code}")
+
+
+def words_of(path: str | os.PathLike[str]) -> list[str]:
+    """The words of a text file: runs of letters, digits and ``_`` that do not start with a digit.
+
+    The file is taken for UTF-8; bytes that are not become U+FFFD and part words, so that any file can be
+    counted.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return _WORDS.findall(Path(path).read_text(encoding="utf-8", errors="replace"))
+
+
+def choose_sources(
+    seconds: float, *, engine: str | None = None, variant: str = "extern_realloc"
+) -> list[Path]:
+    """Sources of this Python's standard library: as many as take about ``seconds`` to count here.
+
+    How much that is comes from counting some for a quarter of a second.
+
+    Raises:
+        FileNotFoundError: the standard library is not there as source files.
+    """
+    found = _standard_library()
+    if not found:
+        raise FileNotFoundError(
+            "this Python has no sources of its standard library; name text files to count instead"
+        )
+    took, size = 0.0, 0
+    with closing(WordCounter(engine, variant)) as counter:
+        for path in found:
+            words = words_of(path)
+            start = time.perf_counter()
+            counter.count(words)
+            took += time.perf_counter() - start
+            size += path.stat().st_size
+            if took > min(_WARM_UP_SECONDS, seconds):
+                break
+    wanted = size * seconds / took
+    chosen: list[Path] = []
+    for path in found:
+        if chosen and wanted <= 0:
+            break
+        chosen.append(path)
+        wanted -= path.stat().st_size
+    return chosen
+
+
+def _standard_library() -> list[Path]:
+    """In the order of their paths; without installed packages, which live inside."""
+    found = []
+    for folder, inner, names in os.walk(sysconfig.get_path("stdlib")):
+        inner[:] = sorted(set(inner) - {"site-packages", "dist-packages", "__pycache__"})
+        found += [Path(folder, name) for name in sorted(names) if name.endswith(".py")]
+    return found
+
+
+def count_words(
+    files: Sequence[str | os.PathLike[str]],
+    *,
+    engine: str | None = None,
+    variant: str = "extern_realloc",
+    top: int = 20,
+    progress: Progress | None = None,
+) -> DemoResult:
+    """Count the words of the files in the guest, and compare all of it with `collections.Counter`.
+
+    Raises:
+        OSError: a file cannot be read.
+        TableFullError: there are more distinct words than the table has room for.
+    """
+    sizes = [os.path.getsize(file) for file in files]
+    expected: Counter[str] = Counter()
+    seconds = check_seconds = 0.0
+    with closing(WordCounter(engine, variant)) as counter:
+        before = peak = counter.table.num_refs()
+        for number, file in enumerate(files, 1):
+            words = words_of(file)
+            started = time.perf_counter()
+            counter.count(words)
+            counted = time.perf_counter()
+            expected.update(words)
+            check_seconds += time.perf_counter() - counted
+            seconds += counted - started
+            peak = max(peak, counter.table.num_refs())
+            if progress is not None:
+                progress(sum(sizes[:number]), sum(sizes))
+        best = counter.top(top)
+        difference = _difference(counter.all(), expected) or _order(best, expected.most_common(top))
+        counter.release()
+        return DemoResult(
+            top=best,
+            files=len(files),
+            words=expected.total(),
+            distinct=len(expected),
+            seconds=seconds,
+            check_seconds=check_seconds,
+            engine=counter.engine,
+            variant=variant,
+            refs_before=before,
+            refs_peak=peak,
+            refs_after=counter.table.num_refs(),
+            difference=difference,
+        )
+
+
+def _difference(counted: dict[str, int], expected: Counter[str]) -> str:
+    """The first difference in words, or ""."""
+    if counted == expected:
+        return ""
+    wrong = [word for word in sorted({*counted, *expected}) if counted.get(word, 0) != expected[word]]
+    word = wrong[0]
+    what = "1 word differs" if len(wrong) == 1 else f"{len(wrong)} words differ"
+    return f"{what}, first {word!r}: counted {counted.get(word, 0)}, expected {expected[word]}"
+
+
+def _order(best: list[tuple[str, int]], expected: list[tuple[str, int]]) -> str:
+    for place, (found, right) in enumerate(zip(best, expected), 1):
+        if found != right:
+            return (
+                f"place {place} differs: {found[0]!r} with {found[1]}, expected {right[0]!r} with {right[1]}"
+            )
+    return "" if len(best) == len(expected) else f"{len(best)} words were reported, expected {len(expected)}"
+
+
+@click.command("demo")
+@click.argument("files", nargs=-1, type=INPUT, metavar="[FILE]...")
+@engine_option
+@click.option("--variant", type=click.Choice(VARIANTS), default="extern_realloc", show_default=True,
+              help="The variant of hiwire; static_pages has room for 65,535 handles.")  # fmt: skip
+@click.option(
+    "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Show this many words."
+)
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+              help="Without FILE: take as much text as that lasts, if there is so much.")  # fmt: skip
+@click.option("--all-engines", is_flag=True, help="On every engine that is here, one after the other.")
+@json_option
+def demo_command(
+    files: tuple[Path, ...],
+    engine: str | None,
+    variant: str,
+    top: int,
+    seconds: float,
+    all_engines: bool,
+    as_json: bool,
+) -> int:
+    """Count the words of text files in C; the words are Python strings.
+
+    Without FILE it reads the sources of the running Python's standard library. Files are taken for UTF-8;
+    what is not becomes U+FFFD. The counts are compared with collections.Counter: on any difference the exit
+    code is 1.
+
+    \b
+    Examples:
+        hiwire demo
+        hiwire demo --engine wasmtime --seconds 3
+        hiwire demo --all-engines --seconds 2
+        hiwire demo --top 5 README.md CHANGELOG.md
+        hiwire demo --json | python -m json.tool
+    """
+    if all_engines and engine is not None:
+        raise click.UsageError("--engine and --all-engines exclude each other")
+    names = [info.name for info in engines() if info.available] if all_engines else [engine]
+    results = []
+    for name in names:
+        with progress_bar("counting words" + (f" on {name}" if all_engines else "")) as progress:
+            chosen = files or choose_sources(seconds, engine=name, variant=variant)
+            results.append(count_words(chosen, engine=name, variant=variant, top=top, progress=progress))
+    if as_json:
+        found = [result.as_json() for result in results]
+        print_json({"runs": found} if all_engines else found[0])
+    else:
+        _show(results)
+    return OK if all(result.ok for result in results) else FAILED
+
+
+def _show(results: Sequence[DemoResult]) -> None:
+    """The most frequent words of the first result, and what it took to count them on each engine."""
+    screen = console()
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("", justify="right", style="dim")
+    table.add_column("word", overflow="fold")
+    table.add_column("count", justify="right")
+    for place, (word, count) in enumerate(results[0].top, 1):
+        table.add_row(str(place), escape(word), f"{count:,}")
+    if results[0].top:
+        screen.print(table)
+    for result in results:
+        screen.print(_facts(result))
+        if len(results) > 1:
+            screen.print()
+
+
+def _facts(result: DemoResult) -> Table:
+    check = "every count equals that of collections.Counter"
+    bad = result.difference
+    files = "1 file" if result.files == 1 else f"{result.files:,} files"
+    table = facts()
+    table.add_row("words", f"{result.words:,}, of them distinct {result.distinct:,}, in {files}")
+    table.add_row(
+        "speed", f"{result.words_per_second:,.0f} words per second ({result.seconds:.2f} s in the guest)"
+    )
+    table.add_row("engine", result.engine)
+    table.add_row("variant", result.variant)
+    refs = f"{result.refs_before:,} before, {result.refs_peak:,} at the peak, {result.refs_after:,} after"
+    table.add_row("live refs", refs)
+    table.add_row("check", f"[bold red]WRONG[/]: {escape(bad)}" if bad else f"[green]{check}[/]")
+    if result.refs_after != result.refs_before:
+        table.add_row("", "[bold red]LEAK[/]: the guest has released everything, but handles are left")
+    return table

@@ -1,0 +1,162 @@
+"""`hiwire run`: calls one exported function of a module with arguments from the command line."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import HiwireError
+from ..guest import Guest
+from ..hiwire import Hiwire
+from ..sources import VARIANTS
+from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value, type_name
+from ..wasm.module import FUNCTION, Module
+from .options import INPUT, OK, USAGE, engine_option
+
+__all__ = ["ArgumentError", "parse_argument", "parse_arguments", "run_command", "run_export", "show_value"]
+
+
+class ArgumentError(click.ClickException):
+    """The export, or an argument for it, is not what the module declares."""
+
+    exit_code = USAGE
+
+
+def run_export(
+    wasm: bytes,
+    export: str,
+    arguments: Sequence[str],
+    *,
+    engine: str | None = None,
+    variant: str = "extern_realloc",
+) -> list[Any]:
+    """Instantiate a module, call one export, and close it again.
+
+    A module that imports hiwire functions gets a table, which takes equal objects for the same. Other imports
+    cannot be provided here.
+
+    Args:
+        wasm: the module.
+        export: the name of an exported function.
+        arguments: as typed; see `parse_argument`.
+        engine: as `Guest` takes it.
+        variant: of the table, if there is one.
+
+    Returns:
+        The results, as many as the export has.
+
+    Raises:
+        ArgumentError: there is no such function, or the arguments do not fit it.
+        HiwireError: the module cannot run, or trapped, or Python code that it called raised.
+    """
+    module = Module.parse(wasm)
+    functions = module.exported(FUNCTION)
+    if _is_table(module):
+        functions = {name: index for name, index in functions.items() if name.startswith("hiwire_")}
+    if export not in functions:
+        known = ", ".join(sorted(functions)) or "none"
+        raise ArgumentError(f"the module exports no function {export!r}; its functions are: {known}")
+    functype = module.function_type(functions[export])
+    values = parse_arguments(functype, export, arguments)
+    with ExitStack() as stack:
+        call = _instantiate(stack, module, engine, variant)
+        try:
+            result = call[export](*values)
+        except HiwireError:
+            raise
+        except Exception as error:
+            raise HiwireError(f"{export} raised {type(error).__name__}: {error}") from error
+    if not functype.results:
+        return []
+    return list(result) if len(functype.results) > 1 else [result]
+
+
+def _instantiate(stack: ExitStack, module: Module, engine: str | None, variant: str) -> Any:
+    """The functions of an instance that ends with ``stack``."""
+    if _is_table(module):
+        return stack.enter_context(Hiwire(module.wasm, engine=engine, identity="equality")).exports
+    shares = any(i.module in ("env", "hiwire") and i.name.startswith("hiwire_") for i in module.imports)
+    table = stack.enter_context(Hiwire(variant, engine=engine, identity="equality")) if shares else None
+    return stack.enter_context(Guest(module.wasm, engine=engine, hiwire=table)).exports
+
+
+def _is_table(module: Module) -> bool:
+    """Whether it is a module of hiwire itself, whose host functions `Hiwire` brings."""
+    return {"hiwire_new", "hiwire_get"} <= module.exported(FUNCTION).keys()
+
+
+def parse_arguments(functype: FuncType, export: str, arguments: Sequence[str]) -> list[Any]:
+    """The arguments of a call.
+
+    Raises:
+        ArgumentError: they are too few or too many, or one does not fit its type.
+    """
+    if len(arguments) != len(functype.params):
+        expected = "1 argument" if len(functype.params) == 1 else f"{len(functype.params)} arguments"
+        raise ArgumentError(f"{export}{functype} takes {expected}, not {len(arguments)}")
+    return [
+        parse_argument(text, code, f"argument {number} of {export}")
+        for number, (text, code) in enumerate(zip(arguments, functype.params), 1)
+    ]
+
+
+def parse_argument(text: str, code: int, what: str) -> Any:
+    """One argument: a Python integer (``0x10`` too) or float; for externref a Python literal (``null`` is the
+    null externref), and text that is no literal stands for itself.
+
+    Raises:
+        ArgumentError: the text is no value of that type; ``what`` names it in the message.
+    """
+    try:
+        if code in (I32, I64):
+            return check_value(int(text, 0), code, what)
+        if code in (F32, F64):
+            return float(text)
+    except OverflowError as error:
+        raise ArgumentError(str(error)) from None
+    except ValueError:
+        kind = "an integer" if code in (I32, I64) else "a number"
+        raise ArgumentError(f"{what} must be {kind} ({type_name(code)}), not {text!r}") from None
+    if code != EXTERNREF:
+        raise ArgumentError(f"{what} is of type {type_name(code)}, which cannot come from a command line")
+    if text == "null":
+        return NULL
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def show_value(value: Any) -> str:
+    """A result, in the form in which arguments are typed."""
+    return "null" if value is NULL else repr(value)
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True})
+@click.argument("module", type=INPUT)
+@click.argument("export")
+@click.argument("args", nargs=-1, metavar="[ARG]...", type=click.UNPROCESSED)
+@engine_option
+@click.option("--variant", type=click.Choice(VARIANTS), default="extern_realloc", show_default=True,
+              help="Of the handle table, if the module imports one.")  # fmt: skip
+def run_command(module: Path, export: str, args: tuple[str, ...], engine: str | None, variant: str) -> int:
+    """Call one exported function of MODULE and print its results.
+
+    Each ARG is read as its parameter's type says: an integer, a number, or for externref a Python literal.
+    Text that is no literal stands for itself; null is the null externref. Results are printed one a line in
+    the same form.
+
+    \b
+    Examples:
+        hiwire run add.wasm add 1 -2
+        hiwire run echo.wasm echo "{'a': [1, 2]}"
+        hiwire run --engine wasmtime hiwire-static_pages.wasm hiwire_new hello
+    """
+    for value in run_export(module.read_bytes(), export, args, engine=engine, variant=variant):
+        click.echo(show_value(value))
+    return OK

@@ -1,0 +1,121 @@
+/* The type Edges: what the wrappers of some guests refer to, for one collection; and the module. */
+
+/* end(): see hw_end. Afterwards these edges take and show no more. */
+static PyObject *hw_edges_end(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    ((hw_edges *)self)->over = 1;
+    hw_end((hw_edges *)self);
+    Py_RETURN_NONE;
+}
+
+/* words() -> list: those that were found in memory and may be references. For tests. */
+static PyObject *hw_edges_words(PyObject *self, PyObject *unused)
+{
+    hw_edges *edges = (hw_edges *)self;
+    const hw_edge *all = edges->all.items;
+    PyObject *list = PyList_New(0);
+    (void)unused;
+    for (size_t i = 0; list != NULL && i < edges->all.count; i++) {
+        PyObject *word = PyLong_FromUnsignedLong(all[i].word);
+        if (word == NULL || PyList_Append(list, word) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(word);
+    }
+    return list;
+}
+
+/* Edges(none): none is what stands in memory where there is no reference. */
+static PyObject *hw_edges_new(PyTypeObject *type, PyObject *args, PyObject *named)
+{
+    unsigned int none;
+    (void)named;
+    if (!PyArg_ParseTuple(args, "I", &none))
+        return NULL;
+    hw_edges *edges = (hw_edges *)type->tp_alloc(type, 0);
+    if (edges == NULL)
+        return NULL;
+    edges->none = none;
+    edges->registries = PyList_New(0);
+    edges->mistaken = PySet_New(NULL);
+    if (edges->registries == NULL || edges->mistaken == NULL)
+        Py_CLEAR(edges);
+    return (PyObject *)edges;
+}
+
+static int hw_edges_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    hw_edges *edges = (hw_edges *)self;
+    PyObject **rest = edges->rest.items;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(edges->registries);
+    Py_VISIT(edges->mistaken);
+    Py_VISIT(edges->objects);
+    Py_VISIT(edges->tombstones);
+    for (size_t i = 0; edges->shown && i < edges->rest.count; i++)
+        Py_VISIT(rest[i]);
+    return 0;
+}
+
+static int hw_edges_clear(PyObject *self)
+{
+    hw_end((hw_edges *)self);
+    return 0;
+}
+
+static void hw_edges_dealloc(PyObject *self)
+{
+    hw_edges *edges = (hw_edges *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    hw_end(edges);
+    hw_forget_memories(edges);
+    hw_empty(&edges->all), hw_empty(&edges->again), hw_empty(&edges->keep), hw_empty(&edges->rest);
+    Py_XDECREF(edges->registries);
+    Py_XDECREF(edges->mistaken);
+    Py_XDECREF(edges->objects);
+    Py_XDECREF(edges->tombstones);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef hw_edges_methods[] = {{"add", hw_edges_add, METH_VARARGS, NULL},
+                                         {"show", hw_edges_show, METH_VARARGS, NULL},
+                                         {"end", hw_edges_end, METH_NOARGS, NULL},
+                                         {"words", hw_edges_words, METH_NOARGS, NULL},
+                                         {NULL}};
+
+static PyType_Slot hw_edges_slots[] = {{Py_tp_new, hw_edges_new},
+                                       {Py_tp_traverse, hw_edges_traverse},
+                                       {Py_tp_clear, hw_edges_clear},
+                                       {Py_tp_dealloc, hw_edges_dealloc},
+                                       {Py_tp_methods, hw_edges_methods},
+                                       {0, NULL}};
+
+static PyType_Spec hw_edges_spec = {"hiwire_py.collect.Edges", sizeof(hw_edges), 0,
+                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, hw_edges_slots};
+
+/* Put the types into a dict, whose address is given. 0: there is no memory for them. */
+static int hw_types_into(intptr_t address)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *into = (PyObject *)address;
+    struct {
+        const char *name;
+        PyType_Spec *spec;
+        PyTypeObject **type;
+    } all[] = {{"PointerMap", &hw_map_spec, &hw_map_type},
+               {"RegistryBase", &hw_registry_spec, &hw_registry_type},
+               {"WrapperBase", &hw_wrapper_spec, &hw_wrapper_type},
+               {"Edges", &hw_edges_spec, &hw_edges_type}};
+    int good = 1;
+    for (size_t i = 0; good && i < sizeof all / sizeof *all; i++) {
+        if (*all[i].type == NULL)
+            *all[i].type = (PyTypeObject *)PyType_FromSpec(all[i].spec);
+        good = *all[i].type != NULL && PyDict_SetItemString(into, all[i].name, (PyObject *)*all[i].type) == 0;
+    }
+    if (!good)
+        PyErr_Clear();
+    PyGILState_Release(state);
+    return good;
+}

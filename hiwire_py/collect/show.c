@@ -1,0 +1,259 @@
+/* The edges that are all that hold their object are shown to Python's collector, for the time of its work.
+
+   The dict `objects` of a space has one reference to each object that guests hold. Meanwhile wrappers show them
+   instead, each what its struct refers to: the dict is taken out of the collector's sight, its reference to an object
+   is *lent* to the wrapper with the first edge, and further edges get references of their own. What is in the dict and
+   was not lent is shown by the edges as a whole, in place of the dict. Where that would be nearly all, the dict stays
+   in sight and each edge gets a reference of its own: what wrappers show is *hidden* in the dict, where the dict
+   `tombstones` stands for it meanwhile.
+
+   The keys of what dies with its wrappers go from `objects` into `tombstones`, until the guest releases the handle.
+   While edges are shown, `objects` must not change. So whoever comes into a guest ends that first. */
+
+static PyObject *hw_number(int32_t key)
+{
+    return PyLong_FromLong(key);
+}
+
+static int hw_set(PyObject *dict, int32_t key, PyObject *value)
+{
+    PyObject *number = hw_number(key);
+    int good = number != NULL && PyDict_SetItem(dict, number, value) == 0;
+    Py_XDECREF(number);
+    return good;
+}
+
+/* Borrowed; NULL without an exception if it is not there. */
+static PyObject *hw_object(hw_edges *edges, int32_t key)
+{
+    PyObject *number = hw_number(key), *object;
+    if (number == NULL)
+        return NULL;
+    object = PyDict_GetItemWithError(edges->objects, number);
+    Py_DECREF(number);
+    return object;
+}
+
+/* The object is not in the table any more, though a handle names it. */
+static void hw_bury(hw_edges *edges, int32_t key)
+{
+    PyObject *number = hw_number(key);
+    if (number == NULL || PyDict_SetItem(edges->tombstones, number, Py_None) < 0 ||
+        PyDict_DelItem(edges->objects, number) < 0)
+        PyErr_Clear(); /* no memory: the table holds the object until the struct is freed */
+    Py_XDECREF(number);
+}
+
+/* ---- showing */
+
+/* Whether the dict's reference to an object in several slots is lent already; from now on it is. */
+static int hw_group_lent(hw_array *sharing, int32_t key)
+{
+    hw_sharing wanted = {key, 0, 0};
+    hw_sharing *entry = bsearch(&wanted, sharing->items, sharing->count, sizeof wanted, hw_by_key);
+    while (entry > (hw_sharing *)sharing->items && entry[-1].key == key)
+        entry--;
+    int was = entry->lent;
+    entry->lent = 1;
+    return was;
+}
+
+static int hw_lend(hw_edges *edges, hw_counts *counts)
+{
+    enum { FEW = 8 }; /* to hide an object and show it again takes as long as to show so many in place of the dict */
+    hw_edge *all = edges->all.items;
+    uint32_t index;
+    edges->hides = edges->all.count <= (size_t)PyDict_Size(edges->objects) / FEW;
+    for (size_t i = 0; i < edges->all.count; i++) {
+        hw_edge *edge = &all[i];
+        if (edge->kind == HW_NO_HANDLE)
+            continue;
+        hw_index(&counts->slots, edge->word, &index);
+        uint8_t verdict = counts->verdicts[index];
+        if (verdict != HW_YES && verdict != HW_GROUP && verdict != HW_SHOWN)
+            continue;
+        edge->key = counts->slots.keys[index];
+        PyObject *object = hw_object(edges, edge->key);
+        if (object == NULL && PyErr_Occurred())
+            return 0;
+        if (object == NULL)
+            continue;
+        if (edges->hides || verdict == HW_SHOWN ||
+            (verdict == HW_GROUP && hw_group_lent(&counts->sharing, edge->key)))
+            edge->kind = HW_OWN;
+        if (edge->kind == HW_OWN)
+            Py_INCREF(object);
+        edge->object = object;
+        edges->shown = 1;
+        if (verdict == HW_YES)
+            counts->verdicts[index] = HW_SHOWN;
+    }
+    for (size_t i = 0; edges->hides && i < edges->all.count; i++)
+        if (all[i].object != NULL && !hw_set(edges->objects, all[i].key, edges->tombstones))
+            return 0;
+    return 1;
+}
+
+/* What is in the dict and not lent, to be shown in its place. */
+static int hw_find_rest(hw_edges *edges, const hw_slots *slots)
+{
+    hw_edge *all = edges->all.items;
+    Py_ssize_t lent = 0, at = 0;
+    PyObject *number, *object;
+    int good = 1;
+    uint8_t *of_keys = calloc((size_t)(slots->record_count / 8 + 1), 1); /* a bit set, by the keys' indexes */
+    if (of_keys == NULL) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    for (size_t i = 0; i < edges->all.count; i++)
+        if (all[i].object != NULL && all[i].kind == HW_LENT) {
+            hw_test_and_set(of_keys, (uint32_t)all[i].key & HW_ID_INDEX);
+            lent++;
+        }
+    while (good && lent < PyDict_Size(edges->objects) && PyDict_Next(edges->objects, &at, &number, &object)) {
+        if (!PyObject_IS_GC(object))
+            continue;
+        long key = PyLong_AsLong(number);
+        uint64_t index = (uint32_t)key & HW_ID_INDEX;
+        if (key == -1 && PyErr_Occurred()) {
+            good = 0;
+        } else if (index >= slots->record_count || !(of_keys[index >> 3] >> (index & 7) & 1)) {
+            PyObject **rest = hw_grow(&edges->rest, sizeof *rest);
+            good = rest != NULL;
+            if (good)
+                *rest = object;
+        }
+    }
+    free(of_keys);
+    return good;
+}
+
+static void hw_end(hw_edges *edges);
+
+/* show(objects, tombstones, slots): have the wrappers show what their structs hold. `slots` is an object whose buffer
+   is an hw_slots. Returns the layouts that the memory did not agree with. */
+static PyObject *hw_edges_show(PyObject *self, PyObject *args)
+{
+    hw_edges *edges = (hw_edges *)self;
+    PyObject *objects, *tombstones;
+    Py_buffer buffer;
+    hw_counts counts = {0};
+    if (!PyArg_ParseTuple(args, "O!O!y*", &PyDict_Type, &objects, &PyDict_Type, &tombstones, &buffer))
+        return NULL;
+    int fits = buffer.len == sizeof counts.slots;
+    if (fits)
+        memcpy(&counts.slots, buffer.buf, sizeof counts.slots);
+    PyBuffer_Release(&buffer);
+    if (!fits || edges->objects != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, fits ? "edges are shown once" : "slots are described otherwise here");
+        return NULL;
+    }
+    if (edges->over || (edges->all.count == 0 && edges->again.count == 0))
+        return PySet_New(NULL);
+    edges->objects = Py_NewRef(objects);
+    edges->tombstones = Py_NewRef(tombstones);
+    int good = hw_count(edges, &counts) && hw_lend(edges, &counts) &&
+               (!edges->shown || edges->hides || hw_find_rest(edges, &counts.slots));
+    hw_forget_counts(&counts);
+    if (!good) {
+        PyObject *type, *value, *trace;
+        PyErr_Fetch(&type, &value, &trace);
+        edges->shown = 1;
+        hw_end(edges);
+        PyErr_Restore(type, value, trace);
+        return NULL;
+    }
+    if (edges->shown) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(edges->registries); i++)
+            ((hw_registry *)PyList_GET_ITEM(edges->registries, i))->edges = edges;
+        if (!edges->hides && PyObject_GC_IsTracked(objects))
+            PyObject_GC_UnTrack(objects);
+    }
+    return Py_NewRef(edges->mistaken);
+}
+
+static int hw_edges_visit(hw_edges *edges, hw_wrapper *wrapper, visitproc visit, void *arg)
+{
+    hw_edge *all = edges->all.items;
+    for (uint32_t i = wrapper->start; i < wrapper->start + wrapper->count; i++)
+        Py_VISIT(all[i].object);
+    return 0;
+}
+
+/* ---- hiding again */
+
+/* The wrapper is dead or will be: the table lets go of what only its struct held. */
+static void hw_edges_drop(hw_edges *edges, hw_wrapper *wrapper)
+{
+    PyObject *type, *value, *trace;
+    hw_registry *registry = wrapper->registry;
+    uint32_t next = wrapper->start, end = next + wrapper->count;
+    if (next == end)
+        return;
+    PyErr_Fetch(&type, &value, &trace);
+    Py_INCREF(edges);
+    wrapper->count = 0;
+    /* What dies here may run anything, the end of the edges included. */
+    for (; next < end && registry->edges == edges; next++) {
+        hw_edge *edge = (hw_edge *)edges->all.items + next;
+        PyObject *object = edge->object;
+        edge->object = NULL;
+        if (object == NULL)
+            continue;
+        edges->dropped = 1;
+        if (edge->kind == HW_OWN)
+            Py_DECREF(object);
+        else
+            hw_bury(edges, edge->key);
+    }
+    Py_DECREF(edges);
+    PyErr_Restore(type, value, trace);
+}
+
+static int hw_hidden(hw_edges *edges, int32_t key)
+{
+    int hidden = hw_object(edges, key) == edges->tombstones;
+    PyErr_Clear();
+    return hidden;
+}
+
+/* The dict has what a living wrapper shows by a reference of its own: it was hidden, or another wrapper, to which the
+   dict's reference was lent, is dead. */
+static void hw_put_back(hw_edges *edges, const hw_edge *edge)
+{
+    PyObject *number = hw_number(edge->key);
+    int buried = number == NULL ? -1 : PyDict_Contains(edges->tombstones, number);
+    if (buried > 0 || (buried == 0 && hw_hidden(edges, edge->key))) {
+        if (PyDict_SetItem(edges->objects, number, edge->object) == 0 && buried > 0)
+            PyDict_DelItem(edges->tombstones, number);
+    }
+    PyErr_Clear();
+    Py_XDECREF(number);
+}
+
+/* Nothing is shown any more: the dict has everything that living wrappers showed. */
+static void hw_end(hw_edges *edges)
+{
+    if (!edges->shown)
+        return;
+    edges->shown = 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(edges->registries); i++)
+        ((hw_registry *)PyList_GET_ITEM(edges->registries, i))->edges = NULL;
+    hw_array taken = edges->all;
+    hw_edge *all = taken.items;
+    edges->all = (hw_array){NULL, 0, 0};
+    hw_empty(&edges->rest);
+    for (size_t i = 0; (edges->dropped || edges->hides) && i < taken.count; i++)
+        if (all[i].object != NULL && all[i].kind == HW_OWN)
+            hw_put_back(edges, &all[i]);
+    for (size_t i = 0; edges->dropped && edges->hides && i < taken.count; i++)
+        if (all[i].object == NULL && all[i].kind == HW_OWN && hw_hidden(edges, all[i].key))
+            hw_bury(edges, all[i].key);
+    if (!PyObject_GC_IsTracked(edges->objects))
+        PyObject_GC_Track(edges->objects);
+    for (size_t i = 0; i < taken.count; i++)
+        if (all[i].object != NULL && all[i].kind == HW_OWN)
+            Py_DECREF(all[i].object);
+    free(all);
+}

@@ -1,0 +1,228 @@
+/* What wrappers refer to, found in the memory of guests: each reference in a wrapper's struct, or in one that it owns,
+   is an edge from the wrapper. Nothing in that memory is believed.
+
+   A word of memory counts once, however many pointer maps lie over it. What it stands for is to be kept, as is what
+   structs with several owners hold. */
+
+/* The place of a struct. */
+typedef struct {
+    size_t memory;
+    uint32_t pointer;
+    hw_map *map;
+} hw_place;
+
+/* A guest's memory. */
+typedef struct {
+    const uint32_t *words;
+    uint64_t count;
+    uint8_t *read, *structs, *kept; /* bit sets, by word */
+} hw_memory;
+
+static void *hw_grow(hw_array *array, size_t size)
+{
+    if (array->count == array->room) {
+        size_t room = array->room == 0 ? 64 : 2 * array->room;
+        void *items = realloc(array->items, room * size);
+        if (items == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        array->items = items;
+        array->room = room;
+    }
+    return (char *)array->items + size * array->count++;
+}
+
+static void hw_empty(hw_array *array)
+{
+    free(array->items);
+    array->items = NULL;
+    array->count = array->room = 0;
+}
+
+static int hw_test_and_set(uint8_t *bits, uint64_t at)
+{
+    int was = bits[at >> 3] >> (at & 7) & 1;
+    bits[at >> 3] |= (uint8_t)(1u << (at & 7));
+    return was;
+}
+
+static int hw_keep(hw_edges *edges, uint32_t word)
+{
+    uint32_t *kept = hw_grow(&edges->keep, sizeof *kept);
+    if (kept == NULL)
+        return 0;
+    *kept = word;
+    return 1;
+}
+
+/* Add an edge for each reference in a struct. */
+static int hw_read_handles(hw_edges *edges, hw_memory *memory, uint32_t pointer, const hw_map *map)
+{
+    for (Py_ssize_t i = 0; i < map->handles; i++) {
+        uint64_t at = (uint64_t)(pointer >> 2) + map->offsets[i];
+        uint32_t word = memory->words[at];
+        if (word == edges->none)
+            continue;
+        hw_edge *edge = hw_grow(&edges->all, sizeof *edge);
+        if (edge == NULL)
+            return 0;
+        *edge = (hw_edge){.word = word};
+        if (hw_test_and_set(memory->read, at) && !hw_keep(edges, word))
+            return 0;
+    }
+    return 1;
+}
+
+static int hw_push(hw_array *waiting, size_t memory, uint32_t pointer, hw_map *map)
+{
+    hw_place *place = hw_grow(waiting, sizeof *place);
+    if (place == NULL)
+        return 0;
+    *place = (hw_place){memory, pointer, map};
+    return 1;
+}
+
+static int hw_fits(const hw_memory *memory, uint32_t pointer, const hw_map *map)
+{
+    return pointer != 0 && pointer % 4 == 0 && pointer + map->size <= memory->count * 4;
+}
+
+static int hw_push_owned(hw_array *waiting, hw_memory *memory, size_t number, uint32_t pointer, const hw_map *map)
+{
+    for (Py_ssize_t i = 0; i < map->owned; i++) {
+        uint32_t target = memory->words[(uint64_t)(pointer >> 2) + map->offsets[map->handles + i]];
+        if (map->targets[i] != NULL && hw_fits(memory, target, map->targets[i]) &&
+            !hw_push(waiting, number, target, map->targets[i]))
+            return 0;
+    }
+    return 1;
+}
+
+/* Read a wrapper's struct and those that it owns. Their pointers may be anything. */
+static int hw_trace(hw_edges *edges, size_t number, hw_wrapper *wrapper, hw_array *waiting)
+{
+    hw_memory *memory = (hw_memory *)edges->memories.items + number;
+    uint32_t pointer = wrapper->owned->pointer;
+    size_t start = edges->all.count;
+    if (!hw_read_handles(edges, memory, pointer, wrapper->map))
+        return 0;
+    if (wrapper->map->owned > 0 && !hw_push_owned(waiting, memory, number, pointer, wrapper->map))
+        return 0;
+    while (waiting->count > 0) {
+        hw_place next = ((hw_place *)waiting->items)[--waiting->count];
+        if (hw_test_and_set(memory->structs, next.pointer >> 2)) {
+            if (!hw_push(&edges->again, number, next.pointer, next.map))
+                return 0;
+        } else if (!hw_read_handles(edges, memory, next.pointer, next.map) ||
+                   !hw_push_owned(waiting, memory, number, next.pointer, next.map)) {
+            return 0;
+        }
+    }
+    if (edges->all.count > UINT32_MAX) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    wrapper->start = (uint32_t)start;
+    wrapper->count = (uint32_t)(edges->all.count - start);
+    return 1;
+}
+
+/* The memory's number. Two guests may share one. */
+static Py_ssize_t hw_memory_number(hw_edges *edges, const uint32_t *words, uint64_t count)
+{
+    hw_memory *memories = edges->memories.items;
+    for (size_t i = 0; i < edges->memories.count; i++)
+        if (memories[i].words == words)
+            return (Py_ssize_t)i;
+    hw_memory *memory = hw_grow(&edges->memories, sizeof *memory);
+    if (memory == NULL)
+        return -1;
+    size_t bytes = (size_t)(count / 8 + 1);
+    *memory = (hw_memory){words, count, calloc(bytes, 1), calloc(bytes, 1), NULL};
+    if (memory->read == NULL || memory->structs == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return (Py_ssize_t)edges->memories.count - 1;
+}
+
+static void hw_forget_memories(hw_edges *edges)
+{
+    hw_memory *memories = edges->memories.items;
+    for (size_t i = 0; i < edges->memories.count; i++)
+        free(memories[i].read), free(memories[i].structs), free(memories[i].kept);
+    hw_empty(&edges->memories);
+}
+
+/* Mark all structs that have wrappers: whoever points to one of them is a second owner. */
+static int hw_mark_structs(hw_edges *edges, size_t number, hw_registry *registry)
+{
+    hw_memory *memory = (hw_memory *)edges->memories.items + number;
+    for (hw_struct *dead = registry->dead; dead != NULL; dead = dead->next)
+        if ((dead->pointer >> 2) < memory->count)
+            hw_test_and_set(memory->structs, dead->pointer >> 2);
+    for (hw_link *link = registry->wrappers.next; link != &registry->wrappers; link = link->next) {
+        hw_wrapper *wrapper = hw_wrapper_of(link);
+        wrapper->count = 0;
+        if (hw_fits(memory, wrapper->owned->pointer, wrapper->map) &&
+            hw_test_and_set(memory->structs, wrapper->owned->pointer >> 2) &&
+            !hw_push(&edges->again, number, wrapper->owned->pointer, wrapper->map))
+            return 0;
+    }
+    return 1;
+}
+
+/* add(registry, address, bytes): find the edges of a guest's wrappers, in its memory. */
+static PyObject *hw_edges_add(PyObject *self, PyObject *args)
+{
+    hw_edges *edges = (hw_edges *)self;
+    PyObject *object;
+    unsigned long long address, bytes;
+    if (!PyArg_ParseTuple(args, "O!KK", hw_registry_type, &object, &address, &bytes))
+        return NULL;
+    hw_registry *registry = (hw_registry *)object;
+    if (edges->over) /* someone came into a guest meanwhile */
+        Py_RETURN_NONE;
+    if (edges->shown || registry->edges != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the registry's edges are shown already");
+        return NULL;
+    }
+    Py_ssize_t number = hw_memory_number(edges, (const uint32_t *)(uintptr_t)address, bytes / 4);
+    if (number < 0 || PyList_Append(edges->registries, object) < 0)
+        return NULL;
+    hw_array waiting = {NULL, 0, 0};
+    int good = hw_mark_structs(edges, (size_t)number, registry);
+    for (hw_link *link = registry->wrappers.next; good && link != &registry->wrappers; link = link->next) {
+        hw_wrapper *wrapper = hw_wrapper_of(link);
+        if (hw_fits((hw_memory *)edges->memories.items + number, wrapper->owned->pointer, wrapper->map))
+            good = hw_trace(edges, (size_t)number, wrapper, &waiting);
+    }
+    hw_empty(&waiting);
+    if (!good)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Keep what is in structs that were found more than once, and in those they own. */
+static int hw_keep_again(hw_edges *edges)
+{
+    while (edges->again.count > 0) {
+        hw_place next = ((hw_place *)edges->again.items)[--edges->again.count];
+        hw_memory *memory = (hw_memory *)edges->memories.items + next.memory;
+        if (memory->kept == NULL && (memory->kept = calloc((size_t)(memory->count / 8 + 1), 1)) == NULL) {
+            PyErr_NoMemory();
+            return 0;
+        }
+        if (hw_test_and_set(memory->kept, next.pointer >> 2))
+            continue;
+        if (PySet_Add(edges->mistaken, next.map->layout) < 0)
+            return 0;
+        for (Py_ssize_t i = 0; i < next.map->handles; i++)
+            if (!hw_keep(edges, memory->words[(uint64_t)(next.pointer >> 2) + next.map->offsets[i]]))
+                return 0;
+        if (!hw_push_owned(&edges->again, memory, next.memory, next.pointer, next.map))
+            return 0;
+    }
+    return 1;
+}

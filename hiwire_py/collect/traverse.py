@@ -1,0 +1,67 @@
+"""Collecting with types that are compiled at install: for the time of a collection the wrappers show Python's
+collector what their structs hold.
+
+No object changes hands: the functions by which the collector visits a wrapper's references (``tp_traverse``)
+visit those in the guest's memory too. collect.h says which part of the C does what. `transfer` does the same
+without a compiler.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from ..compiled_types import load_types
+from ..guest import Guest
+from ..memory import GuestMemory
+from ..objects.calls import ForEach
+from ._traverse import lib as _lib  # type: ignore[import-not-found]  # made at install, perhaps
+from .layouts import Layout
+from .registry import CommonRegistry, Registries
+
+__all__ = ["Registry", "WrapperBase", "new_edges"]
+
+
+_types = load_types(_lib.hw_types_into)
+PointerMap: Any = _types["PointerMap"]
+RegistryBase: Any = _types["RegistryBase"]
+Edges: Any = _types["Edges"]
+WrapperBase: Any = _types["WrapperBase"]
+
+_unresolved: list[Layout] = []
+
+
+def _map_of(layout: Layout) -> Any:
+    """A layout as the compiled types read it. What its owning pointers lead to is looked up before the next
+    collection: it may not be there yet."""
+    if layout.pointer_map is None:
+        layout.pointer_map = PointerMap(layout, layout.size, layout.handles, tuple(layout.owned))
+        _unresolved.append(layout)
+    return layout.pointer_map
+
+
+def new_edges(none: int) -> Any:
+    """See `backend`. The functions that give layouts are called here."""
+    while True:
+        layout = _unresolved[-1] if _unresolved else None
+        if layout is None:
+            return Edges(none)
+        for i, (_, target) in enumerate(layout.owns()):
+            layout.pointer_map.own(i, _map_of(target))
+        if layout in _unresolved:  # else a signal handler collected meanwhile
+            _unresolved.remove(layout)
+
+
+class Registry(RegistryBase, CommonRegistry):  # type: ignore[misc]  # the base is known when it runs
+    """``live`` is a set of pointers."""
+
+    def __init__(self, guest: Guest, heap: Registries, memory: GuestMemory | None = None) -> None:
+        CommonRegistry.__init__(self, guest, heap, memory)
+
+    def register(self, wrapper: Any, pointer: int, layout: Layout, free: ForEach) -> None:
+        self.check(pointer, layout)
+        self.enter(wrapper, pointer, _map_of(layout), free)
+
+    def dead(self, free: ForEach) -> Iterator[int]:
+        return iter(functools.partial(self.next_dead, free), None)

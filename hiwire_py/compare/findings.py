@@ -1,0 +1,300 @@
+"""What follows from the numbers: of one report, what to take, and of two, what has changed.
+
+Within a report, a difference counts only where the ranges do not overlap. Between two reports, made on two
+days, a time has changed when its ranges are far apart: when they have nothing in common even if each is made
+wider by `MARGIN` on both sides, and a nanosecond at least lies between the medians. Ranges of few runs miss
+each other by chance now and then, but only just; and where code comes to lie in memory is worth a fraction of
+a nanosecond. Sizes and pages are exact: any difference is a change.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from .measure import Statistic
+from .variants import RequestError
+
+__all__ = [
+    "FORMAT",
+    "MARGIN",
+    "compare_reports",
+    "deduplicate_ratios",
+    "measured",
+    "read_report",
+    "recommend",
+    "typical",
+]
+
+FORMAT = 2
+"""Of the report; raised when a reader of the last one would not understand it."""
+
+MARGIN = 0.10
+"""Of the medians."""
+
+_LEAST = 1.0
+_EXACT = ("module_bytes", "code_bytes", "data_bytes", "initial_pages")
+
+
+def median(row: dict[str, Any], name: str) -> float | None:
+    """A median of a row; None where it was not measured."""
+    found = row["statistics"].get(name)
+    return None if found is None else found["median"]
+
+
+def measured(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that have numbers."""
+    return [row for row in report["rows"] if row["status"] == "measured"]
+
+
+def typical(report: dict[str, Any], engine: str) -> dict[str, Any] | None:
+    """The row that stands for an engine where the variant hardly matters: that of the first measured."""
+    rows = [row for row in measured(report) if row["engine"] == engine]
+    named = [row for row in rows if row["variant"] in ("extern_realloc", "static_pages")]
+    return next(iter(named or rows), None)
+
+
+def deduplicate_ratios(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """How many times as long new_deduplicate takes as new, on each engine, from Python and in a guest.
+
+    ``low`` and ``high`` come from the ranges: the least time of one over the greatest of the other. ``calls``
+    is how many calls of host functions it makes; ``explained`` is the part of its time that these calls take,
+    by the measurement guest.host; it is known for guests only.
+    """
+    found = []
+    for engine in dict.fromkeys(row["engine"] for row in report["rows"]):
+        row = typical(report, engine)
+        if row is None:
+            continue
+        for side in ("python", "guest"):
+            new = row["statistics"].get(f"{side}.new")
+            for key, calls in (("new", 2), ("known", 1)):
+                slow = row["statistics"].get(f"{side}.new_deduplicate_{key}")
+                if new is None or slow is None or not new["low"]:
+                    continue
+                host = median(row, "guest.host") if side == "guest" else None
+                found.append(
+                    {
+                        "engine": engine,
+                        "variant": row["variant"],
+                        "from": side,
+                        "key": key,
+                        "ratio": slow["median"] / new["median"],
+                        "low": slow["low"] / new["high"],
+                        "high": slow["high"] / new["low"],
+                        "calls": calls,
+                        "explained": None if host is None else min(1.0, calls * host / slow["median"]),
+                    }
+                )
+    return found
+
+
+def recommend(report: dict[str, Any]) -> list[dict[str, str]]:
+    """What to take for what, each with one sentence that says why: ``for``, ``take``, ``because``."""
+    return [*_variants(report), *_engines(report), *_deduplicate(report)] if measured(report) else []
+
+
+def _advice(what_for: str, take: str, because: str) -> dict[str, str]:
+    return {"for": what_for, "take": take, "because": because}
+
+
+def _variants(report: dict[str, Any]) -> list[dict[str, str]]:
+    facts = {v["name"]: v for v in report["variants"] if "module_bytes" in v}
+    fixed = sorted(
+        (v for n, v in facts.items() if n.startswith("static_pages")), key=lambda v: v["most_refs"]
+    )
+    growing = [v for v in facts.values() if v not in fixed]
+    if not fixed or not growing:
+        return []
+    grower = facts.get("extern_realloc", growing[0])
+    found = []
+    for variant in fixed:
+        at = _common_size(report, variant["name"], grower["name"])
+        if at is None:
+            continue
+        gains = []
+        saved = grower["module_bytes"] - variant["module_bytes"]
+        if saved > 0:
+            gains.append(f"saves {saved:,} bytes of code")
+        if len(variant["imports"]) < len(grower["imports"]):
+            gains.append("asks the host for no memory")
+        gains.append(f"has its {variant['initial_pages']} pages from the start")
+        faster = _growth(report, variant["name"], grower["name"], at)
+        because = f"It {_and(gains)}{faster}."
+        found.append(_advice(f"up to {variant['most_refs']:,} refs", variant["name"], because))
+    others = sorted((v for v in growing if v is not grower), key=lambda v: v["module_bytes"])
+    because = "It takes memory as it needs it"
+    if grower["most_refs"] is not None:
+        because += f", up to {grower['most_refs']:,} refs"
+    found.append(_advice("more refs, or a number not known beforehand", grower["name"], f"{because}."))
+    if others:
+        first, *rest = (v["module_bytes"] - grower["module_bytes"] for v in others)
+        because = f"It grows without the host, for {first:,} more bytes of code"
+        because += "".join(f"; {v['name']} takes {more:,} more" for v, more in zip(others[1:], rest))
+        found.append(_advice("the same, where the host gives no memory", others[0]["name"], f"{because}."))
+    return found
+
+
+def _rows_of(report: dict[str, Any], variant: str) -> dict[str, dict[str, Any]]:
+    return {row["engine"]: row for row in measured(report) if row["variant"] == variant}
+
+
+def _common_size(report: dict[str, Any], one: str, other: str) -> str | None:
+    """The largest growth step that both variants have on an engine."""
+    sizes = [
+        int(name.partition(".")[2])
+        for engine, row in _rows_of(report, one).items()
+        for name in row["statistics"]
+        if name.startswith("growth.")
+        and name in _rows_of(report, other).get(engine, {"statistics": ()})["statistics"]
+    ]
+    return str(max(sizes)) if sizes else None
+
+
+def _growth(report: dict[str, Any], one: str, other: str, size: str) -> str:
+    """How the time for each ref compares, on the engines where it differs beyond the ranges; "" for none."""
+    said = []
+    for engine, row in _rows_of(report, one).items():
+        mine = row["statistics"].get(f"growth.{size}")
+        theirs = _rows_of(report, other).get(engine, {"statistics": {}})["statistics"].get(f"growth.{size}")
+        if mine is not None and theirs is not None and not Statistic(**mine).overlaps(Statistic(**theirs)):
+            said.append(f"{mine['median']:.0f} against {theirs['median']:.0f} ns on {engine}")
+    return f"; growing to {int(size):,} refs takes {_and(said)} for each" if said else ""
+
+
+def _and(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _engines(report: dict[str, Any]) -> list[dict[str, str]]:
+    """The fastest engine, for calls from Python and for what guests do by themselves."""
+    found = []
+    for side, what_for in (("python", "calls from Python"), ("guest", "calls within a guest")):
+        costs = {}
+        for engine in dict.fromkeys(row["engine"] for row in measured(report)):
+            row = typical(report, engine)
+            names = [f"{side}.{name}" for name in ("new", "get", "incref", "decref", "pop")]
+            values = [] if row is None else [m for n in names if (m := median(row, n))]
+            if len(values) == len(names):
+                costs[engine] = statistics.geometric_mean(values)
+        order = sorted(costs, key=lambda name: costs[name])
+        if len(order) > 1:
+            best = order[0]
+            rest = [f"{costs[name] / costs[best]:.1f} times as long on {name}" for name in order[1:]]
+            because = f"An operation takes {_digits(costs[best])} ns on average, {_and(rest)}."
+            found.append(_advice(what_for, best, because))
+    return found
+
+
+def _deduplicate(report: dict[str, Any]) -> list[dict[str, str]]:
+    said = []
+    for side, where in (("python", "from Python"), ("guest", "in a guest")):
+        ratios = [r["ratio"] for r in report["deduplicate"] if (r["from"], r["key"]) == (side, "new")]
+        if ratios:
+            least, most = _digits(min(ratios)), _digits(max(ratios))
+            said.append(f"{least if least == most else f'{least} to {most}'} times as long {where}")
+    if not said:
+        return []
+    because = f"With a new key new_deduplicate takes {_and(said)}: it calls the host twice."
+    return [_advice("objects known to be new", "new", because)]
+
+
+def _digits(value: float) -> str:
+    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report that ``--json`` has written.
+
+    Raises:
+        RequestError: the file holds something else.
+        OSError: it cannot be read.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RequestError(f"{path} is no report of this command: {error}") from None
+    if not isinstance(report, dict) or not isinstance(report.get("rows"), list):
+        raise RequestError(f"{path} is no report of this command: it has no rows")
+    if report.get("format") != FORMAT:
+        raise RequestError(f"{path} is a report of format {report.get('format')}, and this reads {FORMAT}")
+    try:
+        compare_reports(report, report)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RequestError(f"{path} is no report of this command: {type(error).__name__}: {error}") from None
+    return report
+
+
+def compare_reports(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """What changed between two reports.
+
+    Returns:
+        ``created``: when the earlier one was made; ``notes``: what makes them hard to compare; ``compared``:
+        how many numbers both have; ``apart``: how many times have ranges that do not overlap; ``changes``:
+        each with variant, engine ("" for a module), name, before, after, and the change as a fraction of
+        before.
+    """
+    notes = [
+        f"another {what}: {before[part][what]} then, {now[part][what]} now"
+        for part, what in (("machine", "processor"), ("machine", "python"), ("versions", "hiwire_py"))
+        if before[part][what] != now[part][what]
+    ]
+    if before["command"]["settings"] != now["command"]["settings"]:
+        notes.append("the settings are not the same (--quick or --sizes), and times depend on them")
+    engines, then = now["versions"]["engines"], before["versions"]["engines"]
+    notes += [
+        f"another {n}: {then[n]} then, {engines[n]} now" for n in then if engines.get(n, then[n]) != then[n]
+    ]
+    changes: list[dict[str, Any]] = []
+    compared = apart = 0
+    for variant, old, new in _pairs(before["variants"], now["variants"], ("name",)):
+        for name in _EXACT:
+            if name in old and name in new:
+                compared += 1
+                if old[name] != new[name]:
+                    changes.append(_change(variant[0], "", name, old[name], new[name]))
+    for (variant_name, engine), old, new in _pairs(before["rows"], now["rows"], ("variant", "engine")):
+        if old["status"] != new["status"]:
+            changes.append(_change(variant_name, engine, "status", old["status"], new["status"]))
+        for name in (n for n in new["statistics"] if n in old["statistics"]):
+            compared += 1
+            was, is_ = Statistic(**old["statistics"][name]), Statistic(**new["statistics"][name])
+            apart += not was.overlaps(is_)
+            far = not was.widened(MARGIN).overlaps(is_.widened(MARGIN))
+            if far and abs(is_.median - was.median) >= _LEAST:
+                changes.append(_change(variant_name, engine, name, was.median, is_.median))
+        for name in (n for n in new["pages"] if n in old["pages"]):
+            compared += 1
+            if old["pages"][name] != new["pages"][name]:
+                changes.append(
+                    _change(variant_name, engine, f"pages.{name}", old["pages"][name], new["pages"][name])
+                )
+    return {
+        "created": before["created"],
+        "notes": notes,
+        "compared": compared,
+        "apart": apart,
+        "changes": changes,
+    }
+
+
+def _pairs(
+    before: list[Any], now: list[Any], keys: tuple[str, ...]
+) -> list[tuple[tuple[str, ...], Any, Any]]:
+    old = {tuple(item[key] for key in keys): item for item in before}
+    new = {tuple(item[key] for key in keys): item for item in now}
+    return [(key, old[key], item) for key, item in new.items() if key in old]
+
+
+def _change(variant: str, engine: str, name: str, before: Any, after: Any) -> dict[str, Any]:
+    number = isinstance(before, (int, float)) and before
+    return {
+        "variant": variant,
+        "engine": engine,
+        "name": name,
+        "before": before,
+        "after": after,
+        "change": (after - before) / before if number else None,
+    }
