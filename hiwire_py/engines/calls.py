@@ -1,4 +1,4 @@
-"""What an engine says about calls across its boundary: its part of the source that objects/trampolines.py makes.
+"""What an engine says about calls across its boundary: its part of the source that trampolines are made of.
 
 A call costs a few hundred nanoseconds in all, and a call from Python to Python is a good part of that. So the
 engine's part is not called: it is written into the function that users have, or that the engine calls.
@@ -15,15 +15,16 @@ __all__ = ["Call", "CallForm", "HostForm", "Quick", "call_of", "plain_form", "pl
 
 
 class Quick(NamedTuple):
-    """How a call goes whose result says by itself whether there is anything else to do. Expressions of ``r``.
+    """How a call goes whose result says by itself whether there is anything else to do.
 
     Attributes:
-        done: there is not.
-        refused: the call has not begun: the thread is another one, or an integer does not fit.
+        done: an expression of ``r``: there is not. It is false for None, which says that the call has not
+            begun: the thread is another one, or an argument does not fit.
+        refused: an expression of ``r`` that says the same as None; "" where there is no other.
     """
 
     done: str
-    refused: str
+    refused: str = ""
 
 
 class CallForm(NamedTuple):

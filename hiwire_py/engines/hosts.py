@@ -1,4 +1,4 @@
-"""Host functions as C calls them: by numbers; and what becomes of an exception that one raises.
+"""Host functions as C calls them, and what becomes of an exception that one raises.
 
 C cannot pass a Python exception on. So it is put aside, for the thread, and the guest traps; the call that it
 unwinds to raises the exception again. A finalizer or signal handler may call a guest in between, so there may
@@ -15,9 +15,9 @@ from typing import Any
 from ..real_threads import local
 from .release import at_release
 
-__all__ = ["dispatcher", "numbered", "on_error", "raise_again", "raised"]
+__all__ = ["call", "keep", "put_aside", "raise_again", "raised"]
 
-_functions: dict[int, Callable[..., Any]] = {}
+_functions: dict[int, Callable[..., Any]] = {}  # what C may call; one may be there several times
 _numbers = itertools.count(1)
 
 
@@ -29,21 +29,17 @@ class _State(local):
 _state = _State()
 
 
-def numbered(function: Callable[..., Any]) -> tuple[int, object]:
-    """A number for a host function; and what to keep as long as C may call it."""
+def keep(function: Callable[..., Any]) -> tuple[int, object]:
+    """A number for a function that C may call, for `call`, and what keeps both. Where C can call the function
+    itself, it knows it by its address, which is its `id`."""
     number = next(_numbers)
     _functions[number] = function
     return number, at_release(functools.partial(_functions.pop, number, None))
 
 
-@functools.cache
-def dispatcher(count: int) -> Callable[..., Any]:
-    """What C calls: it takes a number and so many arguments, and calls the host function of that number."""
-    names = "".join(f", a{i}" for i in range(count))
-    made: Callable[..., Any] = eval(
-        f"lambda number{names}: functions[number]({names[2:]})", {"functions": _functions}
-    )
-    return made
+def call(number: int, *args: Any) -> Any:
+    """For cffi's callbacks, which cannot call a Python function by its address."""
+    return _functions[number](*args)
 
 
 def raised() -> list[BaseException]:
@@ -51,22 +47,11 @@ def raised() -> list[BaseException]:
     return _state.errors
 
 
-def on_error(mark: Callable[[], Any]) -> Callable[[Any, BaseException, Any], Any]:
-    """What cffi calls when an exception comes out of Python code that C called.
-
-    Args:
-        mark: has the guest trap; what it returns is C's result.
-    """
-
-    def onerror(kind: Any, error: BaseException, traceback: Any) -> Any:
-        errors = _state.errors
-        if (
-            not errors or errors[-1] is not error
-        ):  # it was raised just outside of the code around the function
-            errors.append(error)
-        return mark()
-
-    return onerror
+def put_aside(error: BaseException) -> None:
+    """An exception has come out of a host function."""
+    errors = _state.errors
+    if not errors or errors[-1] is not error:  # it was raised just outside of the code around the function
+        errors.append(error)
 
 
 def raise_again() -> None:

@@ -103,8 +103,7 @@ class Instance:
         return bind_export(self.space, self.guard, call, extern.type, name, extern, fix)
 
     def raw_function(self, name: str) -> Callable[..., Any]:
-        """What calls an export as the engine does it, with ids for references, and raises what the engine
-        raises: for this package's own functions."""
+        """What calls the export ``name`` as the engine does it: see `bind_raw`."""
         extern = self.extern(name)
         return bind_raw(self.space.store.call(extern.raw, extern.type), extern.type)
 

@@ -18,6 +18,7 @@ from ..engines import Engine, GuestLimits, RawExtern, Store
 from ..errors import ForgedRefError, MemoryLimitError, TableFullError
 from ..passes.externref.code import HELPERS
 from ..passes.externref.rewrite import COMPANION_MODULE
+from ..values import FuncType
 from ..wasm.module import FUNCTION, Limits
 from .ids import new_ids
 from .layout import (
@@ -74,9 +75,9 @@ class Runtime:
         self.exports = store.instantiate(self.prepared, {}, self.keep.append)
         module = self.prepared.module
         self.call: dict[str, Callable[..., Any]] = {
-            e.name: bind_raw(store.call(self.exports[e.name], functype), functype)
+            e.name: self._function(e.name, module.function_type(e.index))
             for e in module.exports
-            if e.kind == FUNCTION and (functype := module.function_type(e.index))
+            if e.kind == FUNCTION
         }
         if not self.call["reserve"](_FIRST_RESERVE):
             raise self._no_room(_FIRST_RESERVE)
@@ -87,6 +88,9 @@ class Runtime:
         reserve = functools.partial(_reserve, weakref.ref(self))
         self.ids = new_ids(self._base, state, reserve, settle, self.patience)
         store.watch(self._base + state)
+
+    def _function(self, name: str, functype: FuncType) -> Callable[..., Any]:
+        return bind_raw(self._store.call(self.exports[name], functype), functype)
 
     def _limit_sizes(self) -> None:
         """Have the engine limit memories and tables. The runtime's memory, which has references to objects,

@@ -93,8 +93,7 @@ if guard.owner and not (nesting[0] or inside[0]){classes}:
     {call}
     if {done} and not ids:
         {results}
-    if {refused}:
-        r = None
+    {refused}
 """
 
 # For functions that take a pointer: one call from Python for many of the guest's. Its caller does what
@@ -238,7 +237,7 @@ def _export_code(functype: FuncType, form: CallForm, names: tuple[str, ...], tim
             ),
             call=code[0],
             done=form.quick.done,
-            refused=form.quick.refused,
+            refused=f"if {form.quick.refused}: r = None" if form.quick.refused else "",
             results=_lines(quick_results, 8),
         )
         let_in = ["if r is None:", *_indented(let_in)]

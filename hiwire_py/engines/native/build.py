@@ -44,7 +44,7 @@ INSTALLED = Path(__file__).parents[2] / "native"
 
 _SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
 # What decides, besides the module, what is in a library. Another version of it makes other names.
-_FORMAT = ("runtime.h", "../stack_end.h", "source.py", "plain.py")
+_FORMAT = ("runtime.h", "../python_calls.h", "../stack_end.h", "source.py", "plain.py")
 
 _loaded: dict[str, Any] = {}
 _lock = threading.RLock()

@@ -6,12 +6,11 @@ from typing import Any
 
 from ...errors import WrongThreadError
 from ...values import F32, F64, I32, I64, FuncType, type_name
-from ...wasm.module import FUNCTION, Module
 from .. import hosts
-from ..calls import Call, CallForm, HostForm, Quick, call_of
-from .source import crosses, host_name
+from ..calls import Call, CallForm, Quick, call_of
+from .source import crosses
 
-__all__ = ["NativeTrap", "call_of_export", "define_hosts", "host_form_of"]
+__all__ = ["NativeTrap", "call_of_export"]
 
 # HW_* of runtime.h.
 _HOST_RAISED, _NO_MEMORY = 10, 11
@@ -102,30 +101,3 @@ def _late(r: int) -> int:
             raise WrongThreadError("the guest belongs to another thread, which has ended")
         raise OverflowError("an integer does not fit i32")
     raise NativeTrap.of(r)
-
-
-def host_form_of(functype: FuncType) -> HostForm:
-    """How C calls a host function of a type, as it is after lowering."""
-    params = tuple(f"a{i}" for i in range(len(functype.params)))
-    if len(functype.results) < 2:
-        return HostForm(params, params)
-    targets = tuple(f"v[{i}].{_LETTERS.get(code)}" for i, code in enumerate(functype.results))
-    return HostForm((*params, "v"), params, targets)
-
-
-def define_hosts(library: Any, module: Module) -> None:
-    """Let a library's guests call host functions. Once for each library."""
-    if getattr(library, "hosts_are_defined", False):
-        return
-    defined = set()
-    for wanted in module.imports:
-        if wanted.kind != FUNCTION or not isinstance(wanted.type, FuncType) or not crosses(wanted.type):
-            continue
-        name = host_name(wanted.type)
-        if name not in defined:
-            defined.add(name)
-            count = len(wanted.type.params) + (len(wanted.type.results) > 1)
-            library.ffi.def_extern(name=name, onerror=hosts.on_error(library.lib.hw_fail))(
-                hosts.dispatcher(count)
-            )
-    library.hosts_are_defined = True

@@ -21,12 +21,12 @@ from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
 from .. import hosts
 from ..base import NO_LIMITS, Engine, Imports, Prepared, RawExtern, Store
-from ..calls import Call, HostForm
+from ..calls import Call
 from ..limits import GuestLimits
 from ..release import at_release
 from ..validation import validate
 from .build import load_library
-from .calls import NativeTrap, call_of_export, define_hosts, host_form_of
+from .calls import NativeTrap, call_of_export
 from .compile import library_for, lower_for_native, why_unavailable
 
 __all__ = ["NativeEngine"]
@@ -67,7 +67,7 @@ class Native(NamedTuple):
 
 
 class HostFunction(NamedTuple):
-    number: int
+    address: int
     type: FuncType
     owner: object
 
@@ -136,7 +136,7 @@ class NativeStore(Store):
                 raise LinkError(f"import {wanted} is of type {wanted.type}, not {extern.type}")
             if not function:
                 raise LinkError(f"import {wanted}{wanted.type} has values that Python cannot give or take")
-            return function, _ffi.cast("void *", extern.number)
+            return function, _ffi.cast("void *", extern.address)
         if not isinstance(extern, Native) or extern.kind != wanted.kind:
             raise LinkError(f"import {wanted} must be a {_EXPORT_KINDS[wanted.kind]}")
         type_ = wanted.type
@@ -160,12 +160,8 @@ class NativeStore(Store):
     def watch(self, address: int) -> None:
         self._watch(address)
 
-    def host_form(self, functype: FuncType) -> HostForm:
-        return host_form_of(_lowered(functype))
-
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        number, keep = hosts.numbered(function)
-        return HostFunction(number, _lowered(functype), keep)
+        return HostFunction(id(function), _lowered(functype), hosts.keep(function)[1])
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         code = I32 if code == EXTERNREF else code
@@ -217,7 +213,6 @@ class NativeEngine(Engine):
         code = wasm if lowered is None else lowered.wasm
         declared = Module.parse(code)
         library = load_library(library_for(wasm, code, "the module"))
-        define_hosts(library, declared)
         return Prepared(module, Compiled(library, declared), lowered)
 
     def compile(self, wasm: bytes, lasting: bool = False) -> Any:

@@ -9,7 +9,7 @@ from ...errors import ToolchainError
 from ...values import F32, F64, FUNCREF, I32, I64, FuncType
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, Module
 
-__all__ = ["Dialect", "Source", "crosses", "host_name", "make_source"]
+__all__ = ["Dialect", "Source", "crosses", "letters", "make_source"]
 
 _C = {I32: "u32", I64: "u64", F32: "f32", F64: "f64", FUNCREF: "wasm_rt_funcref_t"}
 _PUBLIC = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
@@ -34,7 +34,6 @@ _SHORT = frozenset(
 
 _COMMON = """\
 typedef union { int32_t i; int64_t j; float f; double d; } hw_value;
-void hw_fail(void);
 void *hw_new_store(void);
 void hw_free_store(void *);
 void hw_watch(void *, uintptr_t);
@@ -121,27 +120,8 @@ static void hw_import(void *instance, int index, void *function, void *with) {{
 """
 
 # Entries whose result is an i32 or none are called through functions of Python's own kind, each bound to an
-# instance: cffi's would look at the instance's type, and at errno, in each call. An argument that is no integer
-# of 64 bits is refused as one that does not fit.
+# instance: cffi's would look at the type of the instance, and at errno, in each call.
 _BOUND = """\
-static int hw_integer(PyObject *given, int64_t *number) {{
-    *number = PyLong_AsLongLong(given);
-    if (*number == -1 && PyErr_Occurred()) {{
-        PyErr_Clear();
-        return 0;
-    }}
-    return 1;
-}}
-
-static int hw_float(PyObject *given, double *number) {{
-    *number = PyFloat_AsDouble(given);
-    if (*number == -1.0 && PyErr_Occurred()) {{
-        PyErr_Clear();
-        return 0;
-    }}
-    return 1;
-}}
-
 {functions}
 static PyMethodDef hw_methods[] = {{
 {methods}    {{NULL, NULL, 0, NULL}},
@@ -244,10 +224,9 @@ def crosses(functype: FuncType) -> bool:
     return all(code in _PUBLIC for code in functype.params + functype.results)
 
 
-def host_name(functype: FuncType) -> str:
-    """The function that stands for Python in host functions of a type."""
-    params, results = ("".join(_LETTERS[code] for code in side) for side in functype)
-    return f"hw_call_{results or 'v'}_{params or 'v'}"
+def letters(codes: bytes) -> str:
+    """The types, as python_calls.h has them."""
+    return "".join(_LETTERS[code] for code in codes)
 
 
 def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool = False) -> Source:
@@ -261,13 +240,11 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
     """
     cdef, parts, hosts, exports = [_COMMON], [], [], []
     bound: list[tuple[int, str]] = []
-    python: dict[str, str] = {}
     for index, wanted in enumerate(module.imports):
         if wanted.kind == FUNCTION:
             assert isinstance(wanted.type, FuncType)
             parts.append(_forward(dialect, index, wanted.type))
             if crosses(wanted.type):
-                python.setdefault(host_name(wanted.type), _python(wanted.type))
                 parts.append(_host(index, wanted.type))
                 hosts.append(f"    case {index}:\n        return (void *)host_{index};\n")
         else:
@@ -286,7 +263,6 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
             exports.append(
                 f"    case {index}:\n        return {dialect.exported(index)}(hw_with(instance));\n"
             )
-    cdef += (f'extern "Python" {declaration}\n' for declaration in python.values())
     body = _BODY.format(
         handed=f"enum {{ HW_HANDED = {_handed(dialect, module)} }};",
         instance="Z_m_instance_t" if dialect.old else "w2c_m",
@@ -303,7 +279,6 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
         dialect.unchecked() if trusted else "",
         '#include "wasm-rt.h"\n#include "runtime.h"\n',
         f'#include "{code_file}"\n',
-        *(f"static {declaration}\n" for declaration in python.values()),
         body,
         *parts,
         switches,
@@ -366,37 +341,28 @@ def _give(dialect: Dialect, module: Module, index: int) -> str:
     return f"{type_} *{dialect.imported(index)}({imports}h) {{\n    return HW_SLOTS(h)[{index}].with;\n}}\n"
 
 
-def _python(functype: FuncType) -> str:
-    single = len(functype.results) == 1
-    result = _PUBLIC[functype.results[0]] if single else "void"
-    types = ["uintptr_t", *(_PUBLIC[code] for code in functype.params)]
-    if len(functype.results) > 1:
-        types.append("hw_value *")
-    return f"{result} {host_name(functype)}({', '.join(types)});"
-
-
 def _host(index: int, functype: FuncType) -> str:
-    """What a guest calls for an import that is a Python function, which ``number`` names."""
-    arguments = ["(uintptr_t)number"]
-    arguments += (f"({_PUBLIC[code]})a{i}" for i, code in enumerate(functype.params))
-    many, none = len(functype.results) > 1, not functype.results
-    lines = []
-    if many:
-        lines.append(f"hw_value results[{len(functype.results)}] = {{{{0}}}};")
-        arguments.append("results")
-    call = f"{host_name(functype)}({', '.join(arguments)});"
-    lines.append(call if many or none else f"{_result(functype)} result = ({_result(functype)}){call}")
-    lines.append("HW_HOST_FAILED;")
-    if many:
+    """What a guest calls for an import that is a Python function, at the address ``function``."""
+    params, results = (letters(side) for side in functype)
+    lines = [f"hw_value given[{len(params) or 1}], got[{len(results) or 1}];"]
+    lines += (
+        f"given[{i}].{letter} = ({_PUBLIC[code]})a{i};"
+        for i, (letter, code) in enumerate(zip(params, functype.params))
+    )
+    lines.append(f'hw_call_host(function, "{params}", "{results}", given, got);')
+    if len(results) > 1:
         lines.append(f"{_result(functype)} result;")
         lines += (
-            f"result.{_LETTERS[code]}{i} = ({_C[code]})results[{i}].{_LETTERS[code]};"
-            for i, code in enumerate(functype.results)
+            f"result.{letter}{i} = ({_C[code]})got[{i}].{letter};"
+            for i, (letter, code) in enumerate(zip(results, functype.results))
         )
-    if not none:
         lines.append("return result;")
+    elif results:
+        lines.append(f"return ({_result(functype)})got[0].{results};")
     body = "".join(f"    {line}\n" for line in lines)
-    return f"static {_result(functype)} host_{index}({_parameters('void *number', functype)}) {{\n{body}}}\n"
+    return (
+        f"static {_result(functype)} host_{index}({_parameters('void *function', functype)}) {{\n{body}}}\n"
+    )
 
 
 def _entry(dialect: Dialect, index: int, functype: FuncType) -> tuple[str, str]:
@@ -426,11 +392,14 @@ def _entry(dialect: Dialect, index: int, functype: FuncType) -> tuple[str, str]:
 def _bound(index: int, functype: FuncType, short: bool) -> str:
     """The function of Python's own kind for an entry. ``short``: it keeps Python's lock."""
     lines = ["void *instance = PyLong_AsVoidPtr(self);", "int64_t result;"]
-    for i, code in enumerate(functype.params):
-        kind, type_ = ("float", "double") if code in (F32, F64) else ("integer", "int64_t")
-        lines.append(f"{type_} a{i};")
-        lines.append(f"if (!hw_{kind}(args[{i}], &a{i})) return PyLong_FromLongLong(HW_REFUSED | HW_RANGE);")
-    given = ", ".join(["instance", *(f"({_GIVEN[code]})a{i}" for i, code in enumerate(functype.params))])
+    for i, letter in enumerate(letters(functype.params)):
+        lines.append(f"hw_value a{i};")
+        lines.append(
+            f"if (!hw_from_python(args[{i}], '{letter}', &a{i}))"
+            " return PyLong_FromLongLong(HW_REFUSED | HW_RANGE);"
+        )
+    values = (f"a{i}.{letter}" for i, letter in enumerate(letters(functype.params)))
+    given = ", ".join(["instance", *values])
     call = f"result = enter_{index}({given});"
     lines.append(call if short else f"Py_BEGIN_ALLOW_THREADS {call} Py_END_ALLOW_THREADS")
     lines.append("return PyLong_FromLongLong(result);")

@@ -36,7 +36,7 @@ FLAGS = (
     "-pthread",
     "-w",
     "-DNDEBUG",
-    "-D_CFFI_NO_LIMITED_API",  # functions of Python's own kind call entries; a library is for one Python anyway
+    "-D_CFFI_NO_LIMITED_API",  # it has functions of Python's own kind
 )
 _MODES = {
     True: ("-DWASM_RT_MEMCHECK_SIGNAL_HANDLER=0", "-DWASM_RT_USE_STACK_DEPTH_COUNT=1"),

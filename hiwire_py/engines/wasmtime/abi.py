@@ -35,7 +35,8 @@ for _type in (
 ):
     ffi.typeof(_type)
 
-_MESSAGE = b"a host function raised an exception"
+_SAID = "a host function raised an exception"
+_MESSAGE = _SAID.encode()
 
 
 def _trap() -> Any:
@@ -43,13 +44,17 @@ def _trap() -> Any:
 
 
 def _call_python(env: int, caller: Any, values: Any, count: int) -> Any:
-    _dispatch(env, values)
+    hosts.call(env, values)
     return ffi.NULL
 
 
-_dispatch = hosts.dispatcher(1)
+def _failed(kind: Any, error: BaseException, traceback: Any) -> Any:
+    hosts.put_aside(error)
+    return _trap()
+
+
 # It is wasmtime's for good: it may call this on any thread, for as long as one of its stores lives.
-_entry: Any = ffi.callback("hw_callback", _call_python, onerror=hosts.on_error(_trap))
+_entry: Any = ffi.callback("hw_callback", _call_python, onerror=_failed)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -87,7 +92,7 @@ class AbiStore(WasmtimeStore):
         return HostForm(("v",), fields(params), fields(results))
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        number, keep = hosts.numbered(function)
+        number, keep = hosts.keep(function)
         self._hosts.append(keep)
         type_ = self._functype(functype)
         raw = wasmtime._bindings.wasmtime_func_t()
@@ -121,15 +126,15 @@ class AbiStore(WasmtimeStore):
         }
         return Call(_call_form(codes), names, self._kept(new_token(), function, at))
 
-    def _host_raised(self) -> bool:
-        return bool(hosts.raised())
+    def _host_raised(self, error: BaseException) -> bool:
+        return _SAID in str(error)
 
     def fail(self, error: Any, trap: Any) -> None:
         """Raise what the call that just failed failed with."""
-        if self._host_raised():
-            if error:
-                self.api.wasmtime_error_delete(error)
-            if trap:
-                self.api.wasm_trap_delete(trap)
-            hosts.raise_again()
-        raise self._failure(self._number(trap), self._number(error))
+        failure = self._failure(self._number(trap), self._number(error))
+        try:
+            if self._host_raised(failure):
+                hosts.raise_again()
+            raise failure
+        finally:
+            del failure  # else it and this frame would refer to each other

@@ -167,8 +167,8 @@ class WasmtimeStore(Store):
         self.made += 1
         try:
             instance = wasmtime.Instance(self._store, compiled.module, externs)
-        except (wasmtime.Trap, wasmtime.WasmtimeError):
-            if not self._host_raised():
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
+            if not self._host_raised(error):
                 raise
         else:
             return {name: self._export(instance, name) for name in compiled.exports}
@@ -193,8 +193,8 @@ class WasmtimeStore(Store):
         params, results = ([_TYPES[code]() for code in side] for side in functype)
         return wasmtime.FuncType(params, results)
 
-    def _host_raised(self) -> bool:
-        """Whether what has just failed did so because a host function raised."""
+    def _host_raised(self, error: BaseException) -> bool:
+        """Whether what has just failed with ``error`` did so because a host function raised."""
         raise NotImplementedError
 
     def _kept(self, token: object, function: RawExtern, target: Any) -> object:
