@@ -101,7 +101,7 @@ if guard.owner and not (nesting[0] or inside[0]){classes}:
 _EACH = """\
 def bind(space, guard, shown{names}):
     explain, unwind = space.explain, space.ids.unwind
-    def each(pointers, failed):
+    def each(pointers, on_error):
         done = 0
         for pointer in pointers:
             if guard.owner is None:
@@ -116,7 +116,7 @@ def bind(space, guard, shown{names}):
                     explain(error, shown)
                     raise
                 except Exception as explained:
-                    failed(explained)
+                    on_error(explained)
             finally:
                 {end}
         return done
