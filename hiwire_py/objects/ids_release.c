@@ -53,8 +53,8 @@ static void hw_drop_dead(hw_dead *dead)
 static int hw_release_one(hw_ids *ids, int32_t id, hw_dead *dead)
 {
     uint32_t *record = hw_record(ids, id);
-    /* It can be in several lists: then its record is empty now, or another id's. */
-    if (record[HW_RECORD_ID] != (uint32_t)id || record[HW_RECORD_HOLDERS] != 0) {
+    /* It can be in several lists: then its record is empty now, or another id's. A zombie's is 0 then. */
+    if (id == 0 || record[HW_RECORD_ID] != (uint32_t)id || record[HW_RECORD_HOLDERS] != 0) {
         return 1;
     }
     if (!hw_room_for_dead(dead)) {

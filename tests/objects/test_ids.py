@@ -46,7 +46,6 @@ class Runtime:
         self.settled = 0
         self.closed = False
         self.reserve(2)
-        self.words[RECORDS + layout.RECORD_HOLDERS] = 1 << 30
         class_ = python_ids.Ids if way == "python" else choice._class
         base = self.words.buffer_info()[0]
         self.ids = class_(base, 4 * STATE, self.reserve, self.settle, patience, NULL, random.getrandbits(64))
