@@ -10,7 +10,7 @@ from .exports import Exports
 from .hiwire import Hiwire
 from .interface import INITIALIZE, check_exports
 from .memory import GuestMemory
-from .objects import Extern, Gate, Instance, Missing, Space, instantiate, new_space, prepare
+from .objects import Extern, Instance, Missing, Space, ThreadGuard, instantiate, new_space, prepare
 from .resources import Closing
 from .sources import WasmSource, read_wasm
 from .wasm.module import MEMORY, Import
@@ -95,7 +95,7 @@ class Guest(Closing):
             )
         else:
             space = shared
-        self._gate = Gate("guest")
+        self._guard = ThreadGuard("guest")
         self.table = hiwire
         """The handle table that the guest was given, or None."""
         self.wrapped: Any = None  # the guest's objects that have wrappers: `collect` fills it in
@@ -115,7 +115,7 @@ class Guest(Closing):
 
         prepared = prepare(space.engine, data)
         check_exports(what, "reactor", prepared.module, {}, INITIALIZE)
-        self._instance = instantiate(space, prepared, find, self._gate, what)
+        self._instance = instantiate(space, prepared, find, self._guard, what)
         self.exports = Exports(self._instance)
         if "_initialize" in self._instance.index:
             self.exports["_initialize"]()
@@ -144,22 +144,22 @@ class Guest(Closing):
         This happens by itself whenever a call from outside has returned; there is nothing to call it for in
         between.
         """
-        self._gate.check()
+        self._guard.check()
         self._instance.space.collect()
 
     def close(self) -> None:
         """Let go of all objects: now, or when the running call returns. Later calls raise ClosedError.
         Idempotent."""
-        if self._gate.owner is None:
+        if self._guard.owner is None:
             return
-        self._gate.check()
+        self._guard.check()
         if self._owns_space:
             self._instance.space.close()
         else:
             self._instance.close()
 
     def __repr__(self) -> str:
-        state = "closed " if self._gate.owner is None else ""
+        state = "closed " if self._guard.owner is None else ""
         return f"<{state}Guest on {self._instance.space.engine.name}, {len(self._instance.index)} exports>"
 
 

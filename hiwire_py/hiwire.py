@@ -26,10 +26,11 @@ from .invalid_refs import (
     InvalidRefs,
     OnInvalid,
 )
-from .objects import Gate, Missing, Space, instantiate, keep_last, new_space, prepare
+from .objects import Missing, Space, ThreadGuard, instantiate, keep_last, new_space, prepare
 from .realloc import Realloc
 from .resources import Closing
 from .sources import VARIANTS, WasmSource, read_wasm, shipped
+from .values import check_value
 from .wasm.module import FUNCTION, Import
 
 __all__ = ["FAIL_DECREF", "FAIL_GET", "FAIL_INCREF", "FAIL_OVERFLOW", "Hiwire"]
@@ -116,7 +117,7 @@ class Hiwire(Closing):
             engine,
             GuestLimits(deadline=deadline, fuel=fuel, memory_default=max(memory_limit, MEMORY_DEFAULT)),
         )
-        self._gate = Gate("table")
+        self._guard = ThreadGuard("table")
 
         def find(wanted: Import) -> Any:
             if wanted.name not in functions:
@@ -129,7 +130,7 @@ class Hiwire(Closing):
         required = {**_REQUIRED, **realloc.required} if grows else _REQUIRED
         check_exports(self._variant, _CLAIM, prepared.module, required, _OPTIONAL)
         check_imports(self._variant, _CLAIM, prepared.module, _GIVEN)
-        instance = instantiate(self._space, prepared, find, self._gate, self._variant)
+        instance = instantiate(self._space, prepared, find, self._guard, self._variant)
         self.exports: dict[str, Callable[..., Any]] = {
             name: instance.function(name) for name in exported if name.startswith("hiwire_")
         }
@@ -142,23 +143,23 @@ class Hiwire(Closing):
         if "_initialize" in exported:
             instance.function("_initialize")()
         calls = self.exports
-        self._new, self._intern, self._get = calls["hiwire_new"], calls["hiwire_intern"], calls["hiwire_get"]
-        self._incref, self._decref, self._pop = (
-            calls["hiwire_incref"],
-            calls["hiwire_decref"],
-            calls["hiwire_pop"],
-        )
+        self._new, self._intern = calls["hiwire_new"], calls["hiwire_intern"]
         self._deduplicate = calls.get("hiwire_new_deduplicate")
         self._num_refs, self._refcount = calls["hiwire_num_refs"], calls["hiwire_refcount"]
         self._is_valid, self._capacity = calls["hiwire_is_valid"], calls["hiwire_capacity"]
         self._next = calls["hiwire_next"]
+        self._get: Callable[[int], Any]
+        self._pop: Callable[[int], Any]
+        self._incref: Callable[[int], None]
+        self._decref: Callable[[int], None]
         self.wrapped: Any = None  # kept alive with the table: `collect` fills it in
         self._realloc = realloc
         for name in ("get", "pop", "incref", "decref"):
-            # Where the engine checks arguments, its functions serve in place of the methods: a call less.
-            with_general = getattr(calls[f"hiwire_{name}"], "__with_general__", None)
-            if with_general is not None:
-                setattr(self, name, with_general(_checked(calls[f"hiwire_{name}"])))
+            function = instance.function(f"hiwire_{name}", _handle)
+            setattr(self, f"_{name}", function)
+            # It serves in place of the method: a call less. Not where a subclass has a method of its own.
+            if getattr(type(self), name) is getattr(Hiwire, name):
+                setattr(self, name, function)
 
     # ---- handles
 
@@ -199,14 +200,10 @@ class Hiwire(Closing):
                 ``"raise"``.
             TypeError: it is no integer.
         """
-        if ref.__class__ is not int or not 0 <= ref <= _WORD:
-            ref = _check_ref(ref)
         return self._get(ref)
 
     def pop(self, ref: int) -> Any:
         """The object of a handle, whose count goes down by one. Raises as `get` does."""
-        if ref.__class__ is not int or not 0 <= ref <= _WORD:
-            ref = _check_ref(ref)
         return self._pop(ref)
 
     def incref(self, ref: int) -> None:
@@ -214,15 +211,11 @@ class Hiwire(Closing):
 
         At 2**24 - 1 the count stays where it is and the handle is never released again: HiwireError says so.
         """
-        if ref.__class__ is not int or not 0 <= ref <= _WORD:
-            ref = _check_ref(ref)
         self._incref(ref)
 
     def decref(self, ref: int) -> None:
         """Lower the count by one; at 0 the object leaves the table and the handle is stale from then on.
         Nothing for ``0`` and immortal handles. Raises as `get` does."""
-        if ref.__class__ is not int or not 0 <= ref <= _WORD:
-            ref = _check_ref(ref)
         self._decref(ref)
 
     # ---- looking at the table
@@ -277,17 +270,17 @@ class Hiwire(Closing):
     def close(self) -> None:
         """Let go of all objects: now, or when the running call returns. Later use, also by guests that share
         the table, raises ClosedError. Idempotent."""
-        if self._gate.owner is not None:
-            self._gate.check()
+        if self._guard.owner is not None:
+            self._guard.check()
             self._space.close()
 
     def __repr__(self) -> str:
-        if self._gate.owner is None:
+        if self._guard.owner is None:
             return f"<closed Hiwire {self._variant}>"
         return f"<Hiwire {self._variant} on {self._space.engine.name}>"
 
     def _full(self) -> int:
-        self._gate.check()
+        self._guard.check()
         reason = self._realloc.refused
         message = (
             f"the table {self._variant} is full: {self.num_refs()} of {self.capacity()} handles are in use"
@@ -310,8 +303,10 @@ def _module(variant: WasmSource) -> tuple[bytes, str]:
     return read_wasm(variant)
 
 
-def _checked(function: Callable[[int], Any]) -> Callable[[int], Any]:
-    return lambda ref: function(_check_ref(ref))
+def _handle(value: Any, code: int, what: str) -> int:
+    """A handle as engines take it: see `Fix`."""
+    number: int = check_value(_check_ref(value), code, what)
+    return number
 
 
 def _fits(ref: Any) -> bool:

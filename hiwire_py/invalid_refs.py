@@ -10,7 +10,6 @@ from .checks import check_callable
 from .errors import ForgedRefError, HiwireError, NullRefError, StaleRefError
 from .handles import VERSION_SHIFT, slot_of
 from .objects import Instance, Space
-from .values import FuncType
 from .wasm.module import FUNCTION
 
 __all__ = [
@@ -55,9 +54,7 @@ class InvalidRefs:
         space_ref = weakref.ref(space)
 
         def raw(name: str) -> Callable[..., int]:
-            extern = instance.extern(name)
-            functype: FuncType = extern.type
-            call = space.store.caller(extern.raw, functype)
+            call = instance.raw_function(name)
 
             def ask(*args: int) -> int:
                 try:
@@ -65,7 +62,7 @@ class InvalidRefs:
                 except BaseException as error:
                     asked = space_ref()
                     if asked is not None:
-                        asked.explain(error, f"{name}()", functype, args)
+                        asked.explain(error, f"{name}()")
                     raise
                 return number
 

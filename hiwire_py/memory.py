@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .checks import check_integer, shown
+from .engines.calls import call_of
 from .errors import HiwireError, MemoryLimitError, TableLimitError
 from .objects import Extern
-from .objects.calls import bind_export
+from .objects.trampolines import bind_export
 from .resources import Unique
 from .values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
 from .wasm.module import TableType
@@ -32,18 +33,18 @@ class GuestMemory(Unique):
     def __init__(self, extern: Extern) -> None:
         self.__keep__ = extern
         self._store = extern.space.store
-        self._gate = extern.owner.gate
+        self._guard = extern.owner.guard
 
     @property
     def size(self) -> int:
         """The size in bytes, a multiple of 65,536."""
-        self._gate.check()
+        self._guard.check()
         return self._store.memory_size(self.__keep__.raw)
 
     @property
     def address(self) -> int:
         """Where the memory begins in this process. Good until the memory grows or is gone."""
-        self._gate.check()
+        self._guard.check()
         return self._store.memory_address(self.__keep__.raw)
 
     def read(self, address: int, count: int) -> bytes:
@@ -148,7 +149,7 @@ class GuestTable(Unique):
         table: TableType = extern.type
         if table.element != EXTERNREF:
             return
-        space, gate = extern.space, extern.owner.gate
+        space, guard = extern.space, extern.owner.guard
         types = {
             "get": FuncType(bytes((I32,)), bytes((EXTERNREF,))),
             "set": FuncType(bytes((I32, EXTERNREF)), b""),
@@ -157,7 +158,9 @@ class GuestTable(Unique):
         }
         raw = space.runtime.table_operations(extern.raw)
         self._do = {
-            name: bind_export(space, gate, raw[name], functype, f"{extern.name}.{name}", extern)
+            name: bind_export(
+                space, guard, call_of(raw[name], functype), functype, f"{extern.name}.{name}", extern
+            )
             for name, functype in types.items()
         }
 
@@ -227,7 +230,7 @@ class GuestGlobal(Unique):
             OverflowError: an integer does not fit its type.
         """
         extern = self.__keep__
-        extern.owner.gate.check()
+        extern.owner.guard.check()
         space = extern.space
         code = extern.type.type
         if code not in CROSSING:
@@ -239,7 +242,7 @@ class GuestGlobal(Unique):
     @value.setter
     def value(self, value: Any) -> None:
         extern = self.__keep__
-        extern.owner.gate.check()
+        extern.owner.guard.check()
         code = extern.type.type
         if not extern.type.mutable:
             raise TypeError(f"the global {extern.name!r} is immutable")

@@ -123,7 +123,7 @@ class SideTable(Closing):
             GuestTrap: someone wrote into the memory, and an object is none any more. The others are freed all
                 the same.
         """
-        self._guest._gate.check()
+        self._guest._guard.check()
         errors: list[BaseException] = []
         freed = 0 if self._registry is None else self._registry.heap.free_dead(errors)
         if errors:
@@ -149,7 +149,7 @@ class SideTable(Closing):
         """The guest, with what a wrapper needs. Before the first one there is nothing for a collection."""
         guest = self._guest
         if self._registry is None:
-            guest._gate.check()
+            guest._guard.check()
             source = SideTableSource(guest.instance) if self._looks else None
             heap = Heap(guest.instance.space, source, lasting=False)
             self._registry = guest.wrapped = Registry(guest, heap, self.memory)

@@ -15,7 +15,7 @@ from support import wat
 import hiwire_py
 from hiwire_py import Guest, GuestObject, Hiwire, deduplicate_functions, layout, lower, needs_lowering
 from hiwire_py.errors import HiwireError
-from hiwire_py.objects.calls import HostResultError
+from hiwire_py.objects.trampolines import HostResultError
 from hiwire_py.sidetable import SideTable, WasmObject
 from hiwire_py.toolchain import build
 

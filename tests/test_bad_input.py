@@ -327,12 +327,10 @@ def test_forged_externrefs(engine: str) -> None:
 
 def test_forged_ids_in_the_companion(engine: str) -> None:
     """Were an id forged all the same, storing or passing it is an error, and nothing breaks."""
-    if engine == "wasmtime":
-        pytest.skip("wasmtime: true externrefs have no ids")
     seen: list[object] = []
     guest = Guest(wat(PUT_AND_TAKE), {"env": {"see": seen.append}}, engine=engine)
     instance = guest._instance
-    put = instance.space.store.caller(instance.raw["put"], instance.extern("put").type)
+    put = instance.raw_function("put")
     guest.exports.put(0, "real")
     real = next(iter(instance.space.objects))
     # Generations start anywhere, so that any of the fixed ones may be the real one.
@@ -341,12 +339,21 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
             put(1, id_)
         instance.space.runtime.fault()
         with pytest.raises(ForgedRefError, match="no such object"):
-            from hiwire_py.objects.calls import Given, bind_host
+            from hiwire_py.engines.calls import plain_host_form
+            from hiwire_py.objects.here import here
+            from hiwire_py.objects.trampolines import Given, bind_host
             from hiwire_py.values import EXTERNREF, FuncType
 
             given = Given(instance.space, seen.append)
             functype = FuncType(bytes((EXTERNREF,)), b"")
-            host = bind_host(weakref.ref(given), functype, "env.see", given.space.nesting, [0])
+            host = bind_host(
+                weakref.ref(given),
+                functype,
+                plain_host_form(functype),
+                "env.see",
+                given.space.nesting,
+                here(),
+            )
             host(id_)
     assert guest.exports.take(0) == "real" and guest.exports.take(1) is NULL and seen == []
 

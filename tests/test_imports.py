@@ -23,9 +23,8 @@ from hiwire_py import (
     lower,
 )
 from hiwire_py.invalid_refs import OnInvalid
-from hiwire_py.objects.calls import HostResultError
+from hiwire_py.objects.trampolines import HostResultError
 from hiwire_py.sidetable import SideTable
-from hiwire_py.values import FuncType
 
 ENGINE = "wasmtime"  # where what is tested has nothing to do with the engine
 CALLS = """(module (import "env" "f" (func $f (param i32) (result i32)))
@@ -362,7 +361,7 @@ def test_a_key_error_from_elsewhere(engine: str) -> None:
     handler, say, comes out as itself."""
     space = Guest(wat("(module)"), engine=engine).instance.space
     for error in (KeyError("x"), KeyError(), KeyError(1, 2)):
-        assert space.explain(error, "f()", FuncType(b"", b""), ()) is None
+        space.explain(error, "f()")  # raises nothing
 
 
 def test_iterating_while_the_table_changes(engine: str, variant: str) -> None:

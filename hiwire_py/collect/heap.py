@@ -143,7 +143,7 @@ class Heap(Registries):
         if calls.busy:
             self.wanted = True  # handles may be in the guest's locals
             return
-        registries = [one for one in self.registries if one.gate.owner == get_ident() and one.live]
+        registries = [one for one in self.registries if one.guard.owner == get_ident() and one.live]
         if not registries:
             return
         edges = new_edges(source.none)  # calls users' functions that give layouts

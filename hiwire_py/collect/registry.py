@@ -18,7 +18,7 @@ from ..exports import unknown
 from ..guest import Guest
 from ..memory import GuestMemory
 from ..objects import Extern, Space
-from ..objects.calls import ForEach
+from ..objects.trampolines import ForEach
 from ..real_threads import get_ident
 from .layouts import Layout
 
@@ -84,7 +84,7 @@ class CommonRegistry(abc.ABC):
     def __init__(self, guest: Guest, heap: Registries, memory: GuestMemory | None = None) -> None:
         # Not the guest itself, which holds this: without a cycle it dies by its reference count.
         self.heap = heap
-        self.gate = guest.instance.gate
+        self.guard = guest.instance.guard
         self.exports = guest.exports
         self.memory = guest.memory if memory is None else memory
         self._size = 0  # of the memory, as last seen
@@ -93,7 +93,7 @@ class CommonRegistry(abc.ABC):
 
     def __del__(self) -> None:
         # The guest and its wrappers are gone, but a table that others use may still hold what they held.
-        if self.waiting and self.heap.lasting and self.gate.owner is not None:
+        if self.waiting and self.heap.lasting and self.guard.owner is not None:
             self.heap.orphans.append(self)
 
     @abc.abstractmethod
@@ -146,8 +146,8 @@ class CommonRegistry(abc.ABC):
 
     def check(self, pointer: int, layout: Layout) -> None:
         """What `register` raises."""
-        if get_ident() != self.gate.owner:
-            self.gate.refuse()
+        if get_ident() != self.guard.owner:
+            self.guard.refuse()
         size = self._size
         if pointer > size - layout.size:  # it only grows
             size = self._size = self.memory.size
@@ -164,7 +164,7 @@ class CommonRegistry(abc.ABC):
     def find_edges(self, edges: Any) -> None:
         """Have ``edges``, see `backend.new_edges`, find what the wrappers refer to."""
         memory: Extern = self.memory.__keep__
-        store = memory.space.store  # asked without the memory's gate, which is shut
+        store = memory.space.store  # asked without the memory's guard, which is shut
         edges.add(self, store.memory_address(memory.raw), store.memory_size(memory.raw))
 
 

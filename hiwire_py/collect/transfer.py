@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from ..guest import Guest
 from ..handles import COUNT_MAX, COUNT_SHIFT, VERSION_SHIFT, slot_of
 from ..memory import GuestMemory
-from ..objects.calls import ForEach
 from ..objects.layout import ID_INDEX
+from ..objects.trampolines import ForEach
 from .layouts import Layout
 from .refcounts import Slots
 from .registry import CommonRegistry, Registries

@@ -15,7 +15,7 @@ from typing import Any
 from ..compiled_types import load_types
 from ..guest import Guest
 from ..memory import GuestMemory
-from ..objects.calls import ForEach
+from ..objects.trampolines import ForEach
 from ._traverse import lib as _lib  # type: ignore[import-not-found]  # made at install, perhaps
 from .layouts import Layout
 from .registry import CommonRegistry, Registries

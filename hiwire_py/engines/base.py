@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from ..errors import EngineUnavailableError, HiwireError
 from ..requirements import Code, Requirements
 from ..values import FuncType
+from .calls import Call, HostForm, plain_host_form
 from .limits import GuestLimits
 
 __all__ = ["NO_LIMITS", "Engine", "Imports", "RawExtern", "Store"]
@@ -89,21 +90,21 @@ class Store(abc.ABC):
         """Move these instances to another store: see `wasmtime.moving.Move`."""
         raise NotImplementedError
 
+    def host_form(self, functype: FuncType) -> HostForm:
+        """How the engine calls host functions of a type, as it is before lowering."""
+        return plain_host_form(functype)
+
     @abc.abstractmethod
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        """A function to import, which is given signed integers, and floats.
-
-        Args:
-            functype: its type before lowering, after which an externref is an i32.
-        """
+        """A function to import, which is called as `host_form` says."""
 
     @abc.abstractmethod
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         """A new global of the value type ``code``."""
 
     @abc.abstractmethod
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
-        """The fastest callable for an exported function. A tuple or list comes back for several results.
+    def call(self, function: RawExtern, functype: FuncType) -> Call:
+        """How an exported function is called.
 
         Args:
             function: the export.
@@ -143,7 +144,6 @@ class Engine(abc.ABC):
         binding: the name of the Python package that drives it.
         requires: what the modules that it compiles must be like.
         prepared: modules that were prepared for it, by their contents: see objects/prepare.py.
-        checks_integers: whether its calls refuse integer arguments that are no int or do not fit.
         capabilities: the limits it has, by the names of `GuestLimits`.
         cached_modules: how many compiled modules are kept for modules of the same bytes; None: all.
         moves: whether its stores free nothing before they are freed themselves, and so can be left for
@@ -153,7 +153,6 @@ class Engine(abc.ABC):
     name: str
     binding: str
     requires: Requirements
-    checks_integers = False
     capabilities: frozenset[str] = frozenset()
     cached_modules: int | None = 64
     moves = False

@@ -41,6 +41,7 @@ from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
 from ..wasm.module import FUNCTION, Module
 from . import forks, stack
 from .base import NO_LIMITS, Engine, Imports, RawExtern, Store
+from .calls import Call, call_of
 from .limits import GuestLimits
 from .validation import validate
 
@@ -157,11 +158,10 @@ class WasmerStore(Store):
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         return wasmer.Global(self._store, _CONSTANTS[code](value), mutable=mutable)
 
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+    def call(self, function: RawExtern, functype: FuncType) -> Call:
         if FUNCREF in functype.params + functype.results:
-            return _no_funcrefs
-        call: Callable[..., Any] = function
-        return call
+            return call_of(_no_funcrefs, functype)
+        return call_of(function, functype)
 
     def memory_size(self, memory: RawExtern) -> int:
         try:
@@ -265,7 +265,6 @@ def _no_funcrefs(*args: Any) -> Any:
 class WasmerEngine(Engine):
     name = binding = "wasmer"
     requires = Requirements(largest_table=_LARGEST_TABLE, separate_start=True)
-    checks_integers = True
     cached_modules = None  # wasmer keeps the code anyway
 
     _threads = local()

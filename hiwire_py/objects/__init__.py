@@ -9,7 +9,8 @@ nesting         how calls nest and end, and when no one may call
 here            the same for all spaces of a thread, and which greenlet is in its calls
 guards          which thread may use a table or guest
 prepare         from a module's bytes to what an engine instantiates
-calls           the functions by which Python and guests call each other
+kept            the same, from and to the disk
+trampolines     the functions by which Python and guests call each other
 failures        what comes out of a call that fails
 instances       an instance of a module, and its exports
 linking         how one is made
@@ -22,7 +23,7 @@ moving          when a table leaves its store of wasmtime, so that guests can co
 from __future__ import annotations
 
 from ..engines import NO_LIMITS, GuestLimits, get_engine
-from .guards import Gate
+from .guards import ThreadGuard
 from .instances import Extern, Instance, Missing
 from .linking import instantiate, keep_last
 from .numbers import Numbers
@@ -31,7 +32,7 @@ from .space import Space
 
 __all__ = [
     "Extern",
-    "Gate",
+    "ThreadGuard",
     "Instance",
     "Missing",
     "Numbers",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..engines import Engine, GuestLimits, Store
 from ..errors import DeadlineError, ForgedRefError, FuelError, GuestTrap, RefError, StaleRefError
-from ..values import FuncType, check_value
 from .here import Here
 from .runtime import Runtime
 
@@ -24,40 +21,25 @@ class Failures:
         self._limits = limits
         self._runtime = runtime
         self._here = here
-        self.raised: BaseException | None = None  # what a host function raised last; the engine passes it on
 
-    def explain(
-        self, error: BaseException, name: str, functype: FuncType, args: tuple[Any, ...]
-    ) -> tuple[Any, ...] | None:
+    def explain(self, error: BaseException, name: str) -> None:
         """Raise the exception of this package that ``error``, out of a call of ``name``, as in ``f()``,
-        stands for.
-
-        Returns:
-            None when ``error`` should go on as it is: a host function raised it. Or arguments to call again
-            with, when the engine did not take one that is an integer to Python, but not an int.
-        """
+        stands for. Return where it should go on as it is: a host function raised it, say."""
         ids, limits = self._runtime.ids, self._limits
         ids.request()  # a signal may have interrupted what releases: it goes on with that
         self._clear_frames(error)
-        raised, self.raised = self.raised, None
+        raised = self._here.passed(error)
         failure = self._store.panic(error)
         if failure is not None:
             raise failure from error
         # Where calls are timed, a trap can also come out of our own calls of a guest's function on the way.
-        if error is raised and not (limits.timed and self._engine.trap_kind(error)):
-            return None
+        if raised and not (limits.timed and self._engine.trap_kind(error)):
+            return
         if isinstance(error, KeyError) and [type(value) for value in error.args] == [int]:
             raise self.missing(error.args[0], f"{name} gave") from None
-        if not isinstance(error, Exception):
-            return None
-        kind = self._engine.trap_kind(error)
+        kind = self._engine.trap_kind(error) if isinstance(error, Exception) else None
         if kind is None:
-            types = enumerate(zip(args, functype.params))
-            checked = tuple(
-                check_value(value, code, f"argument {i + 1} of {name}") for i, (value, code) in types
-            )
-            changed = any(type(a) is not type(b) for a, b in zip(args, checked))
-            return checked if changed and isinstance(error, TypeError) else None
+            return
         fault = self._runtime.fault()
         if isinstance(fault, BaseException):
             raise fault from error

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from ..errors import ClosedError, WrongThreadError
 from ..real_threads import get_ident
 
-__all__ = ["Gate"]
+__all__ = ["ThreadGuard"]
 
 _NOBODY = 0  # no thread has this number
 
 
-class Gate:
+class ThreadGuard:
     """The guard of one table or guest. Every function that crosses asks it first, by comparing ``owner`` with
     the running thread, which is quicker than a call of `check`.
 

@@ -12,6 +12,7 @@ import sys
 import weakref
 from typing import Protocol
 
+from ..engines import hosts
 from ..errors import WrongThreadError
 from ..real_threads import get_ident, local
 
@@ -47,17 +48,29 @@ class Here:
     Attributes:
         ident: the thread's number.
         inside: how many host functions have begun in it and not ended. It is in a list of one, which
-            calls.py reads and writes faster than an attribute.
+            trampolines read and write faster than an attribute.
+        raised: what its host functions have raised and no call has passed on yet, the innermost last.
         spaces: the calls of each of the thread's spaces.
     """
 
-    __slots__ = ("__weakref__", "_waiting", "ident", "inside", "spaces")
+    __slots__ = ("__weakref__", "_waiting", "ident", "inside", "raised", "spaces")
 
     def __init__(self) -> None:
         self.ident = get_ident()
         self.inside = [0]
+        self.raised = hosts.raised()
         self.spaces: weakref.WeakSet[Nested] = weakref.WeakSet()
         self._waiting: list[weakref.ref[Nested]] = []
+
+    def passed(self, error: BaseException) -> bool:
+        """A call of this thread has failed with ``error``. Whether that is what a host function raised."""
+        found = any(one is error for one in self.raised)
+        if found:
+            while self.raised.pop() is not error:
+                pass
+        elif not self.inside[0]:
+            self.raised.clear()  # an interrupt came in the place of what was there
+        return found
 
     def check(self, what: str) -> None:
         """See to it that a guest can be entered now.

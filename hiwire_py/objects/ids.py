@@ -1,15 +1,16 @@
 """Ids: what guests hold in place of Python objects, since when, and how long.
 
 An id is a 32-bit integer (c/externref/ids.h), given to an object when Python passes it to a guest, and good
-until it is released. It is *in flight* until the outermost call from Python returns; by then a table slot or
-a global holds it, or it is released. Ids whose last slot was cleared are *zombies*, and are released at the
+until it is released. It is *in flight* until the outermost call from Python returns: that call is its handle
+scope. By then a table slot or a global holds it, or it is released. Ids whose last slot was cleared are
+*zombies*: they wait in a list, the zero-count table of deferred reference counting, and are released at the
 same moment. So an object dies right after the call in which its last reference went, whatever Python's or
-the engine's collector does. In a long call host functions release now and then what no frame of a running
-function holds either (`sweep`).
+the engine's collector does. A call may take long; so once many ids wait, host functions release those that
+no slot, no global and no frame of a running function holds (`Ids.sweep`).
 
-The bookkeeping is written twice. `ids.c` does each step in one call that no signal handler comes into, and is
-built when the package is installed; `python_ids` is for machines that had no C compiler then. The
-environment variable HIWIRE_IDS chooses: ``compiled`` or ``python``.
+The bookkeeping is written twice. The C code (ids.c and the files that it names) does each step in one call,
+into which no signal handler comes; it is built when the package is installed. `python_ids` does the same on
+machines that had no C compiler then. The environment variable HIWIRE_IDS chooses: ``compiled`` or ``python``.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ from typing import Any
 from ..engines import RawExtern
 from ..values import F32, F64, I32, I64, FuncType
 from ..wasm.module import FUNCTION, TABLE
-from .calls import ForEach, bind_each, bind_export
-from .guards import Gate
+from .guards import ThreadGuard
 from .lifetimes import Lifetime
 from .prepare import Prepared
 from .roots import InstanceRoots
 from .space import Space
+from .trampolines import Fix, ForEach, bind_each, bind_export, bind_raw
 
 __all__ = ["Extern", "Instance", "Missing"]
 
@@ -50,7 +50,7 @@ class Instance:
     """A module's instance in a space, as Python uses it; what must stay with it is in its lifetime.
 
     Attributes:
-        gate: the guard of its functions.
+        guard: the guard of its functions.
         token: see `Calls.add`.
         links: what it imports from other instances: the types, and the lifetimes of those.
         raw: its exports, as the engine has them.
@@ -62,13 +62,13 @@ class Instance:
         index: its exports: name -> kind and index.
     """
 
-    def __init__(self, space: Space, prepared: Prepared, gate: Gate) -> None:
+    def __init__(self, space: Space, prepared: Prepared, guard: ThreadGuard) -> None:
         self.space = space
         self.prepared = prepared
         self.module = prepared.module
         self.lowered = prepared.lowered is not None
-        self.gate = gate
-        self.token = space.calls.add(gate)
+        self.guard = guard
+        self.token = space.calls.add(guard)
         self.lifetime = Lifetime()
         self.links: list[tuple[Any, Lifetime]] = []
         self.raw: Mapping[str, RawExtern] = {}
@@ -82,7 +82,7 @@ class Instance:
     def close(self) -> None:
         """Let no one in any more, and release what its tables and globals hold: now, or when the running call
         returns."""
-        self.gate.close()
+        self.guard.close()
         if self.roots is not None:
             self.space.roots.release(self.roots)
 
@@ -93,11 +93,16 @@ class Instance:
         raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
         return Extern(name, kind, type_, raw, self)
 
-    def function(self, name: str) -> Callable[..., Any]:
-        """The Python function that calls the export ``name``."""
+    def function(self, name: str, fix: Fix | None = None) -> Callable[..., Any]:
+        """The Python function that calls the export ``name``; for ``fix`` see `bind_export`."""
         extern = self.extern(name)
-        raw = self.space.store.caller(extern.raw, extern.type)
-        return bind_export(self.space, self.gate, raw, extern.type, name, extern)
+        call = self.space.store.call(extern.raw, extern.type)
+        return bind_export(self.space, self.guard, call, extern.type, name, extern, fix)
+
+    def raw_function(self, name: str) -> Callable[..., Any]:
+        """What calls the export ``name`` as the engine does it: see `bind_raw`."""
+        extern = self.extern(name)
+        return bind_raw(self.space.store.call(extern.raw, extern.type), extern.type)
 
     def for_each(self, name: str) -> ForEach:
         """What calls the export ``name`` for many pointers: see `bind_each`.
@@ -114,5 +119,5 @@ class Instance:
                 f"the export {name} must be a function that takes a pointer and returns no reference,"
                 f" not {functype}"
             )
-        raw = self.space.store.caller(extern.raw, functype)
-        return bind_each(self.space, self.gate, raw, functype, name, extern)
+        call = self.space.store.call(extern.raw, functype)
+        return bind_each(self.space, self.guard, call, functype, name, extern)

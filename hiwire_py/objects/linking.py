@@ -13,20 +13,20 @@ from ..errors import ClosedError, UnsupportedModuleError
 from ..passes.externref import COMPANION_MODULE
 from ..values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
 from ..wasm.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Module, TableType
-from .calls import Given, bind_host
 from .fitting import check_fit, check_sizes, no_fit
-from .guards import Gate
+from .guards import ThreadGuard
 from .instances import Extern, Instance, Missing
 from .lifetimes import link
 from .prepare import Prepared
 from .runtime import helpers
 from .space import Space
+from .trampolines import Given, bind_host
 
 __all__ = ["instantiate", "keep_last"]
 
 
 def instantiate(
-    space: Space, prepared: Prepared, imports: Callable[[Import], Any], gate: Gate, what: str
+    space: Space, prepared: Prepared, imports: Callable[[Import], Any], guard: ThreadGuard, what: str
 ) -> Instance:
     """Make an instance in a space.
 
@@ -34,7 +34,7 @@ def instantiate(
         prepared: the module, of the space's engine.
         imports: for each import what to give: a Python callable, an `Extern`, a number for an immutable
             global. `Missing` says that there is none.
-        gate: the guard of the instance's functions.
+        guard: the guard of the instance's functions.
         what: names the module in errors.
 
     Raises:
@@ -47,7 +47,7 @@ def instantiate(
     space.mover.make_room(what)
     if calls.closing:  # perhaps by a finalizer, just now
         raise ClosedError(f"{what} cannot be added: the table or guest it shares is closed")
-    instance = Instance(space, prepared, gate)
+    instance = Instance(space, prepared, guard)
     given = _given(prepared.module, imports, what)
     check_sizes(prepared.module, space.limits, what)
     raw: dict[tuple[str, str], RawExtern] = {}
@@ -59,7 +59,7 @@ def instantiate(
     try:
         raw.update(_imports_of_lowering(instance))
     except StackEnd as error:
-        space.explain(error, f"making {what}", FuncType(b"", b""), ())
+        space.explain(error, f"making {what}")
         raise
     link(instance.lifetime, prepared.module, instance.links)
     _start(instance, raw, what)
@@ -77,7 +77,7 @@ def keep_last(instance: Instance) -> None:
         functions = {key: store.host_function(*host) for key, host in hosts.items()}
         return {**functions, **helpers(made[0]), **_handles(store, handles)}
 
-    instance.space.mover.add_last(instance.prepared, instance.raw, imports, instance.gate)
+    instance.space.mover.add_last(instance.prepared, instance.raw, imports, instance.guard)
 
 
 def _given(module: Module, imports: Callable[[Import], Any], what: str) -> list[Any]:
@@ -109,7 +109,7 @@ def _start(instance: Instance, raw: Imports, what: str) -> None:
             instance.prepared.compiled, raw, lambda made: instance.lifetime.hold((made, raw))
         )
     except BaseException as error:
-        space.explain(error, f"the start function of {what}", FuncType(b"", b""), ())
+        space.explain(error, f"the start function of {what}")
         if space.engine.is_link_error(error):
             raise UnsupportedModuleError(
                 f"{what} cannot be linked: {' '.join(str(error).split())}"
@@ -165,7 +165,8 @@ def _host_function(instance: Instance, wanted: Import, value: Any) -> RawExtern:
     given = Given(space, value)
     space.functions.add(given)
     instance.lifetime.hold(given)
-    trampoline = bind_host(weakref.ref(given), functype, str(wanted), space.nesting, space.here.inside)
+    form = space.store.host_form(functype)
+    trampoline = bind_host(weakref.ref(given), functype, form, str(wanted), space.nesting, space.here)
     instance.hosts[wanted.module, wanted.name] = trampoline, functype
     return space.store.host_function(trampoline, functype)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..engines import Engine, Imports, RawExtern, Store
 from ..errors import HiwireError
-from .guards import Gate
+from .guards import ThreadGuard
 from .nesting import Calls
 from .prepare import Prepared
 from .roots import SpaceRoots
@@ -22,10 +22,10 @@ from .runtime import Runtime
 
 __all__ = ["MOST", "Mover"]
 
-_FEW, _MANY, _SHARE = 16, 4096, 16
-"""How many guests are made between two moves: one for each `_SHARE` objects of the space, since all objects
-are moved, but at least `_FEW` and at most `_MANY`. So moving takes less time than making the guests, and what
-these leave behind stays small."""
+_FEW, _MANY, _OBJECTS, _RECORDS = 16, 4096, 16, 64
+"""How many guests are made between two moves: one for each `_OBJECTS` objects of the space, and for each
+`_RECORDS` that it has had room for, since all that memory is copied; but at least `_FEW` and at most `_MANY`.
+So moving takes less time than making the guests, and what these leave behind stays small."""
 MOST = 16_000
 """How many instances a store may get: with a memory each, some 16,000 fill half of the address space that a
 process has on today's processors, 2^47 bytes, and half of the mappings that Linux allows it."""
@@ -51,7 +51,7 @@ class Mover:
         self._calls = calls
         self._roots = roots
         self._lasting: list[Any] = []  # in the order in which they were made
-        self._gates: list[Gate] = []  # theirs
+        self._guards: list[ThreadGuard] = []  # theirs
         self._next = _FEW  # the number of instances made in the store at which it is time to move
         self.add(runtime.prepared, runtime.exports, lambda made: {})
 
@@ -70,11 +70,11 @@ class Mover:
         prepared: Prepared,
         raw: Mapping[str, RawExtern],
         imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
-        gate: Gate,
+        guard: ThreadGuard,
     ) -> None:
         """The same; all instances that come after it may be left behind."""
         self.add(prepared, raw, imports)
-        self._gates.append(gate)
+        self._guards.append(guard)
         self.complete = True
 
     def make_room(self, what: str) -> None:
@@ -96,7 +96,9 @@ class Mover:
             why = self._why_not()
         if not why:
             why = self._move()
-            self._next = self._store.made + min(max(_FEW, len(self._runtime.ids.objects) // _SHARE), _MANY)
+            ids = self._runtime.ids
+            guests = max(_FEW, len(ids.objects) // _OBJECTS, ids.record_count // _RECORDS)
+            self._next = self._store.made + min(guests, _MANY)
         if why and made >= MOST:
             raise HiwireError(
                 f"{what} cannot be added: {made} instances have been made here, of which"
@@ -115,7 +117,7 @@ class Mover:
             return "a call is on its way"
         if not self.complete:
             return "they share the space of a guest, not of a table"
-        opened = sum(gate.owner is not None and gate not in self._gates for gate in self._calls.gates())
+        opened = sum(guard.owner is not None and guard not in self._guards for guard in self._calls.guards())
         if opened:
             return f"{opened} guests of the table are open"
         fixed = (one.why_fixed(self._store) for one in self._lasting)

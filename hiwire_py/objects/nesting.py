@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..engines.release import at_release, watch_of
 from ..real_threads import get_ident
-from .guards import Gate
+from .guards import ThreadGuard
 from .here import here
 from .ids import Ids
 
@@ -38,7 +38,7 @@ class Calls:
         self.closing = False
         self.paused: Callable[[], None] | None = None
         self._ids = ids
-        self._gates: dict[int, tuple[Callable[[], object | None], Gate]] = {}
+        self._guards: dict[int, tuple[Callable[[], object | None], ThreadGuard]] = {}
         self.here.spaces.add(self)
 
     # ---- how deep they are
@@ -90,7 +90,7 @@ class Calls:
 
     # ---- who may make them
 
-    def add(self, gate: Gate) -> object:
+    def add(self, guard: ThreadGuard) -> object:
         """The guard of a new instance, which is to keep what this returns. When that is gone, the guard is
         forgotten, as it is when a signal handler interrupts the forgetting.
 
@@ -98,29 +98,29 @@ class Calls:
         one that a finalizer keeps alive, and such a one has to be closed with the space all the same.
         """
         # By its number, since a guard can lead to the space, which what waits for its own end must not hold.
-        token = at_release(functools.partial(_forget, weakref.ref(self), id(gate)))
-        self._gates[id(gate)] = watch_of(token), gate
+        token = at_release(functools.partial(_forget, weakref.ref(self), id(guard)))
+        self._guards[id(guard)] = watch_of(token), guard
         return token
 
-    def gates(self) -> list[Gate]:
+    def guards(self) -> list[ThreadGuard]:
         """Those of the instances that are there."""
-        return [gate for watch, gate in list(self._gates.values()) if watch() is not None]
+        return [guard for watch, guard in list(self._guards.values()) if watch() is not None]
 
     def pause(self, resume: Callable[[], None]) -> None:
         """Have ``resume`` called before anyone comes in, to end the pause. Until then the space's objects are
         the caller's to change."""
         self.paused = resume  # first: a finalizer or signal handler may come in at a guard that is open still
-        for gate in self.gates():
-            if gate.owner == self.thread:
-                gate.shut(resume)
+        for guard in self.guards():
+            if guard.owner == self.thread:
+                guard.shut(resume)
 
     def unpause(self, *resumes: Callable[[], None]) -> None:
         """End the pause that one of these would end. One that something else has begun goes on."""
         if self.paused in resumes:
             self.paused = None
-        for gate in self.gates():
-            if gate.held is not None and gate.held[1] in resumes:
-                gate.open()
+        for guard in self.guards():
+            if guard.held is not None and guard.held[1] in resumes:
+                guard.open()
 
     def resume(self) -> None:
         """Someone comes in: if the space is paused, have that ended."""
@@ -131,8 +131,8 @@ class Calls:
         """Let no one in any more, and drop all objects: now, or when the running call returns."""
         self.closing = True
         self.resume()
-        for gate in self.gates():
-            gate.close()
+        for guard in self.guards():
+            guard.close()
         self.request()
         self.leave_if_idle()
 
@@ -147,4 +147,4 @@ class Calls:
 def _forget(calls_ref: Callable[[], Calls | None], number: int) -> None:
     calls = calls_ref()
     if calls is not None:
-        calls._gates.pop(number, None)
+        calls._guards.pop(number, None)

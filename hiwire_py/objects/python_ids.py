@@ -2,10 +2,11 @@
 
 Nothing that can run foreign code (a finalizer, say) happens before the bookkeeping is in order: dead objects
 are collected in a list, and dropped last. Signal handlers and Python's collector come in at calls and where
-a jump is taken, may call the guest, and may raise, as that of Ctrl-C does. So ids wait in lists which stay
-the same lists, and no call is made between those: what is interrupted goes on the next time. None comes in
-between an ``if`` and what follows where it is true (but the body of a ``while`` is jumped to). Where the
-records lie is looked up again after each call.
+a jump is taken; they may call the guest, and may raise, as the handler of Ctrl-C does. So an id is moved from
+one list to another without a call in between, and the lists stay the same objects: whatever was interrupted
+is continued by the next call of `Ids.release`. No jump is taken from an ``if`` whose condition is true to its
+body, but one is taken to the body of a ``while``; hence the loops below, which test with ``if``. As a call
+may have the runtime's memory grow, where the records lie is looked up again after each.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any
 from ..engines import Engine, GuestLimits, RawExtern, Store
 from ..errors import ForgedRefError, MemoryLimitError, TableFullError
 from ..passes.externref import COMPANION_MODULE, HELPERS
+from ..values import FuncType
 from ..wasm.module import FUNCTION, Limits
 from .ids import new_ids
 from .layout import (
@@ -28,6 +29,7 @@ from .layout import (
 )
 from .numbers import Numbers
 from .prepare import prepare
+from .trampolines import bind_raw
 
 __all__ = ["Runtime", "helpers"]
 
@@ -73,7 +75,7 @@ class Runtime:
         self.exports = store.instantiate(self.prepared.compiled, {}, self.keep.append)
         module = self.prepared.module
         self.call: dict[str, Callable[..., Any]] = {
-            e.name: store.caller(self.exports[e.name], module.function_type(e.index))
+            e.name: self._function(e.name, module.function_type(e.index))
             for e in module.exports
             if e.kind == FUNCTION
         }
@@ -86,6 +88,9 @@ class Runtime:
         reserve = functools.partial(_reserve, weakref.ref(self))
         self.ids = new_ids(self._base, state, reserve, settle, self.patience)
         store.watch(self._base + state)
+
+    def _function(self, name: str, functype: FuncType) -> Callable[..., Any]:
+        return bind_raw(self._store.call(self.exports[name], functype), functype)
 
     def _limit_sizes(self) -> None:
         """Have the engine limit memories and tables. The runtime's memory, which has references to objects,

@@ -10,13 +10,13 @@ from typing import Any
 from ..engines import NO_LIMITS, Engine, GuestLimits, RawExtern
 from ..errors import ClosedError
 from ..values import NULL
-from .calls import Given
 from .failures import Failures
 from .here import here
 from .moving import Mover
 from .nesting import Calls
 from .roots import SpaceRoots
 from .runtime import Runtime
+from .trampolines import Given
 
 __all__ = ["Space"]
 
@@ -39,7 +39,7 @@ class Space:
 
     Attributes:
         timed: calls have a deadline or fuel.
-        ids, objects, tombstones: of the runtime. Trampolines (calls.py) read these, and the next ones.
+        ids, objects, tombstones: of the runtime. Trampolines read these, and the next ones.
         here, nesting: of the calls.
         explain, missing: of the failures.
         functions: the host functions that its instances were given.

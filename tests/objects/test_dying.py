@@ -16,8 +16,7 @@ from clearing import HAS_THEM, ORDERS_NEED, clear, found_dead
 from support import Thing, python_path, use_engine, use_mode, wat, weak_references_stay
 
 from hiwire_py import ClosedError, Guest, Hiwire
-from hiwire_py.engines import release
-from hiwire_py.engines.native import engine as native
+from hiwire_py.engines import hosts, release
 from hiwire_py.engines.release import at_release
 
 TEXT = """(module (import "env" "make" (func $make (param i32) (result externref)))
@@ -210,7 +209,7 @@ def test_taken_apart_in_any_order(engine: str, table: Hiwire | None, order: str 
 
     lasting = None if table is None else new_guest(engine, table)
     gc.collect()
-    before = len(release._waiting), len(native._hosts)
+    before = len(release._waiting), len(hosts._functions)
     dead = found_dead(make)
     assert len(dead) > 10 and not released
     if order == "last":
@@ -224,7 +223,8 @@ def test_taken_apart_in_any_order(engine: str, table: Hiwire | None, order: str 
         del dead[-1]
     gc.collect()
     assert released == [1]
-    assert (len(release._waiting), len(native._hosts)) <= before
+    if lasting is None or not engine.startswith("wasmtime"):  # whose host functions go with the store
+        assert (len(release._waiting), len(hosts._functions)) <= before
     if lasting is not None:
         whole(lasting)
         assert lasting.instance.space.live() == 1

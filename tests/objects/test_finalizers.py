@@ -12,7 +12,11 @@ from support import Counted, Thing, wat, weak_references_stay
 
 from hiwire_py import ClosedError, Guest
 from hiwire_py.engines import get_engine
+from hiwire_py.engines.calls import Call, call_of
+from hiwire_py.objects.ids import new_ids
 from hiwire_py.objects.runtime import Runtime
+from hiwire_py.objects.trampolines import bind_raw
+from hiwire_py.values import FuncType
 
 CROSSINGS = 5_000  # several times what may wait in a call
 GUEST = """(module
@@ -44,17 +48,17 @@ class Scene:
         self.interrupt: Callable[[], None] | None = None
         self.seen: list[object] = []
         store = type(get_engine(engine).store())
-        caller, host_function = store.caller, store.host_function
+        call, host_function = store.call, store.host_function
 
-        def slow_caller(this: Any, *args: Any) -> Callable[..., Any]:
-            raw = caller(this, *args)
+        def slow_call(this: Any, function: Any, functype: FuncType) -> Call:
+            raw = bind_raw(call(this, function, functype), functype)
 
-            def call(*values: Any) -> Any:
+            def slow(*values: Any) -> Any:
                 result = raw(*values)
                 self.happen()
                 return result
 
-            return call
+            return call_of(slow, functype)
 
         def slow_host(this: Any, function: Callable[..., Any], functype: Any) -> Any:
             def host(*values: Any) -> Any:
@@ -63,7 +67,7 @@ class Scene:
 
             return host_function(this, host, functype)
 
-        monkeypatch.setattr(store, "caller", slow_caller)
+        monkeypatch.setattr(store, "call", slow_call)
         monkeypatch.setattr(store, "host_function", slow_host)
         host = {
             "see": self.seen.append,
@@ -207,12 +211,23 @@ def test_last_calls(engine: str, late: bool) -> None:
 
 def test_scene_is_real(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the mark of such calls the object is lost: the tests above look at the right moment."""
-    scene = Scene(engine, monkeypatch)
-    space = type(scene.guest._instance.space)
-    monkeypatch.setattr(
-        space, "unsettled", property(lambda self: False, lambda self, value: None), raising=False
-    )
+
+    class Unaware:
+        def __init__(self, *args: Any) -> None:
+            self.ids = new_ids(*args)
+
+        def enter(self, interrupting: bool) -> object:
+            return self.ids.enter(False)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.ids, name)
+
+        def __bool__(self) -> bool:
+            return bool(self.ids)
+
+    monkeypatch.setattr("hiwire_py.objects.runtime.new_ids", Unaware)
     monkeypatch.setattr(Runtime, "patience", 0)
+    scene = Scene(engine, monkeypatch)
     with pytest.raises(Exception, match="was given no such object"):
         scene.guest.exports.put(Thing())
         scene.interrupt = scene.crossings

@@ -17,7 +17,7 @@ from support import Thing, python_path, use_mode, wat
 
 from hiwire_py import NULL, ClosedError, Guest, Hiwire, HiwireError, StaleRefError
 from hiwire_py.engines.wasmtime.modes import MODES
-from hiwire_py.objects import Gate, instantiate, keep_last, moving, new_space, prepare
+from hiwire_py.objects import ThreadGuard, instantiate, keep_last, moving, new_space, prepare
 
 
 @pytest.fixture(params=MODES)
@@ -273,8 +273,8 @@ class Moved:
     def __init__(self, engine: str, text: str) -> None:
         self.space = new_space(engine)
         self.prepared = prepare(self.space.engine, wat(text), lasting=True)
-        self.gate = Gate("table")
-        self.instance = instantiate(self.space, self.prepared, lambda wanted: self.host, self.gate, "it")
+        self.guard = ThreadGuard("table")
+        self.instance = instantiate(self.space, self.prepared, lambda wanted: self.host, self.guard, "it")
         keep_last(self.instance)
         self.call = SimpleNamespace(
             **{name: self.instance.function(name) for name in self.prepared.module.exported(0)}

@@ -165,3 +165,23 @@ def test_moving() -> None:
         table.decref(table.new(Thing()))
         assert things() == space.live() == table.num_refs() == 20, place
     assert count > 8 and space.mover.moves > 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_guests_of_a_table_that_moves(no_gc: None) -> None:
+    """A guest whose end is interrupted, so that its guard is not forgotten, is not taken for an open one,
+    which would keep the table in its store for ever."""
+    table = Hiwire(engine="wasmtime")
+    mover = table.space.mover
+
+    def use() -> None:
+        guests.clear()
+
+    guests = [Guest(wat("(module)"), hiwire=table)]
+    assert "1 guests of the table are open" in mover._why_not()
+    count = 0
+    for place in each_moment(use):
+        count += 1
+        assert not mover._why_not(), place
+        guests.append(Guest(wat("(module)"), hiwire=table))
+    assert count > 3

@@ -47,7 +47,7 @@ table = Hiwire(engine=sys.argv[1])
 ref = table.new("x")
 (guest if sys.argv[2] == "guest" else whole)(table)
 find = use(table, ref, "x").exports.find  # has the space stay
-find.__keep__.owner.gate.owner = None
+find.__keep__.owner.guard.owner = None
 del table
 gc.collect()
 [it] = kept

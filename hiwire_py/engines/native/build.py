@@ -47,7 +47,7 @@ INSTALLED = Path(__file__).parents[2] / "native"
 
 _SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
 # Another version of these makes other names.
-_FORMAT = ("runtime.h", "../stack_end.h", "source.py", "../../passes/plain_names.py")
+_FORMAT = ("runtime.h", "../python_calls.h", "../stack_end.h", "source.py", "../../passes/plain_names.py")
 
 _loaded: dict[str, Any] = {}
 _lock = threading.RLock()

@@ -11,7 +11,6 @@ run, once (`native.build`). Modules are lowered, as the C of a module has nowher
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -24,12 +23,14 @@ from ...requirements import Code
 from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
 from ...wasm.binary import section
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
+from .. import hosts
 from ..base import NO_LIMITS, Engine, Imports, RawExtern, Store
+from ..calls import Call
 from ..limits import GuestLimits
 from ..release import at_release
 from ..validation import validate
 from .build import find_loaded, library_name, load_library, run_time
-from .calls import NativeTrap, bind_caller, define_hosts
+from .calls import NativeTrap, call_of_export
 from .compile import REQUIRES, find_library, library_for, why_unavailable
 
 __all__ = ["NativeEngine"]
@@ -71,7 +72,7 @@ class Native(NamedTuple):
 
 
 class HostFunction(NamedTuple):
-    number: int
+    address: int
     type: FuncType
     owner: object
 
@@ -97,10 +98,6 @@ class SharedState:
         if not self.address:
             raise MemoryError("no memory for a store")
         self._release = at_release(functools.partial(lib.hw_free_store, self.address))
-
-
-_numbers = itertools.count(1)
-_hosts: dict[int, Callable[..., Any]] = {}
 
 
 class NativeStore(Store):
@@ -143,7 +140,7 @@ class NativeStore(Store):
                 raise LinkError(f"import {wanted} is of type {wanted.type}, not {extern.type}")
             if not function:
                 raise LinkError(f"import {wanted}{wanted.type} has values that Python cannot give or take")
-            return function, _ffi.cast("void *", extern.number)
+            return function, _ffi.cast("void *", extern.address)
         if not isinstance(extern, Native) or extern.kind != wanted.kind:
             raise LinkError(f"import {wanted} must be a {_EXPORT_KINDS[wanted.kind]}")
         type_ = wanted.type
@@ -170,19 +167,15 @@ class NativeStore(Store):
         self._watch(address)
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        number = next(_numbers)
-        _hosts[number] = function
-        # The number is free again when nothing uses it any more.
-        owner = at_release(functools.partial(_hosts.pop, number, None))
-        return HostFunction(number, _lowered(functype), owner)
+        return HostFunction(id(function), _lowered(functype), hosts.keep(function)[1])
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         code = I32 if code == EXTERNREF else code
         return Native(GLOBAL, code, _ffi.new(f"{_CELLS[code]} *", value), None, 0)
 
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+    def call(self, function: RawExtern, functype: FuncType) -> Call:
         native: Native = function
-        return bind_caller(native.instance, native.slot, native.type)
+        return call_of_export(native.instance, native.slot, functype, native.type)
 
     def memory_size(self, memory: RawExtern) -> int:
         size: int = memory.instance.library.lib.hw_memory_size(memory.address)
@@ -226,7 +219,7 @@ class NativeEngine(Engine):
         library = find_loaded(library_name(code.source, code.named))
         if library is None:
             library = load_library(library_for(code, "the module"))
-        return _compiled(library, code.named)
+        return Compiled(library, Module.parse(code.named))
 
     def configuration(self) -> Any:
         return run_time().hex()
@@ -243,7 +236,7 @@ class NativeEngine(Engine):
                 raise CacheError(f"the library {notes} is in the cache no more")
             library = load_library(path)
         try:
-            return _compiled(library, contents)
+            return Compiled(library, Module.parse(contents))
         except UnsupportedModuleError as e:
             raise CacheError(f"the declarations that were kept are none: {e}") from e
 
@@ -255,12 +248,6 @@ class NativeEngine(Engine):
 
     def is_link_error(self, error: BaseException) -> bool:
         return isinstance(error, LinkError)
-
-
-def _compiled(library: Any, declarations: bytes) -> Compiled:
-    declared = Module.parse(declarations)
-    define_hosts(library, declared, _hosts)
-    return Compiled(library, declared)
 
 
 def _declarations(module: Module) -> bytes:

@@ -8,7 +8,7 @@
  *
  * Here memories never move, bounds are checked, and the end of the stack is seen by comparing the stack pointer.
  * A trap jumps to the innermost entry from Python: between the two there are C frames only, because a host
- * function that raises is done before the trap begins (see HW_HOST_FAILED).
+ * function that raises is done before the trap begins (see hw_call_host).
  *
  * Several libraries work as one: the first that is loaded lends the others its `hw_runtime`.
  *
@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../python_calls.h"
 #include "../stack_end.h"
 
 /* ---- threads and traps */
@@ -58,7 +59,6 @@ typedef struct {
     uintptr_t stack_limit; /* guests stop when the stack pointer is below */
     pthread_t self;
     int why;
-    bool failed; /* the host function that has just returned raised */
     bool called; /* the innermost entry has called a host function */
 } hw_thread;
 
@@ -329,13 +329,6 @@ uint32_t wasm_rt_register_func_type(uint32_t parameters, uint32_t results, ...) 
 
 /* ---- entries and imports, for the code that source.py writes */
 
-typedef union {
-    int32_t i;
-    int64_t j;
-    float f;
-    double d;
-} hw_value;
-
 typedef struct {
     void (*function)(void); /* or NULL: then `with` is a memory, table or global */
     void *with;
@@ -369,19 +362,13 @@ typedef struct {
         return HW_REFUSED | HW_RANGE;                       \
     }
 
-/* After a call of Python. */
-#define HW_HOST_FAILED                    \
-    do {                                  \
-        hw_thread *thread = hw->thread(); \
-        thread->called = true;            \
-        if (thread->failed) {             \
-            thread->failed = false;       \
-            hw->trap(HW_HOST_RAISED);     \
-        }                                 \
-    } while (0)
-
-static void hw_fail(void) {
-    hw->thread()->failed = true;
+/* Call the Python function behind an import. */
+static void hw_call_host(void *function, const char *params, const char *results, hw_value *given, hw_value *got) {
+    bool good = hw_call_python(function, params, results, given, got, sizeof *given);
+    hw->thread()->called = true;
+    if (!good) {
+        hw->trap(HW_HOST_RAISED);
+    }
 }
 
 static void *hw_new_store(void) {

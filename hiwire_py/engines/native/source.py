@@ -9,7 +9,7 @@ from ...errors import ToolchainError
 from ...values import F32, F64, FUNCREF, I32, I64, FuncType
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, Module
 
-__all__ = ["Dialect", "Source", "crosses", "host_name", "make_source"]
+__all__ = ["Dialect", "Source", "crosses", "letters", "make_source"]
 
 _C = {I32: "u32", I64: "u64", F32: "f32", F64: "f64", FUNCREF: "wasm_rt_funcref_t"}
 _PUBLIC = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
@@ -34,7 +34,6 @@ _SHORT = frozenset(
 
 _COMMON = """\
 typedef union { int32_t i; int64_t j; float f; double d; } hw_value;
-void hw_fail(void);
 void *hw_new_store(void);
 void hw_free_store(void *);
 void hw_watch(void *, uintptr_t);
@@ -55,6 +54,7 @@ int64_t hw_instantiate(void *);
 void hw_import(void *, int, void *, void *);
 void *hw_host(int);
 void *hw_export(void *, int);
+int hw_bind(int, void *, intptr_t);
 """
 
 # Before wasm2c's header. Loads and stores are not checked then; what instructions copy and fill still is.
@@ -119,23 +119,31 @@ static void hw_import(void *instance, int index, void *function, void *with) {{
 }}
 """
 
-# In place of what cffi writes around each call, in functions named _cffi_f_ENTRY. Nothing here sets or asks
-# for errno.
-_AROUND = """\
-static inline __attribute__((always_inline)) bool hw_is_short(const char *wrapper) {{
-    (void)wrapper;
-    return {short};
-}}
+# Entries whose result is an i32 or none are called through functions of Python's own kind, each bound to an
+# instance: cffi's would look at the type of the instance, and at errno, in each call.
+_BOUND = """\
+{functions}
+static PyMethodDef hw_methods[] = {{
+{methods}    {{NULL, NULL, 0, NULL}},
+}};
 
-#undef Py_BEGIN_ALLOW_THREADS
-#undef Py_END_ALLOW_THREADS
-#define Py_BEGIN_ALLOW_THREADS \\
-    {{ PyThreadState *hw_state = hw_is_short(__func__) ? NULL : PyEval_SaveThread();
-#define Py_END_ALLOW_THREADS if (hw_state) {{ PyEval_RestoreThread(hw_state); }} }}
-#undef _cffi_restore_errno
-#undef _cffi_save_errno
-#define _cffi_restore_errno() ((void)0)
-#define _cffi_save_errno() ((void)0)
+/* Put the function that calls the entry of an instance into a dict. 0: there is none, or no memory for it. */
+static int hw_bind(int index, void *instance, intptr_t into) {{
+    int good = 0, at;
+    switch (index) {{
+{cases}    default:
+        return 0;
+    }}
+    PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *self = PyLong_FromVoidPtr(instance);
+    PyObject *function = self ? PyCFunction_New(&hw_methods[at], self) : NULL;
+    good = function && PyDict_SetItemString((PyObject *)into, "entry", function) == 0;
+    PyErr_Clear();
+    Py_XDECREF(self);
+    Py_XDECREF(function);
+    PyGILState_Release(state);
+    return good;
+}}
 """
 
 _SWITCHES = """\
@@ -216,10 +224,9 @@ def crosses(functype: FuncType) -> bool:
     return all(code in _PUBLIC for code in functype.params + functype.results)
 
 
-def host_name(functype: FuncType) -> str:
-    """The function that stands for Python in host functions of a type."""
-    params, results = ("".join(_LETTERS[code] for code in side) for side in functype)
-    return f"hw_call_{results or 'v'}_{params or 'v'}"
+def letters(codes: bytes) -> str:
+    """The types, as python_calls.h has them."""
+    return "".join(_LETTERS[code] for code in codes)
 
 
 def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool = False) -> Source:
@@ -232,14 +239,12 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
         trusted: its loads and stores need no check: its own code sees to what a guest hands it.
     """
     cdef, parts, hosts, exports = [_COMMON], [], [], []
-    short: list[str] = []
-    python: dict[str, str] = {}
+    bound: list[tuple[int, str]] = []
     for index, wanted in enumerate(module.imports):
         if wanted.kind == FUNCTION:
             assert isinstance(wanted.type, FuncType)
             parts.append(_forward(dialect, index, wanted.type))
             if crosses(wanted.type):
-                python.setdefault(host_name(wanted.type), _python(wanted.type))
                 parts.append(_host(index, wanted.type))
                 hosts.append(f"    case {index}:\n        return (void *)host_{index};\n")
         else:
@@ -252,13 +257,12 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
                 declaration, body = _entry(dialect, index, functype)
                 cdef.append(declaration + ";\n")
                 parts.append(f"static {declaration} {body}")
-                if export.name in _SHORT:
-                    short.append(f'!strcmp(wrapper, "_cffi_f_enter_{index}")')
+                if functype.results in (b"", bytes((I32,))):
+                    bound.append((index, _bound(index, functype, export.name in _SHORT)))
         else:
             exports.append(
                 f"    case {index}:\n        return {dialect.exported(index)}(hw_with(instance));\n"
             )
-    cdef += (f'extern "Python" {declaration}\n' for declaration in python.values())
     body = _BODY.format(
         handed=f"enum {{ HW_HANDED = {_handed(dialect, module)} }};",
         instance="Z_m_instance_t" if dialect.old else "w2c_m",
@@ -275,11 +279,20 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
         dialect.unchecked() if trusted else "",
         '#include "wasm-rt.h"\n#include "runtime.h"\n',
         f'#include "{code_file}"\n',
-        *(f"static {declaration}\n" for declaration in python.values()),
         body,
         *parts,
         switches,
-        _AROUND.format(short=" || ".join(short) or "false"),
+        _BOUND.format(
+            functions="\n".join(function for _, function in bound),
+            methods="".join(
+                f'    {{"entry", (PyCFunction)(void *)bound_{index}, METH_FASTCALL, NULL}},\n'
+                for index, _ in bound
+            ),
+            cases="".join(
+                f"    case {index}:\n        at = {at};\n        break;\n"
+                for at, (index, _) in enumerate(bound)
+            ),
+        ),
     ]
     return Source("".join(cdef), "\n".join(preamble))
 
@@ -328,37 +341,28 @@ def _give(dialect: Dialect, module: Module, index: int) -> str:
     return f"{type_} *{dialect.imported(index)}({imports}h) {{\n    return HW_SLOTS(h)[{index}].with;\n}}\n"
 
 
-def _python(functype: FuncType) -> str:
-    single = len(functype.results) == 1
-    result = _PUBLIC[functype.results[0]] if single else "void"
-    types = ["uintptr_t", *(_PUBLIC[code] for code in functype.params)]
-    if len(functype.results) > 1:
-        types.append("hw_value *")
-    return f"{result} {host_name(functype)}({', '.join(types)});"
-
-
 def _host(index: int, functype: FuncType) -> str:
-    """What a guest calls for an import that is a Python function, which ``number`` names."""
-    arguments = ["(uintptr_t)number"]
-    arguments += (f"({_PUBLIC[code]})a{i}" for i, code in enumerate(functype.params))
-    many, none = len(functype.results) > 1, not functype.results
-    lines = []
-    if many:
-        lines.append(f"hw_value results[{len(functype.results)}] = {{{{0}}}};")
-        arguments.append("results")
-    call = f"{host_name(functype)}({', '.join(arguments)});"
-    lines.append(call if many or none else f"{_result(functype)} result = ({_result(functype)}){call}")
-    lines.append("HW_HOST_FAILED;")
-    if many:
+    """What a guest calls for an import that is a Python function, at the address ``function``."""
+    params, results = (letters(side) for side in functype)
+    lines = [f"hw_value given[{len(params) or 1}], got[{len(results) or 1}];"]
+    lines += (
+        f"given[{i}].{letter} = ({_PUBLIC[code]})a{i};"
+        for i, (letter, code) in enumerate(zip(params, functype.params))
+    )
+    lines.append(f'hw_call_host(function, "{params}", "{results}", given, got);')
+    if len(results) > 1:
         lines.append(f"{_result(functype)} result;")
         lines += (
-            f"result.{_LETTERS[code]}{i} = ({_C[code]})results[{i}].{_LETTERS[code]};"
-            for i, code in enumerate(functype.results)
+            f"result.{letter}{i} = ({_C[code]})got[{i}].{letter};"
+            for i, (letter, code) in enumerate(zip(results, functype.results))
         )
-    if not none:
         lines.append("return result;")
+    elif results:
+        lines.append(f"return ({_result(functype)})got[0].{results};")
     body = "".join(f"    {line}\n" for line in lines)
-    return f"static {_result(functype)} host_{index}({_parameters('void *number', functype)}) {{\n{body}}}\n"
+    return (
+        f"static {_result(functype)} host_{index}({_parameters('void *function', functype)}) {{\n{body}}}\n"
+    )
 
 
 def _entry(dialect: Dialect, index: int, functype: FuncType) -> tuple[str, str]:
@@ -383,3 +387,22 @@ def _entry(dialect: Dialect, index: int, functype: FuncType) -> tuple[str, str]:
             lines.append(f"out[{i}].{_LETTERS[code]} = ({_PUBLIC[code]}){value};")
         lines.append("return HW_OK;")
     return declaration, "{\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
+
+
+def _bound(index: int, functype: FuncType, short: bool) -> str:
+    """The function of Python's own kind for an entry. ``short``: it keeps Python's lock."""
+    lines = ["void *instance = PyLong_AsVoidPtr(self);", "int64_t result;"]
+    for i, letter in enumerate(letters(functype.params)):
+        lines.append(f"hw_value a{i};")
+        lines.append(
+            f"if (!hw_from_python(args[{i}], '{letter}', &a{i}))"
+            " return PyLong_FromLongLong(HW_REFUSED | HW_RANGE);"
+        )
+    values = (f"a{i}.{letter}" for i, letter in enumerate(letters(functype.params)))
+    given = ", ".join(["instance", *values])
+    call = f"result = enter_{index}({given});"
+    lines.append(call if short else f"Py_BEGIN_ALLOW_THREADS {call} Py_END_ALLOW_THREADS")
+    lines.append("return PyLong_FromLongLong(result);")
+    body = "".join(f"    {line}\n" for line in lines)
+    head = f"static PyObject *bound_{index}(PyObject *self, PyObject *const *args, Py_ssize_t count)"
+    return f"{head} {{\n    (void)count;\n{body}}}\n"

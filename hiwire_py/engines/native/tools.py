@@ -36,6 +36,7 @@ FLAGS = (
     "-pthread",
     "-w",
     "-DNDEBUG",
+    "-D_CFFI_NO_LIMITED_API",  # it has functions of Python's own kind
 )
 _MODES = {
     True: ("-DWASM_RT_MEMCHECK_SIGNAL_HANDLER=0", "-DWASM_RT_USE_STACK_DEPTH_COUNT=1"),

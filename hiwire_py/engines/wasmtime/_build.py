@@ -15,7 +15,7 @@ import cffi
 
 __all__ = ["FUNCTIONS", "SOURCES", "builder"]
 
-SOURCES = ("../stack_end.h", "calls.c")
+SOURCES = ("../stack_end.h", "../python_calls.h", "calls.c")
 
 _HERE = Path(__file__).parent
 # By path, as the package itself cannot be imported when it is being built.
@@ -32,29 +32,14 @@ hw_space *hw_space_new(intptr_t context);
 void hw_space_drop(hw_space *space);
 void hw_space_move(hw_space *space, intptr_t context);
 int hw_failure_take(hw_space *space, intptr_t *trap, intptr_t *error);
-int hw_failure_drop(hw_space *space);
 
-#define HW_FAILED ...
-hw_func *hw_func_new(hw_space *space, intptr_t func, size_t params, size_t results);
+hw_func *hw_func_new(hw_space *space, intptr_t func, const char *params, const char *results, intptr_t into);
 void hw_func_move(hw_func *f, intptr_t func);
 void hw_func_drop(hw_func *f);
-int hw_call(hw_func *f, wasmtime_val_raw_t *values);
-int64_t hw_call_0(hw_func *f);
-int64_t hw_call_1(hw_func *f, int64_t a);
-int64_t hw_call_2(hw_func *f, int64_t a, int64_t b);
-int64_t hw_call_3(hw_func *f, int64_t a, int64_t b, int64_t c);
-int64_t hw_call_4(hw_func *f, int64_t a, int64_t b, int64_t c, int64_t d);
 
-void hw_raise(void);
-int hw_host_new(hw_space *space, int64_t index, intptr_t type, const uint8_t *codes, size_t params,
-    int gives, int shape, intptr_t func);
-extern "Python" {
-    int64_t hw_host_0(int64_t index);
-    int64_t hw_host_1(int64_t index, int64_t a);
-    int64_t hw_host_2(int64_t index, int64_t a, int64_t b);
-    int64_t hw_host_3(int64_t index, int64_t a, int64_t b, int64_t c);
-    int64_t hw_host_n(int64_t index, wasmtime_val_raw_t *values);
-}
+int hw_unwound(void);
+int hw_host_new(hw_space *space, intptr_t function, intptr_t type, const char *params, const char *results,
+    intptr_t func);
 """
 
 _HEADER = "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n"
@@ -64,4 +49,7 @@ builder.cdef(_TYPES + _OPAQUE + FUNCTIONS)
 builder.set_source(
     "hiwire_py.engines.wasmtime._compiled",
     _HEADER + _TYPES + _OPAQUE + "".join((_HERE / name).read_text("ascii") for name in SOURCES),
+    # Functions of Python's own kind need more than its limited API.
+    define_macros=[("_CFFI_NO_LIMITED_API", None)],
+    py_limited_api=False,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +12,12 @@ import cffi
 import wasmtime
 
 from ...values import FuncType
+from .. import hosts
 from ..base import RawExtern
-from ..cells import cells_of, set_cells
-from ..release import at_release, new_token
+from ..calls import Call, CallForm, HostForm, call_of
+from ..release import new_token
 from ..stack import StackEnd, short
-from .capi import FIELDS, as_integers, refusing, set_up, strays
+from .capi import as_integers, fields, refusing, set_up
 from .declarations import TYPES
 from .store import WasmtimeStore
 
@@ -35,98 +35,65 @@ for _type in (
 ):
     ffi.typeof(_type)
 
-_numbers = itertools.count(1)
-_functions: dict[int, Callable[..., Any]] = {}  # what wasmtime may call, by the number that it has been given
-
-_MESSAGE = b"a host function raised an exception"
+_SAID = "a host function raised an exception"
+_MESSAGE = _SAID.encode()
 
 
 def _trap() -> Any:
     return _api.wasmtime_trap_new(_MESSAGE, len(_MESSAGE))
 
 
-def _stray(kind: Any, error: Any, traceback: Any) -> Any:
-    strays.errors.append(error)
+def _call_python(env: int, caller: Any, values: Any, count: int) -> Any:
+    hosts.call(env, values)
+    return ffi.NULL
+
+
+def _failed(kind: Any, error: BaseException, traceback: Any) -> Any:
+    hosts.put_aside(error)
     return _trap()
 
 
-def _call_python(env: int, caller: Any, values: Any, count: int) -> Any:
-    return _functions[env](values)
-
-
 # It is wasmtime's for good: it may call this on any thread, for as long as one of its stores lives.
-_entry: Any = ffi.callback("hw_callback", _call_python, onerror=_stray)
-
-
-_CALL = """\
-def bind(call, context, function, new, values, traps, failed, size, short, end):
-    def raw({params}):
-        if short(): raise end
-        v, trap = new(values), new(traps)
-        {fill}
-        error = call(context, function, v, size, trap)
-        if error or trap[0]: failed(error, trap[0])
-        {result}
-    return raw
-"""
-_HOST = """\
-def bind(function, raised, trap, NULL):
-    def host(v):
-        try:
-            {body}
-        except BaseException as error:
-            raised.append(error)
-            return trap()
-        return NULL
-    return host
-"""
+_entry: Any = ffi.callback("hw_callback", _call_python, onerror=_failed)
 
 
 @functools.lru_cache(maxsize=1024)
-def _call_code(functype: FuncType) -> Any:
-    names = [f"a{i}" for i in range(len(functype.params))]
-    fill = [f"v[{i}].{FIELDS[code]} = {a}" for i, (a, code) in enumerate(zip(names, functype.params))]
-    read = [f"v[{i}].{FIELDS[code]}" for i, code in enumerate(functype.results)]
-    source = _CALL.format(
-        params=", ".join(names), fill="; ".join(fill) or "pass", result=f"return {', '.join(read) or None}"
+def _call_form(functype: FuncType) -> CallForm:
+    fill = (f"{field} = {{{i}}}" for i, field in enumerate(fields(functype.params)))
+    code = (
+        "if short(): raise stack_end",
+        "v, trap = new(values), new(traps)",
+        *fill,
+        "failure = call(at[0], at[1], v, size, trap)",
+        "if failure or trap[0]: failed(failure, trap[0])",
     )
-    return compile(source, "<hiwire_py call>", "exec")
-
-
-@functools.lru_cache(maxsize=1024)
-def _host_code(functype: FuncType) -> Any:
-    read = [f"v[{i}].{FIELDS[code]}" for i, code in enumerate(functype.params)]
-    body = f"function({', '.join(read)})"
-    if functype.results:
-        # All are got before the first is stored: they are stored where the parameters are.
-        body = f"{', '.join(f'v[{i}].{FIELDS[code]}' for i, code in enumerate(functype.results))} = {body}"
-    return compile(_HOST.format(body=body), "<hiwire_py host call>", "exec")
+    return CallForm(code, fields(functype.results))
 
 
 class AbiStore(WasmtimeStore):
     ffi = ffi
     api = _api
 
-    _inner = (*WasmtimeStore._inner, "_hosts", "_forget")
+    _inner = (*WasmtimeStore._inner, "_hosts")
 
     def _open(self) -> None:
         super()._open()
-        self._hosts: list[int] = []
-        self._forget = at_release(functools.partial(_forget, self._hosts))
+        self._hosts: list[object] = []  # host functions are called by this store only, and go with it
 
     def _retarget(self, function: RawExtern, target: Any) -> None:
-        set_cells(target, context=self._context, function=self._copy(function))
+        target[:] = self._context, self._copy(function)
 
     def _copy(self, function: RawExtern) -> Any:
         """The ``wasmtime_func_t`` of a function."""
         return ffi.new("wasmtime_func_t *", self._pointer(function._func, "func")[0])
 
+    def host_form(self, functype: FuncType) -> HostForm:
+        params, results = as_integers(functype)
+        return HostForm(("v",), fields(params), fields(results))
+
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        names: dict[str, Any] = {}
-        exec(_host_code(as_integers(functype)), names)
-        number = next(_numbers)
-        _functions[number] = names["bind"](function, self._raised, _trap, ffi.NULL)
-        self._hosts.append(number)
+        number, keep = hosts.keep(function)
+        self._hosts.append(keep)
         type_ = self._functype(functype)
         raw = wasmtime._bindings.wasmtime_func_t()
         self.api.wasmtime_func_new_unchecked(
@@ -139,39 +106,35 @@ class AbiStore(WasmtimeStore):
         )
         return wasmtime.Func._from_raw(raw)
 
-    def caller(self, function: RawExtern, functype: FuncType) -> Callable[..., Any]:
+    def call(self, function: RawExtern, functype: FuncType) -> Call:
         params, results = codes = as_integers(functype)
         refuse = refusing(codes)
         if refuse is not None:
-            return refuse
-        names: dict[str, Any] = {}
-        exec(_call_code(codes), names)
+            return call_of(refuse, functype)
         size = max(len(params), len(results))
-        bound: Callable[..., Any] = names["bind"](
-            self.api.wasmtime_func_call_unchecked,
-            self._context,
-            self._copy(function),
-            ffi.new,
-            ffi.typeof(f"wasmtime_val_raw_t[{max(1, size)}]"),
-            ffi.typeof("wasm_trap_t *[1]"),
-            self.fail,
-            size,
-            short,
-            StackEnd,
-        )
-        return self._made(bound, new_token(), function, cells_of(bound, "context", "function"))
+        at = [self._context, self._copy(function)]
+        names = {
+            "call": self.api.wasmtime_func_call_unchecked,
+            "at": at,
+            "new": ffi.new,
+            "values": ffi.typeof(f"wasmtime_val_raw_t[{max(1, size)}]"),
+            "traps": ffi.typeof("wasm_trap_t *[1]"),
+            "failed": self.fail,
+            "size": size,
+            "short": short,
+            "stack_end": StackEnd,
+        }
+        return Call(_call_form(codes), names, self._kept(new_token(), function, at))
+
+    def _host_raised(self, error: BaseException) -> bool:
+        return _SAID in str(error)
 
     def fail(self, error: Any, trap: Any) -> None:
         """Raise what the call that just failed failed with."""
-        if self._host_raised():
-            if error:
-                self.api.wasmtime_error_delete(error)
-            if trap:
-                self.api.wasm_trap_delete(trap)
-            self._raise()
-        raise self._failure(self._number(trap), self._number(error))
-
-
-def _forget(hosts: list[int]) -> None:
-    for host in hosts:
-        _functions.pop(host, None)
+        failure = self._failure(self._number(trap), self._number(error))
+        try:
+            if self._host_raised(failure):
+                hosts.raise_again()
+            raise failure
+        finally:
+            del failure  # else it and this frame would refer to each other

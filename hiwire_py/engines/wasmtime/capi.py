@@ -13,27 +13,16 @@ from typing import Any
 
 import wasmtime
 
-from ...real_threads import local
 from ...values import EXTERNREF, F32, F64, I32, I64, FuncType, type_name
 from .declarations import addresses, differences
 
-__all__ = ["FIELDS", "Strays", "as_integers", "refusing", "set_up", "strays"]
+__all__ = ["FIELDS", "as_integers", "fields", "refusing", "set_up"]
 
 FIELDS = {I32: "i32", I64: "i64", F32: "f32", F64: "f64"}
 """Where ``wasmtime_val_t`` and ``wasmtime_val_raw_t`` have a number of each type."""
 
 _OLDEST, _NEWEST = 46, 50
 """Versions of the package that are known to work: the tests have passed with them."""
-
-
-class Strays(local):
-    """What was raised just outside of the code that would have caught it: an interrupt, or no memory."""
-
-    def __init__(self) -> None:
-        self.errors: list[BaseException] = []
-
-
-strays = Strays()
 
 
 def set_up(ffi: Any, api: Any) -> None:
@@ -90,6 +79,11 @@ def as_integers(functype: FuncType) -> FuncType:
     """The type as it is after lowering: externrefs are i32."""
     params, results = (side.replace(bytes((EXTERNREF,)), bytes((I32,))) for side in functype)
     return FuncType(params, results)
+
+
+def fields(codes: bytes) -> tuple[str, ...]:
+    """Where an array ``v`` of ``wasmtime_val_raw_t`` has values of these types: Python source."""
+    return tuple(f"v[{i}].{FIELDS[code]}" for i, code in enumerate(codes))
 
 
 def refusing(functype: FuncType) -> Callable[..., Any] | None:

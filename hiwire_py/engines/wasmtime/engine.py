@@ -60,7 +60,8 @@ class WasmtimeEngine(Engine):
         config = wasmtime.Config()
         # Both cost some speed, so only guests with such limits are compiled for them.
         config.epoch_interruption, config.consume_fuel = self._compiled_for
-        # Each store counts from where its outermost call begins. That there is so much is seen to there.
+        # Wasmtime counts from where a store's outermost call begins; `stack.short` is asked before that call
+        # whether so much is left.
         config.max_wasm_stack = stack.guest_share()
         if forks.generation():
             config.parallel_compilation = False  # the threads for it stayed in the parent

@@ -1,4 +1,4 @@
-"""A store of wasmtime, as far as both ways of calling it have it in common: all that is not hot.
+"""A store of wasmtime: what both ways of calling have in common, which is everything but the calls.
 
 Linking, tables and limits go through the ``wasmtime`` package; memories and globals are read through the
 functions of wasmtime's C API that `capi.set_up` finds.
@@ -17,12 +17,12 @@ from wasmtime._extern import wrap_extern
 
 from ...requirements import State
 from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from .. import hosts, stack
 from .. import limits as clock
-from .. import stack
 from ..base import NO_LIMITS, Imports, RawExtern, Store
 from ..limits import TICK, GuestLimits
 from ..release import at_release
-from .capi import FIELDS, strays
+from .capi import FIELDS
 from .moving import Lasting, Move, global_value
 
 __all__ = ["Compiled", "WasmtimeStore"]
@@ -75,9 +75,8 @@ class WasmtimeStore(Store):
         self._engine = engine
         self._limits = limits
         self._ticks = 0 if limits.deadline is None else math.ceil(limits.deadline / TICK) + 1
-        self._raised: list[BaseException] = []  # by a host function; the call it unwinds to raises it again
-        # What `caller` made, by tokens that they hold: of which export, and what `_retarget` needs. Weak
-        # references to them would not do: those to a function that a finalizer keeps are gone.
+        # What `call` gave, by tokens that functions made of it hold: the export, and what `_retarget` needs.
+        # Weak references to functions would not do: those to one that a finalizer keeps are gone.
         self._callers: weakref.WeakKeyDictionary[Any, tuple[RawExtern, Any]] = weakref.WeakKeyDictionary()
         self._open()
 
@@ -130,7 +129,7 @@ class WasmtimeStore(Store):
         before.clear()
 
     def retarget(self, moved: Mapping[int, RawExtern]) -> None:
-        """Make callables of exports, which have been overwritten, call what these are now. May be repeated.
+        """Make functions for exports, which have been overwritten, call what these are now. May be repeated.
 
         Args:
             moved: the exports by `id`.
@@ -140,7 +139,7 @@ class WasmtimeStore(Store):
                 self._retarget(function, target)
 
     def _retarget(self, function: RawExtern, target: Any) -> None:
-        """Make one callable, of which `_made` was given ``target``, call ``function`` as it is now."""
+        """Make what `_kept` was given ``target`` for call ``function`` as it is now."""
         raise NotImplementedError
 
     # ---- calls
@@ -168,12 +167,12 @@ class WasmtimeStore(Store):
         self.made += 1
         try:
             instance = wasmtime.Instance(self._store, compiled.module, externs)
-        except (wasmtime.Trap, wasmtime.WasmtimeError):
-            if not self._host_raised():
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
+            if not self._host_raised(error):
                 raise
         else:
             return {name: self._export(instance, name) for name in compiled.exports}
-        self._raise()
+        hosts.raise_again()
         raise AssertionError("not reached")
 
     def _export(self, instance: wasmtime.Instance, name: str) -> RawExtern:
@@ -194,27 +193,14 @@ class WasmtimeStore(Store):
         params, results = ([_TYPES[code]() for code in side] for side in functype)
         return wasmtime.FuncType(params, results)
 
-    def _made(
-        self, bound: Callable[..., Any], token: object, function: RawExtern, target: Any
-    ) -> Callable[..., Any]:
-        bound.__token__ = token  # type: ignore[attr-defined]
+    def _host_raised(self, error: BaseException) -> bool:
+        """Whether what has just failed with ``error`` did so because a host function raised."""
+        raise NotImplementedError
+
+    def _kept(self, token: object, function: RawExtern, target: Any) -> object:
+        """The token, and with it ``target`` is told of where ``function`` is when this moves."""
         self._callers[token] = function, target
-        return bound
-
-    def _host_raised(self) -> bool:
-        """Whether it was a host function that raised, for `_raise` to raise it again."""
-        if strays.errors:
-            self._raised.append(strays.errors.pop())
-        return bool(self._raised)
-
-    def _raise(self) -> None:
-        """Raise what a host function raised, with its traceback."""
-        error = self._raised.pop()
-        self._raised.clear()
-        try:
-            raise error
-        finally:
-            del error  # else it and this frame would refer to each other
+        return token
 
     def _failure(self, trap: int, error: int) -> BaseException:
         """The package's exception for a ``wasm_trap_t *`` or else a ``wasmtime_error_t *``, which it will

@@ -1,0 +1,143 @@
+/* Numbers on their way between Python and a guest, and calls of the Python functions behind a guest's imports: for
+ * what is compiled into extension modules of Python. Types are letters: i, j, f, d for i32, i64, f32 and f64.
+ */
+#ifndef HW_PYTHON_CALLS_H
+#define HW_PYTHON_CALLS_H
+
+#include <Python.h>
+#include <stdint.h>
+
+typedef union {
+    int32_t i;
+    int64_t j;
+    float f;
+    double d;
+} hw_value;
+
+/* What Python gave, if it is a number that fits; an i32 may be of either sign. */
+static int hw_from_python(PyObject *given, char type, hw_value *value)
+{
+    if (type == 'i' || type == 'j') {
+        int64_t number = PyLong_AsLongLong(given);
+        if (number == -1 && PyErr_Occurred()) {
+            PyErr_Clear();
+            return 0;
+        }
+        if (type == 'i' && (number < INT32_MIN || number > UINT32_MAX)) {
+            return 0;
+        }
+        if (type == 'i') {
+            value->i = (int32_t)(uint32_t)number;
+        } else {
+            value->j = number;
+        }
+    } else {
+        double number = PyFloat_AsDouble(given);
+        if (number == -1.0 && PyErr_Occurred()) {
+            PyErr_Clear();
+            return 0;
+        }
+        if (type == 'f') {
+            value->f = (float)number;
+        } else {
+            value->d = number;
+        }
+    }
+    return 1;
+}
+
+static PyObject *hw_to_python(char type, const hw_value *value)
+{
+    switch (type) {
+    case 'i':
+        return PyLong_FromLong(value->i);
+    case 'j':
+        return PyLong_FromLongLong(value->j);
+    case 'f':
+        return PyFloat_FromDouble(value->f);
+    default:
+        return PyFloat_FromDouble(value->d);
+    }
+}
+
+static hw_value *hw_at(void *values, size_t stride, size_t index)
+{
+    return (hw_value *)(void *)((char *)values + index * stride);
+}
+
+/* Have hosts.py put the exception aside that was raised. What a signal handler raises meanwhile takes its place. */
+static void hw_put_aside(void)
+{
+    for (int tries = 0; tries < 3; tries++) {
+        PyObject *type, *error, *traceback, *done = NULL;
+        PyErr_Fetch(&type, &error, &traceback);
+        PyErr_NormalizeException(&type, &error, &traceback);
+        if (traceback != NULL) {
+            PyException_SetTraceback(error, traceback);
+        }
+        PyObject *name = PyUnicode_FromString("hiwire_py.engines.hosts");
+        PyObject *module = name != NULL ? PyImport_GetModule(name) : NULL;
+        if (module != NULL) {
+            done = PyObject_CallMethod(module, "put_aside", "O", error);
+        }
+        Py_XDECREF(name), Py_XDECREF(module), Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(traceback);
+        if (done != NULL) {
+            Py_DECREF(done);
+            return;
+        }
+    }
+    PyErr_Clear();
+}
+
+/* Call a host function, from a thread that does not have Python's lock.
+ *
+ * params, results: the types.
+ * given, got: the parameters, and where the results go: one every `stride` bytes. They may be the same place.
+ * Returns 0 if it raised: the exception has been put aside. */
+static int hw_call_python(PyObject *function, const char *params, const char *results, void *given, void *got,
+                          size_t stride)
+{
+    enum { FEW = 8 };
+    PyGILState_STATE state = PyGILState_Ensure();
+    size_t count = strlen(params), wanted = strlen(results), made = 0;
+    PyObject *few[FEW + 1], **arguments = count <= FEW ? few : PyMem_Malloc((count + 1) * sizeof *few), *result = NULL;
+    int good = arguments != NULL;
+    for (; good && made < count; made++) {
+        arguments[made + 1] = hw_to_python(params[made], hw_at(given, stride, made));
+        good = arguments[made + 1] != NULL;
+        if (!good) {
+            break;
+        }
+    }
+    if (good) {
+        result = PyObject_Vectorcall(function, arguments + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    } else if (arguments == NULL) {
+        PyErr_NoMemory();
+    }
+    good = result != NULL;
+    if (good && wanted == 1) {
+        good = hw_from_python(result, results[0], hw_at(got, stride, 0));
+    } else if (good && wanted > 1) {
+        good = PyTuple_Check(result) && (size_t)PyTuple_Size(result) == wanted;
+        for (size_t i = 0; good && i < wanted; i++) {
+            good = hw_from_python(PyTuple_GetItem(result, (Py_ssize_t)i), results[i], hw_at(got, stride, i));
+        }
+    }
+    if (result != NULL && !good) {
+        PyErr_SetString(PyExc_SystemError, "the code around a host function returned what does not fit its type");
+    }
+    Py_XDECREF(result);
+    for (size_t i = 0; i < made; i++) {
+        Py_DECREF(arguments[i + 1]);
+    }
+    if (arguments != few) {
+        PyMem_Free(arguments);
+    }
+    if (!good) {
+        hw_put_aside();
+    }
+    PyGILState_Release(state);
+    return good;
+}
+
+#endif

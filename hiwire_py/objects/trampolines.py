@@ -1,0 +1,447 @@
+"""The functions at the boundary, made for each WebAssembly type: calls into a guest, and host functions it
+calls.
+
+A call costs a few hundred nanoseconds in all, so there is no loop over parameter types in it, and no call of
+Python code between the user's and the engine's: the source of a function is written for its type once, with
+the engine's part in it (engines/calls.py), compiled once, and bound to a space for each export or import.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..checks import arguments, takes
+from ..engines.calls import Call, CallForm, HostForm
+from ..errors import ClosedError
+from ..real_threads import get_ident
+from ..values import CROSSING, EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
+from .here import DEEPEST, HOST_CODE, TOO_DEEP, Here
+
+__all__ = ["Fix", "ForEach", "Given", "HostResultError", "bind_each", "bind_export", "bind_host", "bind_raw"]
+
+ForEach = Callable[[Iterable[int], Callable[[Exception], object]], int]
+"""What `bind_each` makes: takes pointers, and what takes the exceptions; gives how many calls were made."""
+
+Fix = Callable[[Any, int, str], Any]
+"""Brings an argument to the form engines take, or raises: see `check_value`."""
+
+_INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63) - 1)}
+_CLASSES = {I32: "int", I64: "int", F32: "float", F64: "float"}
+
+# `export` serves calls from outside, `nested` those from host functions, which are rarer and have more to do
+# at the end. Neither may refer to itself: that would be a cycle, and keep the guest until Python's collector
+# comes by. Where the thread is in a host function, of this space or another, `check` says whether it can go
+# on.
+# `nesting` is negative while the Python function behind a host function runs. A nested call that finds it
+# positive comes from a finalizer or signal handler, which may have interrupted something: see `Ids.enter`.
+_EXPORT = """\
+def bind(space, guard, shown, get_ident, fix, NULL, too_deep{names}):
+    check, inside, nesting, explain = space.here.check, space.here.inside, space.nesting, space.explain
+    ids, objects, hold, release = space.ids, space.objects, space.ids.hold, space.ids.release
+    enter, unwind, exit = space.ids.enter, space.ids.unwind, space.ids.exit
+    def nested({params}):
+        outer = nesting[0]
+        level = outer if outer > 0 else -outer
+        if level >= {deepest}:
+            raise RecursionError(f"{{shown}}: " + too_deep)
+        check(shown)
+        mark = enter(outer > 0)
+        nesting[0] = level + 1
+        try:
+            {body}
+        except BaseException as error:
+            unwind(mark)
+            explain(error, shown)
+            raise
+        finally:
+            nesting[0] = outer
+            exit(mark)
+    def export({params}):
+        {quick}
+        {let_in}
+        nesting[0] = 1
+        try:
+            {begin}
+            {outer_body}
+        except BaseException as error:
+            unwind()
+            explain(error, shown)
+            raise
+        finally:
+            nesting[0] = 0
+            {end}
+            if ids: release()
+    return export
+"""
+_LET_IN = """\
+if get_ident() != guard.owner:
+    guard.refuse()
+if nesting[0]:
+    return nested({args})
+if inside[0]:
+    check(shown)
+"""
+
+# A call that makes no id, where nothing else is on the way: no trace of it is kept, and where its result says
+# so nothing is to be done after it. Otherwise it goes on as any other does after the engine's call, with `r`.
+# Host functions count the depth themselves. An owner of None is of a closed guard, of 0 of one that is held.
+_QUICK = """\
+r = None
+if guard.owner and not (nesting[0] or inside[0]){classes}:
+    {call}
+    if {done} and not ids:
+        {results}
+    {refused}
+"""
+
+# For functions that take a pointer: one call from Python for many of the guest's. Its caller does what
+# belongs to the beginning and the end; each of the guest's calls is timed by itself.
+_EACH = """\
+def bind(space, guard, shown{names}):
+    explain, unwind = space.explain, space.ids.unwind
+    def each(pointers, on_error):
+        done = 0
+        for pointer in pointers:
+            if guard.owner is None:
+                continue
+            done += 1
+            try:
+                {begin}
+                {body}
+            except BaseException as error:
+                unwind()
+                try:
+                    explain(error, shown)
+                    raise
+                except Exception as explained:
+                    on_error(explained)
+            finally:
+                {end}
+        return done
+    return each
+"""
+
+# Nothing but the engine's part.
+_RAW = """\
+def bind({names}):
+    def raw({params}):
+        {body}
+    return raw
+"""
+
+_HOST = """\
+def bind(own_ref, name, fix, NULL, gone, nesting, inside, raised):
+    def host({params}):
+        own = own_ref()
+        if own is None:
+            raise gone(name)
+        counted = nesting[0]  # 0 where the engine made the call that led here the quick way
+        level = inside[0]
+        {enter}
+        try:
+            inside[0] = level + 1
+            {convert}
+            nesting[0] = -counted or -1
+            result = own.function({args})
+            {result}
+        except BaseException as error:
+            # A local variable for what `told` gives would be a cycle: exception, frame, exception.
+            raised.append(told(error, own.function, {count}, name))
+            if raised[-1] is error:
+                raise
+            raise raised[-1] from error
+        finally:
+            nesting[0] = counted
+            inside[0] = level
+    return host
+"""
+
+_BEGIN, _END = "space.store.begin()", "space.store.end()"  # where calls have a deadline or fuel
+
+
+class HostResultError(TypeError):
+    """A host function returned what its WebAssembly type does not allow."""
+
+
+def _check(value: str, code: int, what: str) -> str:
+    """Code that brings a value which Python gave to the form engines take."""
+    if code in _INTEGER_RANGES:
+        low, high = _INTEGER_RANGES[code]
+        fits = f"{value}.__class__ is int and {low} <= {value} <= {high}"
+        return f"if not ({fits}): {value} = fix({value}, {code}, {what})"
+    if code in (F32, F64):
+        return f"if {value}.__class__ is not float: {value} = fix({value}, {code}, {what})"
+    if code == EXTERNREF:
+        return ""
+    return f"fix({value}, {code}, {what})"
+
+
+def _to_object(id_: str, objects: str = "objects") -> str:
+    """Code that turns an id into its object."""
+    return f"{objects}[{id_}] if {id_} else NULL"
+
+
+def _lines(statements: Iterable[str], indent: int) -> str:
+    """As one piece of source; empty ones are left out."""
+    lines = [line for statement in statements for line in statement.splitlines() if line]
+    return ("\n" + " " * indent).join(lines) or "pass"
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines if line]
+
+
+def _names(params: bytes) -> list[str]:
+    return [f"a{i}" for i in range(len(params))]
+
+
+def _give_back(form: CallForm, functype: FuncType) -> list[str]:
+    """Statements that return the results, each as Python has it."""
+    if not functype.results:
+        return ["return None"]
+    # Each is read once, and before anything is made of another: a call may overwrite them.
+    names = [f"r{i}" for i in range(len(functype.results))]
+    read = [f"{name} = {value}" for name, value in zip(names, form.results) if name != value]
+    values = [_to_object(name) if code == EXTERNREF else name for name, code in zip(names, functype.results)]
+    if len(values) == 1:
+        if functype.results[0] != EXTERNREF:
+            return [f"return {form.results[0]}"]
+        return [*read, f"return {values[0]}"]
+    return [*read, f"return ({', '.join(f'({value})' for value in values)})"]
+
+
+@functools.lru_cache(maxsize=1024)
+def _export_code(functype: FuncType, form: CallForm, names: tuple[str, ...], timed: bool) -> Any:
+    params = _names(functype.params)
+    args = ", ".join(params)
+    checks = [
+        _check(a, code, f'f"argument {i + 1} of {{shown}}"')
+        for i, (a, code) in enumerate(zip(params, functype.params))
+    ]
+    checks += [
+        _check("None", code, 'f"the result of {shown}"') for code in functype.results if code not in CROSSING
+    ]
+    given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
+    code = [statement.format(*given) for statement in form.code]
+    results = _give_back(form, functype)
+    let_in, quick, outer = _LET_IN.format(args=args).splitlines(), "", [*checks, *code, *results]
+    if form.quick is not None and not timed and EXTERNREF not in functype.params:
+        # Where an id is none, it goes on as well, and the same is found out where that is explained.
+        ids = EXTERNREF in functype.results
+        quick_results = ["try:", *_indented(results), "except KeyError: pass"] if ids else results
+        quick = _QUICK.format(
+            classes="".join(
+                f" and {a}.__class__ is {_CLASSES[code]}" for a, code in zip(params, functype.params)
+            ),
+            call=code[0],
+            done=form.quick.done,
+            refused=f"if {form.quick.refused}: r = None" if form.quick.refused else "",
+            results=_lines(quick_results, 8),
+        )
+        let_in = ["if r is None:", *_indented(let_in)]
+        outer = ["if r is None:", *_indented([*checks, code[0]]), *code[1:], *results]
+    source = _EXPORT.format(
+        names="".join(f", {name}" for name in names),
+        params=", ".join([*params, "/"] if params else []),
+        args=args,
+        body=_lines([*checks, *code, *results], 12),
+        outer_body=_lines(outer, 12),
+        quick=_lines([quick], 8),
+        let_in=_lines(let_in, 8),
+        deepest=DEEPEST,
+        begin=_BEGIN if timed else "pass",
+        end=_END if timed else "pass",
+    )
+    return compile(source, "<hiwire_py export>", "exec")
+
+
+def bind_export(
+    space: Any, guard: Any, call: Call, functype: FuncType, name: str, keep: object, fix: Fix | None = None
+) -> Callable[..., Any]:
+    """A Python function that calls a guest's export.
+
+    Args:
+        space: whose instance exports it.
+        guard: says which thread may call, and whether the guest is still open.
+        call: how the engine calls it.
+        functype: the type before lowering.
+        name: for errors.
+        keep: kept alive as long as the function: what the instance needs.
+        fix: for arguments that are not in the form engines take; None: `check_value`.
+    """
+    names: dict[str, Any] = {}
+    exec(_export_code(functype, call.form, tuple(call.names), space.timed), names)
+    function: Callable[..., Any] = names["bind"](
+        space, guard, f"{name}()", get_ident, fix or check_value, NULL, TOO_DEEP, *call.names.values()
+    )
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"The guest's export {name}{functype}."
+    function.__keep__ = keep  # type: ignore[attr-defined]
+    function.__call_keep__ = call.keep  # type: ignore[attr-defined]
+    return function
+
+
+def bind_each(space: Any, guard: Any, call: Call, functype: FuncType, name: str, keep: object) -> ForEach:
+    """A Python function that calls a guest's export for each of some pointers, and drops the results.
+
+    It is called within `Calls.as_one_call`, with the pointers, as signed integers, and a function that takes
+    the exception of each call that fails; it returns how many calls were made: none after the guest was
+    closed.
+
+    Args:
+        functype: takes a pointer, and no references pass.
+        space, guard, call, name, keep: as of `bind_export`.
+    """
+    names: dict[str, Any] = {}
+    exec(_each_code(call.form, tuple(call.names), space.timed), names)
+    function: ForEach = names["bind"](space, guard, f"{name}()", *call.names.values())
+    function.__keep__ = keep, call.keep  # type: ignore[attr-defined]
+    return function
+
+
+@functools.lru_cache(maxsize=64)
+def _each_code(form: CallForm, names: tuple[str, ...], timed: bool) -> Any:
+    source = _EACH.format(
+        names="".join(f", {name}" for name in names),
+        body=_lines((statement.format("pointer") for statement in form.code), 16),
+        begin=_BEGIN if timed else "pass",
+        end=_END if timed else "pass",
+    )
+    return compile(source, "<hiwire_py each>", "exec")
+
+
+def bind_raw(call: Call, functype: FuncType) -> Callable[..., Any]:
+    """A Python function that calls an export as the engine does it, with ids for references, and raises what
+    the engine raises. For the package's own functions."""
+    names: dict[str, Any] = {}
+    exec(_raw_code(functype, call.form, tuple(call.names)), names)
+    function: Callable[..., Any] = names["bind"](*call.names.values())
+    function.__call_keep__ = call.keep  # type: ignore[attr-defined]
+    return function
+
+
+@functools.lru_cache(maxsize=64)
+def _raw_code(functype: FuncType, form: CallForm, names: tuple[str, ...]) -> Any:
+    params = _names(functype.params)
+    lines = [statement.format(*params) for statement in form.code]
+    if len(form.results) > 1:
+        lines.append(f"return ({', '.join(form.results)})")
+    elif form.results:
+        lines.append(f"return {form.results[0]}")
+    source = _RAW.format(names=", ".join(names), params=", ".join(params), body=_lines(lines, 8))
+    return compile(source, "<hiwire_py raw call>", "exec")
+
+
+@functools.lru_cache(maxsize=1024)
+def _host_code(functype: FuncType, form: HostForm) -> Any:
+    params = _names(functype.params)
+    convert = []
+    if form.arguments != form.params and params:
+        convert.append(f"{', '.join(params)} = {', '.join(form.arguments)}")
+    for a, code in zip(params, functype.params):
+        if code == EXTERNREF:
+            convert += [
+                f"try: {a} = {_to_object(a, 'own.objects')}",
+                "except KeyError as error: raise own.space.missing(error.args[0], given) from None",
+            ]
+    if EXTERNREF in functype.params:
+        convert.append("own.tidy()")
+    what = 'f"the result of host function {name}"'
+    count = len(functype.results)
+    values = ["result"] if count == 1 else [f"r{i}" for i in range(count)]
+    result = []
+    if count > 1:
+        result += [
+            f"try: {', '.join(values)} = result",
+            f"except (TypeError, ValueError): raise wrong_count(result, {count}, name) from None",
+        ]
+        what = 'f"result {i} of host function {{name}}"'
+    result += [
+        _check(value, code, what.replace("{i}", str(i + 1)).replace("{{name}}", "{name}"))
+        for i, (value, code) in enumerate(zip(values, functype.results))
+    ]
+    if EXTERNREF in functype.results:
+        result.append("own.tidy()")  # before the first result has an id: no frame holds it yet
+    given = [
+        f"own.give({value})" if code == EXTERNREF else value for value, code in zip(values, functype.results)
+    ]
+    if not count:
+        result.append(f"return {form.nothing}")
+    elif form.targets is None:
+        result.append(f"return {given[0] if count == 1 else '(' + ', '.join(given) + ')'}")
+    else:
+        result += [f"{', '.join(form.targets)} = {', '.join(given)}", f"return {form.nothing}"]
+    source = _HOST.format(
+        params=", ".join(form.params),
+        args=", ".join(params),
+        count=len(params),
+        enter="nesting[0] = counted or 1" if EXTERNREF in functype.params else "pass",
+        convert=_lines(convert, 12),
+        result=_lines(result, 12),
+    )
+    return compile(source, HOST_CODE, "exec")
+
+
+class Given:
+    """A host function that an instance was given. It lives as long as that."""
+
+    __slots__ = ("__weakref__", "function", "give", "objects", "space", "tidy")
+
+    def __init__(self, space: Any, function: Callable[..., Any]) -> None:
+        self.space = space
+        self.function = function
+        self.objects, self.give, self.tidy = space.objects, space.ids.give, space.ids.tidy
+
+
+def bind_host(
+    given_ref: Callable[[], Given | None],
+    functype: FuncType,
+    form: HostForm,
+    name: str,
+    nesting: list[int],
+    here: Here,
+) -> Callable[..., Any]:
+    """The function that the engine calls for a host function.
+
+    Engines hold what they are given where Python's cycle collector cannot see it, so this holds ``Given``
+    weakly. ``nesting`` is its space's, and ``here`` the space's thread.
+    """
+    shown = f"{name}{functype}"
+    names: dict[str, Any] = {
+        "wrong_count": _wrong_count,
+        "told": _told,
+        "given": f"host function {shown} was given",
+    }
+    exec(_host_code(functype, form), names)
+    function: Callable[..., Any] = names["bind"](
+        given_ref, shown, check_value, NULL, _gone, nesting, here.inside, here.raised
+    )
+    return function
+
+
+def _gone(name: str) -> ClosedError:
+    return ClosedError(f"the guest called {name}, but what stood behind it was closed")
+
+
+def _wrong_count(result: object, count: int, name: str) -> HostResultError:
+    returned = type(result).__name__
+    if isinstance(result, (tuple, list)):
+        returned = f"a {returned} of {len(result)}"
+    return HostResultError(
+        f"host function {name} must return {count} results, as a tuple or list, not {returned}"
+    )
+
+
+def _told(error: BaseException, function: Callable[..., Any], count: int, name: str) -> BaseException:
+    """``error``, out of a call of ``function`` with so many arguments; or a better one, if it was never begun
+    because it does not take so many."""
+    traceback = error.__traceback__
+    if type(error) is not TypeError or traceback is None or traceback.tb_next is not None:
+        return error
+    if takes(function, count):
+        return error
+    return TypeError(
+        f"host function {name} is called with {arguments(count)}, which it does not take: {error}"
+    )
