@@ -179,7 +179,7 @@ def _toolchains() -> Iterator[Finding]:
                 yield Finding(name, True, container.version)
             else:
                 compiler = local_compiler(name)
-                yield Finding(name, True, "clang {}.{}.{}".format(*compiler.version))
+                yield Finding(name, True, f"clang {compiler.release}")
         except Unusable as reason:
             yield Finding(name, False, f"{reason}; {remedies[name]}")
 

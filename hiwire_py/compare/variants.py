@@ -218,7 +218,7 @@ class Builder:
             ToolchainError: there is no compiler, no source, or the build failed; the text says which.
         """
         compiler = self._find()
-        name = f"{compiler.name} (clang {'.'.join(map(str, compiler.version))})"
+        name = f"{compiler.name} (clang {compiler.release})"
         kept = cache.root() / "compare" / f"{self._key(recipe, compiler)}.wasm"
         try:
             return kept.read_bytes(), name
