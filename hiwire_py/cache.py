@@ -34,6 +34,7 @@ __all__ = [
     "DEFAULT_LIMIT",
     "LIBRARIES",
     "MODULES",
+    "VARIANTS",
     "CacheError",
     "Holding",
     "Kept",
@@ -54,6 +55,8 @@ MODULES = "modules"
 """The folder of modules that wasmtime or wasmer compiled, and of what native knows of large ones."""
 LIBRARIES = "native"
 """The folder of the engine native's libraries."""
+VARIANTS = "compare"
+"""The folder of variants of hiwire that were built to be compared."""
 
 DEFAULT_LIMIT = 1 << 30
 _SWITCH = "HIWIRE_CACHE"
@@ -125,7 +128,7 @@ def folder(name: str, make: bool = False) -> Path:
     """A folder of the cache, which can be trusted.
 
     Args:
-        name: `MODULES` or `LIBRARIES`.
+        name: `MODULES`, `LIBRARIES` or `VARIANTS`.
         make: make what is missing on the way.
 
     Raises:
@@ -275,7 +278,7 @@ def _entries(folder_name: str) -> Iterator[os.DirEntry[str]]:
 def _files() -> list[tuple[float, int, str]]:
     """When each file was used, its size and path: those used last come first."""
     files = []
-    for folder_name in (MODULES, LIBRARIES):
+    for folder_name in (MODULES, LIBRARIES, VARIANTS):
         with contextlib.suppress(FileNotFoundError):
             for entry in _entries(folder_name):
                 with contextlib.suppress(FileNotFoundError):

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import cache
 from ..errors import ToolchainError, UnsupportedModuleError
@@ -107,22 +108,22 @@ class Variant:
     reason: str = ""
     most_refs: int | None = None
 
-    def facts(self) -> dict[str, object]:
-        """What its bytes say, for the report: sizes in bytes, names of imports and exports, first pages."""
-        if not self.wasm:
-            return {}
-        module = Module.parse(self.wasm)
-        sizes = {
-            kind: sum(s.end - s.start for s in module.sections if s.kind == kind) for kind in (_CODE, _DATA)
+    def facts(self) -> dict[str, Any]:
+        """For the report (docs/compare.schema.json), with what its bytes say."""
+        facts: dict[str, Any] = {
+            name: getattr(self, name) for name in ("name", "description", "source", "reason", "most_refs")
         }
-        return {
-            "module_bytes": len(self.wasm),
-            "code_bytes": sizes[_CODE],
-            "data_bytes": sizes[_DATA],
-            "initial_pages": module.memories[0].minimum if module.memories else 0,
-            "imports": [str(i) for i in module.imports],
-            "exports": [e.name for e in module.exports],
-        }
+        if self.wasm:
+            module = Module.parse(self.wasm)
+            for name, kind in (("code_bytes", _CODE), ("data_bytes", _DATA)):
+                facts[name] = sum(s.end - s.start for s in module.sections if s.kind == kind)
+            facts |= {
+                "module_bytes": len(self.wasm),
+                "initial_pages": module.memories[0].minimum if module.memories else 0,
+                "imports": [str(i) for i in module.imports],
+                "exports": [e.name for e in module.exports],
+            }
+        return facts
 
 
 def find_variants(names: Sequence[str], toolchain: str | None) -> list[Variant]:
@@ -208,7 +209,7 @@ class Builder:
 
     def __init__(self, toolchain: str | None = None) -> None:
         self._toolchain = toolchain
-        self._compiler: Compiler | ToolchainError | None = None
+        self._found: Compiler | ToolchainError | None = None
         self._root = Path(__file__).resolve().parents[2] / "c"
 
     def build(self, recipe: Recipe) -> tuple[bytes, str]:
@@ -219,30 +220,24 @@ class Builder:
         """
         compiler = self._find()
         name = f"{compiler.name} (clang {compiler.release})"
-        kept = cache.root() / "compare" / f"{self._key(recipe, compiler)}.wasm"
-        try:
-            return kept.read_bytes(), name
-        except OSError:
-            pass
+        key = self._key(recipe, compiler)
+        kept = cache.load(cache.VARIANTS, key)
+        if kept is not None:
+            return kept.contents, name
         wasm = self._compile(recipe, compiler)
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
-                file.write(wasm)
-            Path(file.name).replace(kept)
-        except OSError:
-            pass  # a cache that cannot be written costs the next run some seconds, and nothing else
+        cache.store(cache.VARIANTS, key, wasm)
         return wasm, name
 
     def _find(self) -> Compiler:
-        if self._compiler is None:
+        """The compiler, looked for once; the error too is the same each time."""
+        if self._found is None:
             try:
-                self._compiler = self._search()
+                self._found = self._search()
             except ToolchainError as error:
-                self._compiler = error
-        if isinstance(self._compiler, ToolchainError):
-            raise self._compiler
-        return self._compiler
+                self._found = error
+        if isinstance(self._found, ToolchainError):
+            raise self._found
+        return self._found
 
     def _search(self) -> Compiler:
         if self._toolchain == "none":
@@ -255,26 +250,21 @@ class Builder:
 
     def _compile(self, recipe: Recipe, compiler: Compiler) -> bytes:
         flags = (f"@{self._root / 'wasm-cflags.txt'}", "-g0", f"-I{self._root / 'hiwire'}")
+        options = (*flags, *recipe.options, *_HOST_OPTIONS)
         link = [f"@{self._root / 'hiwire' / 'module-link.txt'}"]
         target = WASI if recipe.wasi else FREESTANDING
-        with tempfile.TemporaryDirectory(prefix="hiwire-compare-") as folder:
+        with tempfile.TemporaryDirectory(prefix="hiwire-compare-") as made:
+            folder = Path(made)
             objects = compiler.objects(
-                self._library(recipe),
-                Path(folder, "library"),
-                target=target,
-                options=(*flags, *recipe.options, *_HOST_OPTIONS),
+                self._library(recipe), folder / "library", target=target, options=options
             )
             if not recipe.wasi:
                 # Compiled as builtins, memcpy and its kin would call themselves.
-                objects += compiler.objects(
-                    [self._root / "runtime" / "mem.c"],
-                    Path(folder, "runtime"),
-                    options=(*flags, "-fno-builtin"),
-                )
-            if recipe.wasi and compiler.name == "zig":
+                memory = [self._root / "runtime" / "mem.c"]
+                objects += compiler.objects(memory, folder / "runtime", options=(*flags, "-fno-builtin"))
+            elif compiler.name == "zig":
                 link = _for_zig(self._root / "hiwire" / "module-link.txt")
-            module = compiler.link(objects, Path(folder, "hiwire.wasm"), target=target, options=link)
-            return module.read_bytes()
+            return compiler.link(objects, folder / "hiwire.wasm", target=target, options=link).read_bytes()
 
     def _library(self, recipe: Recipe) -> list[Path]:
         return [*sorted((self._root / "hiwire").glob("*.c")), *(self._root / name for name in recipe.sources)]
