@@ -101,12 +101,7 @@ class DemoResult:
 
 
 class WordCounter:
-    """The guest with its table and host functions.
-
-    Args:
-        engine: as `Hiwire` takes it.
-        variant: as `Hiwire` takes it.
-    """
+    """The guest with its table and host functions."""
 
     def __init__(self, engine: str | None = None, variant: str = "extern_realloc") -> None:
         self.table = Hiwire(variant, engine=engine, identity="equality")

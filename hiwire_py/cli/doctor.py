@@ -144,18 +144,11 @@ def _modules() -> Iterator[Finding]:
 
 def _toolchains() -> Iterator[Finding]:
     """What `hiwire build` could use. None is needed to run guests."""
-    from ..toolchain import CONTAINERS, TOOLCHAINS
+    from ..toolchain.build import CONTAINERS, REMEDIES, TOOLCHAINS
     from ..toolchain.containers import engine
     from ..toolchain.local import local_compiler
     from ..toolchain.process import Unusable
 
-    remedies = {
-        "docker": "see docs.docker.com/engine/install",
-        "podman": "on Debian: apt-get install podman",
-        "buildah": "on Debian, as root: apt-get install buildah mmdebstrap",
-        "clang": "on Debian: apt-get install clang-19 lld-19 llvm-19 make",
-        "zig": "python -m pip install ziglang (and make)",
-    }
     for name in TOOLCHAINS:
         try:
             if name in CONTAINERS:
@@ -166,7 +159,7 @@ def _toolchains() -> Iterator[Finding]:
                 compiler = local_compiler(name)
                 yield Finding(name, True, f"clang {compiler.release}")
         except Unusable as reason:
-            yield Finding(name, False, f"{reason}; {remedies[name]}")
+            yield Finding(name, False, f"{reason}; {REMEDIES[name]}")
 
 
 @click.command("doctor")

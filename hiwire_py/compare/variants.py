@@ -14,6 +14,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from ..wasm.module import FUNCTION, Module
 __all__ = [
     "COMPILERS",
     "DEFAULT_VARIANTS",
-    "KNOWN_VARIANTS",
     "Builder",
     "Recipe",
     "RequestError",
@@ -48,8 +48,6 @@ DEFAULT_VARIANTS = (
     "linked_allocator",
 )
 """What is compared when nothing is said."""
-
-KNOWN_VARIANTS = ("static_pages", "static_pages:N", "extern_realloc", "libc_realloc", "linked_allocator")
 
 _SLOTS_PER_PAGE = 1024
 _MOST_PAGES = 32768
@@ -130,7 +128,7 @@ def find_variants(names: Sequence[str], toolchain: str | None) -> list[Variant]:
     """The variants of these names, built where they must be.
 
     Args:
-        names: see `KNOWN_VARIANTS`; everything that is a file is a module.
+        names: as ``--variants`` takes them; everything that is a file is a module.
         toolchain: "clang" or "zig": build all variants with it, also those that the package has. "none":
             build nothing. None: build what the package does not have, with what is here.
 
@@ -145,7 +143,7 @@ def find_variants(names: Sequence[str], toolchain: str | None) -> list[Variant]:
     # Files first: a mistake shall be found before anything is built.
     files = {name: _file(name) for name in wanted if _is_file(name)}
     builder = Builder(toolchain)
-    return [files[name] if name in files else _variant(name, builder, toolchain) for name in wanted]
+    return [files.get(name) or _variant(name, builder, toolchain) for name in wanted]
 
 
 def _is_file(name: str) -> bool:
@@ -164,7 +162,7 @@ def _check(name: str) -> str:
             raise RequestError(f"variant {name}: a table has from 1 to {_MOST_PAGES} pages")
         return "static_pages" if pages == _SHIPPED_PAGES else f"static_pages:{pages}"
     if name not in _GROWING and not _is_file(name):
-        known = ", ".join(KNOWN_VARIANTS)
+        known = ", ".join(["static_pages", "static_pages:N", *_GROWING])
         raise RequestError(f"unknown variant {name!r}; there are: {known}, and the path of a module (.wasm)")
     return name
 
@@ -175,8 +173,8 @@ def _file(name: str) -> Variant:
         exported = Module.parse(wasm).exported(FUNCTION)
     except UnsupportedModuleError as error:
         raise RequestError(f"{name} is no hiwire module: {error}") from None
-    missing = [f"hiwire_{name}" for name in ("new", "get", "incref", "decref", "pop", "capacity")]
-    missing = [name for name in missing if name not in exported]
+    needed = (f"hiwire_{name}" for name in ("new", "get", "incref", "decref", "pop", "capacity"))
+    missing = [name for name in needed if name not in exported]
     if missing:
         raise RequestError(f"{name} is no hiwire module: it does not export {', '.join(missing)}")
     return Variant(name, "a module given by its path", "file", wasm)
@@ -209,7 +207,6 @@ class Builder:
 
     def __init__(self, toolchain: str | None = None) -> None:
         self._toolchain = toolchain
-        self._found: Compiler | ToolchainError | None = None
         self._root = Path(__file__).resolve().parents[2] / "c"
 
     def build(self, recipe: Recipe) -> tuple[bytes, str]:
@@ -218,7 +215,7 @@ class Builder:
         Raises:
             ToolchainError: there is no compiler, no source, or the build failed; the text says which.
         """
-        compiler = self._find()
+        compiler = self._compiler
         name = f"{compiler.name} (clang {compiler.release})"
         key = self._key(recipe, compiler)
         kept = cache.load(cache.VARIANTS, key)
@@ -228,18 +225,8 @@ class Builder:
         cache.store(cache.VARIANTS, key, wasm)
         return wasm, name
 
-    def _find(self) -> Compiler:
-        """The compiler, looked for once; the error too is the same each time."""
-        if self._found is None:
-            try:
-                self._found = self._search()
-            except ToolchainError as error:
-                self._found = error
-        if isinstance(self._found, ToolchainError):
-            raise self._found
-        return self._found
-
-    def _search(self) -> Compiler:
+    @cached_property
+    def _compiler(self) -> Compiler:
         if self._toolchain == "none":
             raise ToolchainError("it must be built, and --toolchain none says to build nothing")
         if not (self._root / "hiwire").is_dir():

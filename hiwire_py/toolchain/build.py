@@ -23,6 +23,7 @@ from hiwire_py.toolchain.process import Log, Unusable, silent
 
 __all__ = [
     "CONTAINERS",
+    "REMEDIES",
     "SUMS",
     "TOOLCHAINS",
     "BuildReport",
@@ -40,11 +41,15 @@ SUMS = "SHA256SUMS"
 _DOCKERFILE = "Dockerfile.clang17"
 _MOST_PAGES = 32768
 
-_WAYS = """ways to get a toolchain:
-    docker or podman    with a running engine
-    buildah             apt install buildah mmdebstrap (as root; needs no running engine)
-    clang 17 or newer   apt install clang-19 lld-19 llvm-19 libclang-rt-19-dev-wasm32 make
-    zig                 pip install ziglang, and make (no root needed)"""
+REMEDIES = {
+    "docker": "see docs.docker.com/engine/install",
+    "podman": "on Debian: apt install podman",
+    "buildah": "on Debian, as root: apt install buildah mmdebstrap (needs no running engine)",
+    "clang": "17 or newer, on Debian: apt install clang-19 lld-19 llvm-19 libclang-rt-19-dev-wasm32 make",
+    "zig": "python -m pip install ziglang, and make (no root needed)",
+}
+"""How to get each of them."""
+_WAYS = "ways to get a toolchain:" + "".join(f"\n    {name:7} {text}" for name, text in REMEDIES.items())
 
 
 @dataclass(frozen=True)
