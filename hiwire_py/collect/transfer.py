@@ -136,7 +136,7 @@ class Edges:
 
     def __init__(self, none: int) -> None:
         self._none = none
-        self._registries: list[Registry] = []
+        self._memories: dict[Registry, _Memory] = {}
         self._found: list[tuple[Any, Layout, list[int]]] = []  # wrappers, and the references of their structs
         self._structs: set[int] = set()  # the addresses, in this process, of those that were found
         self._again: list[tuple[_Memory, int, Layout]] = []  # those found twice
@@ -147,40 +147,42 @@ class Edges:
         self._over = False
 
     def add(self, registry: Registry, address: int, size: int) -> None:
-        self._registries.append(registry)
-        memory = _Memory(address, size)
-        wrappers = [(one, one._guest_owner.pointer) for one in _wrappers(registry)]
-        layouts = {pointer: layout for pointer, (layout, _) in list(registry.live.items())}
-        for pointer, layout in layouts.items():
+        words = memoryview((ctypes.c_char * size).from_address(address)).cast("B").cast("I")
+        memory = self._memories[registry] = _Memory(address, words)
+        for pointer, (layout, _) in list(registry.live.items()):
             if address + pointer in self._structs:  # by another guest, with the same memory
                 self._again.append((memory, pointer, layout))
-        self._structs.update(address + pointer for pointer in layouts)
-        for wrapper, pointer in wrappers:
-            references = []
-            for place in memory.handles(pointer, layouts[pointer], self._structs, self._again):
-                reference = _word(place)
-                if reference != self._none:
-                    references.append(reference)
-                    if place in self._words:
-                        self._keep.add(reference)
-                    self._words.add(place)
-            self._found.append((wrapper, layouts[pointer], references))
+            self._structs.add(address + pointer)
 
     def words(self) -> list[int]:
-        """The references that were found. For tests."""
+        """The references that are found."""
+        if not self._found:
+            for wrapper in _wrappers(*self._memories):
+                registry, pointer = wrapper._guest_registry, wrapper._guest_owner.pointer
+                layout = registry.live[pointer][0]
+                found = []
+                memory = self._memories[registry]
+                for place, reference in memory.handles(pointer, layout, self._structs, self._again):
+                    if reference != self._none:
+                        found.append(reference)
+                        if place in self._words:
+                            self._keep.add(reference)
+                        self._words.add(place)
+                self._found.append((wrapper, layout, found))
         return [reference for _, _, references in self._found for reference in references]
 
     def show(self, objects: dict[int, Any], tombstones: dict[int, None], slots: Slots) -> set[Layout]:
         if self._over:
             return set()
         self._dicts = objects, tombstones
+        copies = Counter(self.words())
         seen: set[int] = set()
         for memory, pointer, layout in self._again:
             if memory.address + pointer not in seen:
                 seen.add(memory.address + pointer)
                 self._mistaken.add(layout)
-                self._keep.update(_word(place) for place in memory.handles(pointer, layout, seen, []))
-        keys, wrong = _accounted(Counter(self.words()), self._keep, slots)
+                self._keep.update(word for _, word in memory.handles(pointer, layout, seen, []))
+        keys, wrong = _accounted(copies, self._keep, slots)
         keys = {reference: key for reference, key in keys.items() if key in objects}
         found, self._found = self._found, []  # nothing may keep them alive when this returns
         for wrapper, layout, references in found:
@@ -200,7 +202,7 @@ class Edges:
         collection is over: finalizers may have kept more of them."""
         self._over = True
         self._found.clear()
-        for wrapper in _wrappers(*self._registries) if self._dicts else ():
+        for wrapper in _wrappers(*self._memories) if self._dicts else ():
             held = wrapper._guest_held
             if held is not None:
                 _give_back(wrapper, held, *self._dicts)  # type: ignore[misc]  # as said above
@@ -213,35 +215,34 @@ class _Memory(NamedTuple):
     """A guest's, in this process."""
 
     address: int
-    size: int
+    words: memoryview[int]
 
     def handles(
         self, pointer: int, layout: Layout, seen: set[int], again: list[tuple[_Memory, int, Layout]]
-    ) -> Iterator[int]:
-        """The addresses of the handles in a struct and in those that it owns, whose pointers may be anything.
+    ) -> Iterator[tuple[int, int]]:
+        """The handles in a struct and in those that it owns, whose pointers may be anything, each with its
+        address.
 
         Args:
-            seen: the addresses of the structs that are not looked into; those found are added.
+            seen: the addresses of the structs that are not looked into. Those found are added.
             again: takes those of them that are found.
         """
+        address, words = self.address, self.words
         waiting = [(pointer, layout)]  # its place was checked when the wrapper was made
         while waiting:
             pointer, layout = waiting.pop()
-            at = self.address + pointer
-            yield from (at + 4 * offset for offset in layout.handles)
-            for offset, owned in layout.owns():
-                target = _word(at + 4 * offset)
-                if target % 4 or not 0 < target <= self.size - owned.size:
+            at = pointer // 4
+            for offset in layout.handles:
+                yield address + 4 * (at + offset), words[at + offset]
+            for offset, owned in layout.owns() if layout.owned else ():
+                target = words[at + offset]
+                if target % 4 or not 0 < target <= 4 * len(words) - owned.size:
                     continue
-                if self.address + target in seen:
+                if address + target in seen:
                     again.append((self, target, owned))
                 else:
-                    seen.add(self.address + target)
+                    seen.add(address + target)
                     waiting.append((target, owned))
-
-
-def _word(address: int) -> int:
-    return ctypes.c_uint32.from_address(address).value
 
 
 def _accounted(copies: Counter[int], keep: set[int], slots: Slots) -> tuple[dict[int, int], set[int]]:
