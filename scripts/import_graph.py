@@ -187,7 +187,8 @@ def draw(layers: list[list[str]], between: Iterable[tuple[str, str]], path: Path
     known = {name for names in layers for name in names}
     shown = [ends for ends in drawn_arrows(between) if set(ends) <= known]
     rows, chains = _places(layers, shown)
-    wide = 8.0
+    # Inches: a character of a part takes 0.095, and so that boxes do not touch, each part three more of them.
+    wide = max(8.0, max(0.095 * sum(_width(name, name in known) for name in names) for names in rows))
     figure = Figure(figsize=(wide, 0.62 * len(layers)), dpi=110, layout="constrained")
     canvas: Any = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -250,7 +251,7 @@ def _places(
         for one, other in itertools.pairwise(chain):
             near.setdefault(one, []).append(other)
             near.setdefault(other, []).append(one)
-    width = {name: 3.0 + len(name) if name in row_of else 4.0 for names in orders for name in names}
+    width = {name: _width(name, name in row_of) for names in orders for name in names}
     x: dict[str, float] = {}
     for names in orders:
         x.update(_spread(names, width))
@@ -260,6 +261,11 @@ def _places(
             names.sort(key=lambda n: pull[n])
             x.update(_spread(names, width))
     return [{name: x[name] for name in names} for names in orders], chains
+
+
+def _width(name: str, is_part: bool) -> float:
+    """What a place of a row takes, in characters: a part, or an arrow that passes."""
+    return 3.0 + len(name) if is_part else 4.0
 
 
 def _spread(names: list[str], width: dict[str, float]) -> dict[str, float]:
