@@ -79,7 +79,7 @@ class _ExposedError(CacheError):
 
 
 class Kept(NamedTuple):
-    """A file of the cache: what `store` was given, found undamaged."""
+    """A file of the cache, and what `store` was given."""
 
     path: Path
     contents: bytes

@@ -92,27 +92,36 @@ static PyType_Slot hw_edges_slots[] = {{Py_tp_new, hw_edges_new},
                                        {Py_tp_methods, hw_edges_methods},
                                        {0, NULL}};
 
-static PyType_Spec hw_edges_spec = {"hiwire_py.collect.Edges", sizeof(hw_edges), 0,
-                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, hw_edges_slots};
+/* ---- the module */
+
+#define HW_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC)
+#define HW_NAME "hiwire_py.collect."
+
+static struct {
+    PyType_Spec spec;
+    PyTypeObject **type;
+} hw_all_types[] = {
+    {{HW_NAME "PointerMap", sizeof(hw_map), 0, HW_FLAGS, hw_map_slots}, &hw_map_type},
+    {{HW_NAME "RegistryBase", sizeof(hw_registry), 0, HW_FLAGS | Py_TPFLAGS_BASETYPE, hw_registry_slots},
+     &hw_registry_type},
+    {{HW_NAME "WrapperBase", sizeof(hw_wrapper), 0, HW_FLAGS | Py_TPFLAGS_BASETYPE, hw_wrapper_slots},
+     &hw_wrapper_type},
+    {{HW_NAME "Edges", sizeof(hw_edges), 0, HW_FLAGS, hw_edges_slots}, &hw_edges_type},
+};
 
 /* Put the types into a dict, whose address is given. 0: there is no memory for them. */
 static int hw_types_into(intptr_t address)
 {
     PyGILState_STATE state = PyGILState_Ensure();
     PyObject *into = (PyObject *)address;
-    struct {
-        const char *name;
-        PyType_Spec *spec;
-        PyTypeObject **type;
-    } all[] = {{"PointerMap", &hw_map_spec, &hw_map_type},
-               {"RegistryBase", &hw_registry_spec, &hw_registry_type},
-               {"WrapperBase", &hw_wrapper_spec, &hw_wrapper_type},
-               {"Edges", &hw_edges_spec, &hw_edges_type}};
     int good = 1;
-    for (size_t i = 0; good && i < sizeof all / sizeof *all; i++) {
-        if (*all[i].type == NULL)
-            *all[i].type = (PyTypeObject *)PyType_FromSpec(all[i].spec);
-        good = *all[i].type != NULL && PyDict_SetItemString(into, all[i].name, (PyObject *)*all[i].type) == 0;
+    for (size_t i = 0; good && i < sizeof hw_all_types / sizeof *hw_all_types; i++) {
+        PyType_Spec *spec = &hw_all_types[i].spec;
+        PyTypeObject **type = hw_all_types[i].type;
+        if (*type == NULL)
+            *type = (PyTypeObject *)PyType_FromSpec(spec);
+        good = *type != NULL &&
+               PyDict_SetItemString(into, spec->name + strlen(HW_NAME), (PyObject *)*type) == 0;
     }
     if (!good)
         PyErr_Clear();

@@ -13,6 +13,7 @@ from typing import Any, Union, overload
 from ..checks import check_integer, shown
 from ..guest import Guest
 from ..interface import check_exports, function
+from ..memory import GuestMemory
 
 __all__ = ["Layout", "layout"]
 
@@ -106,7 +107,7 @@ def layout(
         if not isinstance(name, str):
             given = "is missing" if name is None else f"must be a str, not {type(name).__name__}"
             raise TypeError(f"layout(guest, name): the name in HIWIRE_LAYOUT {given}")
-        return _Reader(source).read(name)
+        return _described(source, name)
     size = check_integer(source, "the first argument of layout(), a size or a guest,")
     if name is not None:
         raise TypeError("layout(size, ...) takes no name")
@@ -146,59 +147,47 @@ def _checked(size: int, handles: list[int], owns: Mapping[int, Union[Layout, Lat
     )
 
 
-class _Reader:
-    """Reads what HIWIRE_LAYOUT wrote into a guest's memory, which may be anything."""
-
-    def __init__(self, guest: Guest) -> None:
-        self.guest = guest
-        self.made: dict[int, Layout] = {}
-
-    def read(self, name: str) -> Layout:
-        export = f"hiwire_layout_{name}"
-        if export not in self.guest.exports:
-            raise LookupError(
-                f"the guest does not export {export!r}: describe the struct with"
-                f" HIWIRE_LAYOUT({name}, ...) of hiwire_layout.h"
-            )
-        module = self.guest.instance.module
-        check_exports("the guest", f"module that describes {name!r}", module, {export: function("", "i")})
-        return self._at(self.guest.exports[export]() & 0xFFFFFFFF, name)
-
-    def _at(self, address: int, name: str) -> Layout:
-        """The layout whose description is at an address. Descriptions may refer to each other in rings."""
-        waiting = [address]
-        fields: dict[int, tuple[int, list[int], dict[int, int]]] = {}
+def _described(guest: Guest, name: str) -> Layout:
+    """What HIWIRE_LAYOUT wrote into a guest's memory, which may be anything. Descriptions may refer to each
+    other in rings."""
+    export = f"hiwire_layout_{name}"
+    if export not in guest.exports:
+        raise LookupError(
+            f"the guest does not export {export!r}: describe the struct with"
+            f" HIWIRE_LAYOUT({name}, ...) of hiwire_layout.h"
+        )
+    module = guest.instance.module
+    check_exports("the guest", f"module that describes {name!r}", module, {export: function("", "i")})
+    first = guest.exports[export]() & 0xFFFFFFFF
+    waiting = [first]
+    made: dict[int, Layout] = {}
+    try:
         while waiting:
             at = waiting.pop()
-            if at in fields:
+            if at in made:
                 continue
-            try:
-                fields[at] = size, handles, owns = self._fields(at)
-            except IndexError as error:
-                raise ValueError(f"the description of {name!r} is damaged: {error}") from None
-            waiting += owns.values()
-            if len(fields) > _MOST_FIELDS:
-                raise ValueError(f"the description of {name!r} is damaged: it has no end")
-        made = self.made
-        for at, (size, handles, owns) in fields.items():
+            size, handles, owns = _fields(guest.memory, at)
             later = {offset: (lambda at=target: made[at]) for offset, target in owns.items()}
-            try:
-                made[at] = _checked(size, handles, later)
-            except ValueError as error:
-                raise ValueError(f"the description of {name!r} is damaged: {error}") from None
-        return made[address]
+            made[at] = _checked(size, handles, later)
+            waiting += owns.values()
+            if len(made) > _MOST_FIELDS:
+                raise ValueError("it has no end")
+    except (IndexError, ValueError) as error:
+        raise ValueError(f"the description of {name!r} is damaged: {error}") from None
+    return made[first]
 
-    def _fields(self, at: int) -> tuple[int, list[int], dict[int, int]]:
-        memory = self.guest.memory
-        size, count, first = _LAYOUT.unpack(memory.read(at, _LAYOUT.size))
-        if count > _MOST_FIELDS:
-            raise IndexError(f"{count} fields")
-        handles, owns = [], {}
-        for kind, offset, target in _FIELD.iter_unpack(memory.read(first, count * _FIELD.size)):
-            if kind == _HANDLE:
-                handles.append(offset)
-            elif kind == _OWNS and offset not in owns:
-                owns[offset] = target
-            else:
-                raise IndexError(f"a field of kind {kind} at offset {offset}")
-        return size, handles, owns
+
+def _fields(memory: GuestMemory, at: int) -> tuple[int, list[int], dict[int, int]]:
+    """The size of the struct described at an address, and its handles and owning pointers by offset."""
+    size, count, first = _LAYOUT.unpack(memory.read(at, _LAYOUT.size))
+    if count > _MOST_FIELDS:
+        raise IndexError(f"{count} fields")
+    handles, owns = [], {}
+    for kind, offset, target in _FIELD.iter_unpack(memory.read(first, count * _FIELD.size)):
+        if kind == _HANDLE:
+            handles.append(offset)
+        elif kind == _OWNS and offset not in owns:
+            owns[offset] = target
+        else:
+            raise IndexError(f"a field of kind {kind} at offset {offset}")
+    return size, handles, owns

@@ -2,11 +2,10 @@
 
 static PyObject *hw_map_new(PyTypeObject *type, PyObject *args, PyObject *named)
 {
-    static char *names[] = {"layout", "size", "handles", "owned", NULL};
     PyObject *layout, *handles, *owned;
     unsigned long long size;
-    if (!PyArg_ParseTupleAndKeywords(args, named, "OKO!O!", names, &layout, &size, &PyTuple_Type, &handles,
-                                     &PyTuple_Type, &owned))
+    (void)named;
+    if (!PyArg_ParseTuple(args, "OKO!O!", &layout, &size, &PyTuple_Type, &handles, &PyTuple_Type, &owned))
         return NULL;
     hw_map *map = (hw_map *)type->tp_alloc(type, 0);
     if (map == NULL)
@@ -95,6 +94,3 @@ static PyType_Slot hw_map_slots[] = {{Py_tp_new, hw_map_new},
                                        {Py_tp_dealloc, hw_map_dealloc},
                                        {Py_tp_methods, hw_map_methods},
                                        {0, NULL}};
-
-static PyType_Spec hw_map_spec = {"hiwire_py.collect.PointerMap", sizeof(hw_map), 0,
-                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, hw_map_slots};

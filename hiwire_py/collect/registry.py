@@ -11,7 +11,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import TracebackType
+from types import SimpleNamespace
 from typing import Any
 
 from ..exports import unknown
@@ -169,15 +169,11 @@ class CommonRegistry(abc.ABC):
 
 
 def _unraisable(error: BaseException) -> None:
-    sys.unraisablehook(_Unraisable(error))
-
-
-class _Unraisable:
-    """What `sys.unraisablehook` takes."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.exc_type: type[BaseException] = type(error)
-        self.exc_value: BaseException | None = error
-        self.exc_traceback: TracebackType | None = error.__traceback__
-        self.err_msg: str | None = "Exception ignored while a struct was freed"
-        self.object: object = None
+    given: Any = SimpleNamespace(
+        exc_type=type(error),
+        exc_value=error,
+        exc_traceback=error.__traceback__,
+        err_msg="Exception ignored while a struct was freed",
+        object=None,
+    )
+    sys.unraisablehook(given)

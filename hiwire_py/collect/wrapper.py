@@ -63,7 +63,10 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
             heap.until -= 1
             if heap.until < 0 or heap.wanted:
                 run_if_due(heap)
-            number = pointer if isinstance(pointer, int) else _number(self, pointer)
+            number = pointer
+            if not isinstance(number, int):
+                made = self._guest_make(pointer) if callable(pointer) else pointer
+                number = check_integer(made, "a pointer, given or made by the function given,")
             if not _LOWEST <= number <= _WORD:
                 raise ValueError(f"{shown(number)} is no pointer: it does not fit 32 bits")
             registry.register(self, number & _WORD, layout, release)
@@ -90,7 +93,20 @@ class GuestObject(WrapperBase):  # type: ignore[misc]  # which base, is known wh
         return pointer
 
     def _guest_make(self, function: Callable[[], int]) -> int:
-        return _make(function, type(self).__name__)
+        """Call what makes the struct, once more after a collection if there is no memory."""
+        try:
+            pointer = function()
+        except MemoryError:
+            pointer = 0
+        if pointer == 0:
+            collect()
+            pointer = function()
+        if pointer == 0:
+            raise MemoryError(
+                f"the guest has no memory for another {type(self).__name__}, and no unreachable ones are"
+                " left: give it more memory"
+            )
+        return pointer
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: its struct has one owner")
@@ -105,30 +121,9 @@ def _check_kinds(guest: object, layout: object, free: object) -> None:
         raise TypeError(f"free must be the name of an export, not {type(free).__name__}")
 
 
-def _number(wrapper: GuestObject, pointer: Any) -> int:
-    made = wrapper._guest_make(pointer) if callable(pointer) else pointer
-    return check_integer(made, "a pointer, given or made by the function given,")
-
-
 def _registry(guest: Guest) -> Any:
     registry = guest.wrapped
     if registry is None:
         registry = guest.wrapped = Registry(guest, heap_of(guest))
         install()
     return registry
-
-
-def _make(function: Callable[[], int], name: str) -> int:
-    try:
-        pointer = function()
-    except MemoryError:
-        pointer = 0
-    if pointer == 0:
-        collect()
-        pointer = function()
-    if pointer == 0:
-        raise MemoryError(
-            f"the guest has no memory for another {name}, and no unreachable ones are left:"
-            " give it more memory"
-        )
-    return pointer

@@ -153,9 +153,6 @@ static PyType_Slot hw_registry_slots[] = {{Py_tp_new, hw_registry_new},
                                        {Py_tp_members, hw_registry_members},
                                        {0, NULL}};
 
-static PyType_Spec hw_registry_spec = {"hiwire_py.collect.RegistryBase", sizeof(hw_registry), 0,
-                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE, hw_registry_slots};
-
 /* ---- wrappers */
 
 static int hw_wrapper_traverse(PyObject *self, visitproc visit, void *arg)
@@ -222,6 +219,3 @@ static PyType_Slot hw_wrapper_slots[] = {{Py_tp_traverse, hw_wrapper_traverse},
                                          {Py_tp_getset, hw_wrapper_getset},
                                          {Py_tp_members, hw_wrapper_members},
                                          {0, NULL}};
-
-static PyType_Spec hw_wrapper_spec = {"hiwire_py.collect.WrapperBase", sizeof(hw_wrapper), 0,
-                                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE, hw_wrapper_slots};

@@ -56,10 +56,8 @@ def _here() -> list[str] | None:
     package = Path(__file__).parent.parent
     try:
         if sys.platform == "linux":
-            with open(
-                "/proc/cpuinfo", "rb"
-            ) as file:  # starts with the first processor, and all have the same
-                lines = file.read(8192).split(b"\n")
+            with open("/proc/cpuinfo", "rb") as file:
+                lines = file.read(8192).split(b"\n")  # of the first processor; all have the same
             features = b"".join(x for x in lines if x.lower().startswith((b"flags", b"features", b"isa")))
         sources = sorted(path for name in _SOURCES for path in (package / name).rglob("*.py"))
         code = b"".join(path.read_bytes() for path in sources)
@@ -84,14 +82,8 @@ def recall(engine: Engine, name: str) -> tuple[Any, Lowered | None] | None:
 
 
 def keep(engine: Engine, name: str, compiled: Any, lowered: Lowered | None) -> None:
-    """Keep what was made of a module, if the disk lets it be.
-
-    Args:
-        engine: compiled it.
-        name: of `entry_name`.
-        compiled: what it gave.
-        lowered: how the module was lowered, if it was.
-    """
+    """Keep under a name of `entry_name`, if the disk lets it be, what the engine compiled, and how the module
+    was lowered, if it was."""
     contents, notes = engine.serialize(compiled)
     handles = lowered and [(one.name, one.limits, one.table) for one in lowered.handles]
     everything = [notes, lowered and [handles, lowered.globals]]
