@@ -20,11 +20,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import os
 import stat
 import struct
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +34,7 @@ __all__ = [
     "DEFAULT_LIMIT",
     "LIBRARIES",
     "MODULES",
+    "VARIANTS",
     "CacheError",
     "Holding",
     "Kept",
@@ -54,6 +55,8 @@ MODULES = "modules"
 """The folder of modules that wasmtime or wasmer compiled, and of what native knows of large ones."""
 LIBRARIES = "native"
 """The folder of the engine native's libraries."""
+VARIANTS = "compare"
+"""The folder of variants of hiwire that were built to be compared."""
 
 DEFAULT_LIMIT = 1 << 30
 _SWITCH = "HIWIRE_CACHE"
@@ -62,6 +65,7 @@ _MIB = 1 << 20
 # After the contents and the notes: how long the notes are, a digest, the version of this format. A library
 # with this at its end can still be loaded.
 _SEAL = struct.Struct("<Q32s8s")
+_LENGTH = 8  # bytes, of the first field
 _FORMAT = b"hiwire\0\1"
 _LINKS = 40  # as many as Linux follows
 
@@ -104,6 +108,14 @@ def root() -> Path:
         raise CacheError(f"there is no home directory ({e}): set HOME or XDG_CACHE_HOME") from e
 
 
+def _allowed() -> int:
+    """As `limit`, which may not be 0."""
+    most = limit()
+    if not most:
+        raise CacheError(f"{_SWITCH}=0 switches the cache off")
+    return most
+
+
 def limit() -> int:
     """How many bytes may be kept; 0: nothing is kept, and nothing that was is used."""
     given = os.environ.get(_SWITCH, "").strip()
@@ -116,16 +128,11 @@ def limit() -> int:
         return DEFAULT_LIMIT
 
 
-def _check_switch() -> None:
-    if not limit():
-        raise CacheError(f"{_SWITCH}=0 switches the cache off")
-
-
 def folder(name: str, make: bool = False) -> Path:
     """A folder of the cache, which can be trusted.
 
     Args:
-        name: `MODULES` or `LIBRARIES`.
+        name: `MODULES`, `LIBRARIES` or `VARIANTS`.
         make: make what is missing on the way.
 
     Raises:
@@ -137,11 +144,7 @@ def folder(name: str, make: bool = False) -> Path:
     at, rest, links = "/", str(root() / name).split("/")[::-1], 0
     _check(at, os.lstat(at))
     while rest:
-        part = rest.pop()
-        if part in ("", ".", ".."):
-            at = os.path.dirname(at) if part == ".." else at
-            continue
-        step = os.path.join(at, part)
+        step = os.path.normpath(os.path.join(at, rest.pop()))  # "..", of a link, is right: `at` has no link
         if make and not os.path.lexists(step):
             with contextlib.suppress(FileExistsError):  # another process may be as far
                 os.mkdir(step, 0o700)
@@ -178,7 +181,7 @@ def require() -> None:
     Raises:
         CacheError: they cannot.
     """
-    _check_switch()
+    _allowed()
     try:
         folder(LIBRARIES, make=True)
     except OSError as e:
@@ -188,24 +191,20 @@ def require() -> None:
 def load(folder_name: str, name: str) -> Kept | None:
     """What is kept under that name; None if nothing is, or it cannot be trusted. It counts as used now."""
     try:
-        _check_switch()
+        _allowed()
         path = folder(folder_name) / name
         with open(path, "rb", opener=_open) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
                 raise _ExposedError(f"{path} is no file that only this user can write: remove it")
-            size = found.st_size - _SEAL.size
-            file.seek(max(0, size))
+            size = max(0, found.st_size - _SEAL.size)
+            file.seek(size)
             seal = file.read()
-            if len(seal) != _SEAL.size or not seal.endswith(_FORMAT):
-                raise CacheError(f"{path} is cut short, or of another release")
-            length = _SEAL.unpack(seal)[0]
-            if length > size:
-                raise CacheError(f"{path} is damaged")
+            length = min(int.from_bytes(seal[:_LENGTH], "little"), size)
             file.seek(0)
             kept = Kept(path, file.read(size - length), file.read(length))
             if seal != _seal(folder_name, name, kept.contents, kept.notes):
-                raise CacheError(f"{path} is damaged")
+                raise CacheError(f"{path} is damaged, cut short, or of another release")
             with contextlib.suppress(OSError):
                 os.utime(file.fileno())
     except FileNotFoundError:
@@ -236,9 +235,9 @@ def store(folder_name: str, name: str, contents: bytes | bytearray, notes: bytes
         Its file; None where it cannot be kept.
     """
     try:
-        _check_switch()
+        most = _allowed()
         directory = folder(folder_name, make=True)
-        if len(contents) > limit():
+        if len(contents) > most:
             raise CacheError(f"{name} is larger than the cache may be: raise {_SWITCH}")
         handle, part = tempfile.mkstemp(prefix=".part-", dir=directory)
         try:
@@ -250,7 +249,7 @@ def store(folder_name: str, name: str, contents: bytes | bytearray, notes: bytes
             with contextlib.suppress(FileNotFoundError):  # an interrupt may come after it has got its name
                 os.unlink(part)
             raise
-        _evict()
+        _evict(most)
     except (OSError, CacheError) as e:
         refuse(e)
         return None
@@ -260,35 +259,28 @@ def store(folder_name: str, name: str, contents: bytes | bytearray, notes: bytes
 def names(folder_name: str) -> list[str]:
     """The names of what is kept, in order."""
     try:
-        return sorted(entry.name for entry in _entries(folder_name))
+        return sorted(os.path.basename(path) for _, _, path in _files(folder_name))
     except (OSError, CacheError):
         return []
 
 
-def _entries(folder_name: str) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder(folder_name)) as found:
-        for entry in found:
-            if entry.is_file(follow_symlinks=False):
-                yield entry
-
-
-def _files() -> list[tuple[float, int, str]]:
+def _files(*folders: str) -> list[tuple[float, int, str]]:
     """When each file was used, its size and path: those used last come first."""
     files = []
-    for folder_name in (MODULES, LIBRARIES):
-        with contextlib.suppress(FileNotFoundError):
-            for entry in _entries(folder_name):
-                with contextlib.suppress(FileNotFoundError):
-                    found = entry.stat(follow_symlinks=False)
-                    files.append((found.st_mtime, found.st_size, entry.path))
+    for folder_name in folders:
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder(folder_name)) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # another process may remove it
+                    if entry.is_file(follow_symlinks=False):
+                        found = entry.stat(follow_symlinks=False)
+                        files.append((found.st_mtime, found.st_size, entry.path))
     return sorted(files, reverse=True)
 
 
-def _evict() -> None:
-    """Remove what was used longest ago, until the rest is within the limit."""
-    total, most = 0, limit()
-    for _, size, path in _files():
-        total += size
+def _evict(most: int) -> None:
+    """Remove what was used longest ago, until the rest has so many bytes."""
+    files = _files(MODULES, LIBRARIES, VARIANTS)
+    for total, (_, _, path) in zip(itertools.accumulate(size for _, size, _ in files), files):
         if total > most:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -301,7 +293,7 @@ def holding() -> Holding:
         CacheError: others can write there.
         OSError: it cannot be read.
     """
-    sizes = [size for _, size, _ in _files()]
+    sizes = [size for _, size, _ in _files(MODULES, LIBRARIES, VARIANTS)]
     return Holding(len(sizes), sum(sizes))
 
 
@@ -311,7 +303,7 @@ def describe() -> str:
     Raises:
         CacheError: it cannot be used; the message says why.
     """
-    _check_switch()
+    most = _allowed()
     try:
         held = holding()
     except OSError as e:
@@ -320,8 +312,10 @@ def describe() -> str:
     nearest = next(path for path in (place, *place.parents) if path.exists())
     if not os.access(nearest, os.W_OK):
         raise CacheError(f"{nearest} cannot be written")
-    most = f"{limit() / _MIB:,.0f} MiB, which {_SWITCH} can change"
-    return f"{place}: {held.files:,} compiled modules, {held.size / _MIB:,.1f} MiB of at most {most}"
+    return (
+        f"{place}: {held.files:,} compiled modules, {held.size / _MIB:,.1f} MiB of at most"
+        f" {most / _MIB:,.0f} MiB, which {_SWITCH} can change"
+    )
 
 
 def clear() -> Holding:
@@ -330,11 +324,9 @@ def clear() -> Holding:
     Raises:
         CacheError, OSError: as `folder` does.
     """
-    files = _files()
-    for _, _, path in files:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-    return Holding(len(files), sum(size for _, size, _ in files))
+    held = holding()
+    _evict(-1)
+    return held
 
 
 def refuse(error: Exception) -> None:

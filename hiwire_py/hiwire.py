@@ -10,22 +10,10 @@ from .checks import check_integer, shown
 from .deduplicate import Identity, deduplicate_functions
 from .engines import GuestLimits
 from .engines.limits import MEMORY_DEFAULT
-from .errors import (
-    ForgedRefError,
-    HiwireError,
-    TableFullError,
-    UnsupportedModuleError,
-)
+from .errors import ForgedRefError, HiwireError, TableFullError, UnsupportedModuleError
 from .handles import INDEX, slot_of
 from .interface import INITIALIZE, Required, check_exports, check_imports, function
-from .invalid_refs import (
-    FAIL_DECREF,
-    FAIL_GET,
-    FAIL_INCREF,
-    FAIL_OVERFLOW,
-    InvalidRefs,
-    OnInvalid,
-)
+from .invalid_refs import FAIL_DECREF, FAIL_GET, FAIL_INCREF, FAIL_OVERFLOW, InvalidRefs, OnInvalid
 from .objects import Missing, Space, ThreadGuard, instantiate, keep_last, new_space, prepare
 from .realloc import Realloc
 from .resources import Closing
@@ -255,10 +243,9 @@ class Hiwire(Closing):
 
     def __contains__(self, ref: object) -> bool:
         try:
-            number = _check_ref(ref)
-        except (TypeError, ForgedRefError):
+            return self.is_valid(ref)  # type: ignore[arg-type]
+        except TypeError:
             return False
-        return self.is_valid(number)
 
     # ---- the table as a whole
 

@@ -68,7 +68,7 @@ def check_exports(
             have = module.type_of(kind, index)
             if not _fits(kind, have, wanted):
                 wrong.append(
-                    f"it exports {name!r} as a {_describe(kind, have)}, not as a {_describe_wanted(wanted)}"
+                    f"it exports {name!r} as a {_describe(kind, have)}, not as a {_describe(MEMORY, wanted)}"
                 )
     _refuse(what, claim, wrong, remedy)
 
@@ -83,7 +83,7 @@ def check_imports(
     """
     wrong = [
         f"it imports {wanted} as a {_describe(wanted.kind, wanted.type)},"
-        f" not as a {_describe_wanted(given[wanted.name])}"
+        f" not as a {_describe(MEMORY, given[wanted.name])}"
         for wanted in module.imports
         if wanted.name in given and not _fits(wanted.kind, wanted.type, given[wanted.name])
     ]
@@ -111,7 +111,3 @@ def _describe(kind: int, type_: Any) -> str:
     if isinstance(type_, TableType):
         return f"table of {type_name(type_.element)}"
     return KINDS[kind]
-
-
-def _describe_wanted(wanted: Required) -> str:
-    return _describe(MEMORY, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -42,10 +43,7 @@ def build_command(
             click.echo(line)
 
     screen = console()
-    if screen.is_terminal and not verbose:
-        with screen.status("building"):
-            report = build(out, toolchain=toolchain, static_pages=static_pages, source=source, log=log)
-    else:
+    with screen.status("building") if screen.is_terminal and not verbose else nullcontext():
         report = build(out, toolchain=toolchain, static_pages=static_pages, source=source, log=log)
     click.echo(report.describe())
     return OK

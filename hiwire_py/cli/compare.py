@@ -45,20 +45,11 @@ def _sizes(context: click.Context, param: click.Parameter, value: str | None) ->
 
 @click.command("compare")
 @click.option("--engines", callback=_words, metavar="NAME,...", help="Only these.  [default: all]")
-@click.option(
-    "--variants",
-    callback=_words,
-    metavar="NAME,...",
-    default=",".join(compare.DEFAULT_VARIANTS),
-    show_default=True,
-    help="Also static_pages:N for any N, and the path of any module built with hiwire.",
-)
-@click.option(
-    "--sizes",
-    callback=_sizes,
-    metavar="N,...",
-    help="Of the growth curve, in refs.  [default: 10^2 to 10^7, or 10^5]",
-)
+@click.option("--variants", callback=_words, metavar="NAME,...",
+              default=",".join(compare.DEFAULT_VARIANTS), show_default=True,
+              help="Also static_pages:N for any N, and paths of modules built with hiwire.")  # fmt: skip
+@click.option("--sizes", callback=_sizes, metavar="N,...",
+              help="Of the growth curve, in refs.  [default: 10^2 to 10^7, or 10^5]")  # fmt: skip
 @click.option("--quick", is_flag=True, help="Half a minute at most, with wider ranges.")
 @click.option(
     "--json", "json_file", type=FILE, help="Write the report there, as docs/compare.schema.json says."

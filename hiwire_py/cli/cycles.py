@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from ..collect import GuestObject, Layout, collect, layout
+from ..engines import get_engine
 from ..guest import Guest
 from ..hiwire import Hiwire
 from ..sources import shipped
@@ -94,38 +95,33 @@ class _Ringing(GuestObject):
 
 def run_cycles(*, engine: str | None = None, rounds: int = ROUNDS, objects: int = OBJECTS) -> CyclesResult:
     """Make ``rounds`` times ``objects`` objects, drop them, and watch the guest's memory."""
-    without = _run(engine, rounds, objects, described=False)
-    with_ = _run(engine, rounds, objects, described=True)
-    return CyclesResult(without[1], rounds, objects, without[0], with_[0])
+    without, with_ = (_run(engine, rounds, objects, described) for described in (False, True))
+    return CyclesResult(get_engine(engine).name, rounds, objects, without, with_)
 
 
-def _run(engine: str | None, rounds: int, objects: int, *, described: bool) -> tuple[CycleRun, str]:
+def _run(engine: str | None, rounds: int, objects: int, described: bool) -> CycleRun:
+    host = {"env": {"invoke": lambda callback, x: callback(x)}}
     with Hiwire("extern_realloc", engine=engine) as table:
-        guest = Guest(
-            shipped("guest-cycle"), {"env": {"invoke": lambda callback, x: callback(x)}}, hiwire=table
-        )
+        guest = Guest(shipped("guest-cycle"), host, hiwire=table)
         known = layout(guest, "object")
         # The same struct, without a word of the handle in it.
         used = known if described else layout(known.size)
         live: list[int] = []
         failed_in = 0
         start = time.perf_counter()
-        for number in range(1, rounds + 1):
+        while not failed_in and len(live) < rounds:
             try:
                 made = [_Ringing(guest, used) for _ in range(objects)]
                 assert guest.exports.object_fire(made[-1].pointer, 21) == 42
                 del made
             except MemoryError:
-                failed_in = number
+                failed_in = len(live) + 1
             live.append(guest.exports.objects_live())
-            if failed_in:
-                break
         seconds = time.perf_counter() - start
         collect()
         run = CycleRun(live, failed_in, guest.memory.size // _PAGE, guest.exports.objects_live(), seconds)
-        name = table.space.engine.name
     gc.collect()
-    return run, name
+    return run
 
 
 def plot(result: CyclesResult, path: Path) -> None:
@@ -142,16 +138,12 @@ def plot(result: CyclesResult, path: Path) -> None:
     figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.plot(
-        range(1, len(without.live) + 1), without.live, "o-", color=_WITHOUT, markersize=4, linewidth=1.8
-    )
-    axes.plot(range(1, len(with_.live) + 1), with_.live, "-", color=_WITH, linewidth=1.8)
-    top = max(without.live)
+    for run, colour, line, size in ((without, _WITHOUT, "o-", 4), (with_, _WITH, "-", 0)):
+        axes.plot(range(1, len(run.live) + 1), run.live, line, color=colour, markersize=size, linewidth=1.8)
+    text = "without collection"
     if without.failed_in:
-        axes.plot([without.failed_in], [without.live[-1]], "X", color=_WITHOUT, markersize=11)
-        text = f"without collection: out of memory in round {without.failed_in}"
-    else:
-        text = "without collection"
+        axes.plot(without.failed_in, without.live[-1], "X", color=_WITHOUT, markersize=11)
+        text += f": out of memory in round {without.failed_in}"
     late = 2 * len(without.live) > result.rounds  # so that the text stays within the axes
     axes.annotate(
         text, (len(without.live), without.live[-1]), (8, 9) if late else (10, -4),
@@ -162,17 +154,16 @@ def plot(result: CyclesResult, path: Path) -> None:
         (len(with_.live) * 0.3, max(with_.live)), (0, 8), textcoords="offset points",
         color=_WITH, fontsize=11,
     )  # fmt: skip
-    axes.set_xlim(0, result.rounds + 1)
-    axes.set_ylim(0, top * 1.15)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel(f"round, of {result.objects:,} new objects each")
-    axes.set_ylabel("live guest objects")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.set_title(
-        f"Callbacks that capture their own wrapper, in {without.pages} pages of memory",
-        fontsize=12,
-        loc="left",
+    axes.set(
+        xlim=(0, result.rounds + 1),
+        ylim=(0, max(without.live) * 1.15),
+        xlabel=f"round, of {result.objects:,} new objects each",
+        ylabel="live guest objects",
     )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    title = f"Callbacks that capture their own wrapper, in {without.pages} pages of memory"
+    axes.set_title(title, fontsize=12, loc="left")
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
@@ -226,12 +217,10 @@ def _show(result: CyclesResult) -> None:
         ("without collection (no layout)", result.without, "yellow"),
         ("with collection", result.with_, "blue"),
     ):
-        outcome = (
-            f"OUT OF MEMORY in round {run.failed_in}, with {run.live[-1]:,} live objects"
-            if run.failed_in
-            else f"all {result.rounds} rounds, at most {max(run.live):,} live objects;"
-            f" {run.left:,} left at the end"
-        )
+        outcome = f"all {result.rounds} rounds, at most {max(run.live):,} live objects"
+        outcome += f"; {run.left:,} left at the end"
+        if run.failed_in:
+            outcome = f"OUT OF MEMORY in round {run.failed_in}, with {run.live[-1]:,} live objects"
         screen.print(f"\n[bold]{title}[/]: {outcome}, {run.pages} pages, {run.seconds:.2f} s", soft_wrap=True)
         for label, line in _lines(run, top, result.rounds):
             screen.print(f"{label:>8} ┤[{style}]{line}[/]", soft_wrap=True)

@@ -7,9 +7,10 @@ much of it is taken, and the comparison of the result with `collections.Counter`
 
 from __future__ import annotations
 
+import itertools
 import os
+import platform
 import re
-import sys
 import sysconfig
 import time
 from collections import Counter
@@ -86,15 +87,11 @@ class DemoResult:
 
     def as_json(self) -> dict[str, Any]:
         """The result as `json` writes it."""
+        taken = ("difference", "engine", "variant", "files", "words", "distinct")
         return {
             "ok": self.ok,
-            "difference": self.difference,
-            "engine": self.engine,
-            "variant": self.variant,
-            "python": "{}.{}.{}".format(*sys.version_info),
-            "files": self.files,
-            "words": self.words,
-            "distinct": self.distinct,
+            **{name: getattr(self, name) for name in taken},
+            "python": platform.python_version(),
             "seconds": round(self.seconds, 6),
             "words_per_second": round(self.words_per_second),
             "counter_seconds": round(self.check_seconds, 6),
@@ -104,12 +101,7 @@ class DemoResult:
 
 
 class WordCounter:
-    """The guest with its table and host functions.
-
-    Args:
-        engine: as `Hiwire` takes it.
-        variant: as `Hiwire` takes it.
-    """
+    """The guest with its table and host functions."""
 
     def __init__(self, engine: str | None = None, variant: str = "extern_realloc") -> None:
         self.table = Hiwire(variant, engine=engine, identity="equality")
@@ -120,10 +112,6 @@ class WordCounter:
         # their own.
         imports = {"env": {"next_word": self._feed().__next__, "report": self._report}}
         self._guest = Guest(shipped("guest-wordcount"), imports, hiwire=self.table)
-
-    @property
-    def engine(self) -> str:
-        return self.table.space.engine.name
 
     def _feed(self) -> Iterator[Any]:
         while True:
@@ -141,14 +129,7 @@ class WordCounter:
             MemoryError: the guest's own memory cannot grow.
         """
         self._words = words
-        code = self._guest.exports.count_file()
-        if code == _TABLE_FULL:
-            room = self.table.capacity()
-            raise TableFullError(
-                f"the text has more distinct words than the variant {self.variant} has handles ({room:,}); "
-                "take --variant extern_realloc, which grows"
-            )
-        self._check(code)
+        self._call(self._guest.exports.count_file)
 
     def top(self, n: int) -> list[tuple[str, int]]:
         """The ``n`` most frequent words, most frequent first, ties in the order of first appearance."""
@@ -168,10 +149,17 @@ class WordCounter:
 
     def _reports(self, function: Callable[..., int], *args: int) -> list[tuple[str, int]]:
         self._reported = []
-        self._check(function(*args))
+        self._call(function, *args)
         return self._reported
 
-    def _check(self, code: int) -> None:
+    def _call(self, function: Callable[..., int], *args: int) -> None:
+        code = function(*args)
+        if code == _TABLE_FULL:
+            room = self.table.capacity()
+            raise TableFullError(
+                f"the text has more distinct words than the variant {self.variant} has handles ({room:,}); "
+                "take --variant extern_realloc, which grows"
+            )
         if code == _OUT_OF_MEMORY:
             raise MemoryError("the word counting guest is out of memory: its engine grants no more")
         if code < 0:
@@ -216,13 +204,8 @@ def choose_sources(
             if took > min(_WARM_UP_SECONDS, seconds):
                 break
     wanted = size * seconds / took
-    chosen: list[Path] = []
-    for path in found:
-        if chosen and wanted <= 0:
-            break
-        chosen.append(path)
-        wanted -= path.stat().st_size
-    return chosen
+    before = itertools.accumulate((path.stat().st_size for path in found), initial=0)
+    return [path for path, size in zip(found, before) if not size or size < wanted]
 
 
 def _standard_library() -> list[Path]:
@@ -274,7 +257,7 @@ def count_words(
             distinct=len(expected),
             seconds=seconds,
             check_seconds=check_seconds,
-            engine=counter.engine,
+            engine=counter.table.space.engine.name,
             variant=variant,
             refs_before=before,
             refs_peak=peak,
@@ -371,19 +354,19 @@ def _show(results: Sequence[DemoResult]) -> None:
 
 
 def _facts(result: DemoResult) -> Table:
-    check = "every count equals that of collections.Counter"
-    bad = result.difference
     files = "1 file" if result.files == 1 else f"{result.files:,} files"
+    speed = f"{result.words_per_second:,.0f} words per second ({result.seconds:.2f} s in the guest)"
+    refs = f"{result.refs_before:,} before, {result.refs_peak:,} at the peak, {result.refs_after:,} after"
+    check = "[green]every count equals that of collections.Counter[/]"
+    if result.difference:
+        check = f"[bold red]WRONG[/]: {escape(result.difference)}"
     table = facts()
     table.add_row("words", f"{result.words:,}, of them distinct {result.distinct:,}, in {files}")
-    table.add_row(
-        "speed", f"{result.words_per_second:,.0f} words per second ({result.seconds:.2f} s in the guest)"
-    )
+    table.add_row("speed", speed)
     table.add_row("engine", result.engine)
     table.add_row("variant", result.variant)
-    refs = f"{result.refs_before:,} before, {result.refs_peak:,} at the peak, {result.refs_after:,} after"
     table.add_row("live refs", refs)
-    table.add_row("check", f"[bold red]WRONG[/]: {escape(bad)}" if bad else f"[green]{check}[/]")
+    table.add_row("check", check)
     if result.refs_after != result.refs_before:
         table.add_row("", "[bold red]LEAK[/]: the guest has released everything, but handles are left")
     return table

@@ -50,42 +50,43 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What is here. ``default_engine`` is what ``engine=None`` means, or "" when that is an error."""
+    """What is here. ``default_engine`` is what ``engine=None`` means, or "" when that is an error;
+    ``groups`` are engines, modules, collector, cache and toolchains."""
 
     package: str
     python: str
     default_engine: str
-    engines: tuple[Finding, ...]
-    collector: tuple[Finding, ...]
-    modules: tuple[Finding, ...]
-    toolchains: tuple[Finding, ...]
-    cache: tuple[Finding, ...]
+    groups: dict[str, list[Finding]]
 
     @property
     def ok(self) -> bool:
         """Whether guests can run: an engine works, and no shipped module is damaged or missing."""
-        return any(finding.ok for finding in self.engines) and all(finding.ok for finding in self.modules)
+        return any(f.ok for f in self.groups["engines"]) and all(f.ok for f in self.groups["modules"])
 
     def as_json(self) -> dict[str, Any]:
         """The report as `json` writes it."""
-        return {"ok": self.ok, **asdict(self)}
+        fields = asdict(self)
+        groups = fields.pop("groups")
+        return {"ok": self.ok, **fields, **groups}
 
 
 def examine() -> Report:
     """Look at everything. Takes a second or two: the toolchains are asked for their versions."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return Report(
-        package=__version__,
-        python=f"{python} on {platform.system()} {platform.machine()}, {sys.executable}",
-        default_engine=_default_engine(),
-        engines=tuple(
+    groups = {
+        "engines": [
             Finding(i.name, i.available, i.version if i.available else i.reason, _note(i)) for i in engines()
-        ),
-        collector=(_collector(), _ids()),
-        modules=tuple(_modules()),
-        toolchains=tuple(_toolchains()),
-        cache=(_cache(),),
-    )
+        ],
+        "modules": list(_modules()),
+        "collector": [
+            _compiled("types", backend.WHY_NOT_TYPES, "cycles are collected", "with types"),
+            _compiled("ids", ids.WHY_NOT_COMPILED, "what guests hold is kept count of", "in C,"),
+        ],
+        "cache": [_cache()],
+        "toolchains": list(_toolchains()),
+    }
+    system = f"{python} on {platform.system()} {platform.machine()}, {sys.executable}"
+    return Report(__version__, system, _default_engine(), groups)
 
 
 def _note(info: EngineInfo) -> str:
@@ -97,16 +98,12 @@ def _note(info: EngineInfo) -> str:
     return f"{info.note}; called through {info.mode}" + (f" ({info.mode_reason})" if info.mode_reason else "")
 
 
-def _collector() -> Finding:
-    """How cycles through guests are collected: docs/cycles.md."""
-    if backend.BACKEND == "types":
-        return Finding("types", True, "cycles are collected with types compiled at install")
-    return Finding(
-        "types",
-        False,
-        f"cycles are collected in Python, several times slower: {backend.WHY_NOT_TYPES}; with a C compiler"
-        " here, install hiwire_py from its source",
-    )
+def _compiled(name: str, why_not: str, what: str, how: str) -> Finding:
+    """What is done in C where that could be compiled, and else in Python: docs/cycles.md."""
+    if not why_not:
+        return Finding(name, True, f"{what} {how} compiled at install")
+    remedy = "with a C compiler here, install hiwire_py from its source"
+    return Finding(name, False, f"{what} in Python, several times slower: {why_not}; {remedy}")
 
 
 def _cache() -> Finding:
@@ -115,18 +112,6 @@ def _cache() -> Finding:
         return Finding("cache", True, cache.describe())
     except cache.CacheError as e:
         return Finding("cache", False, f"modules are compiled in each process: {e}")
-
-
-def _ids() -> Finding:
-    """The way in which the objects that guests hold are kept count of."""
-    if ids.WAY == "compiled":
-        return Finding("ids", True, "what guests hold is kept count of in C, compiled at install")
-    return Finding(
-        "ids",
-        False,
-        f"what guests hold is kept count of in Python, several times slower: {ids.WHY_NOT_COMPILED}; with a C"
-        " compiler here, install hiwire_py from its source",
-    )
 
 
 def _default_engine() -> str:
@@ -159,18 +144,11 @@ def _modules() -> Iterator[Finding]:
 
 def _toolchains() -> Iterator[Finding]:
     """What `hiwire build` could use. None is needed to run guests."""
-    from ..toolchain import CONTAINERS, TOOLCHAINS
+    from ..toolchain.build import CONTAINERS, REMEDIES, TOOLCHAINS
     from ..toolchain.containers import engine
     from ..toolchain.local import local_compiler
     from ..toolchain.process import Unusable
 
-    remedies = {
-        "docker": "see docs.docker.com/engine/install",
-        "podman": "on Debian: apt-get install podman",
-        "buildah": "on Debian, as root: apt-get install buildah mmdebstrap",
-        "clang": "on Debian: apt-get install clang-19 lld-19 llvm-19 make",
-        "zig": "python -m pip install ziglang (and make)",
-    }
     for name in TOOLCHAINS:
         try:
             if name in CONTAINERS:
@@ -179,9 +157,9 @@ def _toolchains() -> Iterator[Finding]:
                 yield Finding(name, True, container.version)
             else:
                 compiler = local_compiler(name)
-                yield Finding(name, True, "clang {}.{}.{}".format(*compiler.version))
+                yield Finding(name, True, f"clang {compiler.release}")
         except Unusable as reason:
-            yield Finding(name, False, f"{reason}; {remedies[name]}")
+            yield Finding(name, False, f"{reason}; {REMEDIES[name]}")
 
 
 @click.command("doctor")
@@ -209,18 +187,17 @@ def _show(report: Report) -> None:
     """What works here, group by group."""
     screen = console()
     screen.print(f"hiwire_py {report.package}, {escape(report.python)}", soft_wrap=True)
-    groups = (
-        (f"engines (default: {report.default_engine or 'none'})", report.engines),
-        ("modules in the package", report.modules),
-        ("collector of cycles", report.collector),
-        ("cache of compiled modules", report.cache),
-        ("toolchains, for hiwire build only", report.toolchains),
-    )
-    for title, findings in groups:
-        screen.print()
-        screen.print(title, style="bold")
-        screen.print(_findings(findings))
-    if not any(finding.ok for finding in report.engines):
+    titles = {
+        "engines": f"engines (default: {report.default_engine or 'none'})",
+        "modules": "modules in the package",
+        "collector": "collector of cycles",
+        "cache": "cache of compiled modules",
+        "toolchains": "toolchains, for hiwire build only",
+    }
+    for name, title in titles.items():
+        screen.print(f"\n{title}", style="bold")
+        screen.print(_findings(report.groups[name]))
+    if not any(finding.ok for finding in report.groups["engines"]):
         screen.print("\n[bold red]No engine works[/]: install one of them to run guests.")
     elif not report.ok:
         screen.print("\n[bold red]A module of the package is damaged or missing.[/]")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.markup import escape
-from rich.table import Table
 
 from ..passes.externref import needs_lowering
 from ..values import EXTERNREF, V128, type_name
@@ -19,70 +16,41 @@ from ..wasm.types import ExternType
 from .display import console, facts, print_json
 from .options import INPUT, OK, json_option
 
-__all__ = ["Description", "Item", "describe", "inspect_command"]
+__all__ = ["describe", "inspect_command"]
 
 _CUSTOM, _DATA_COUNT = 0, 12
 
 
-@dataclass(frozen=True)
-class Item:
-    """An import or export: ``kind`` is function, table, memory or global, ``type`` is in the words of the
-    text format."""
+def describe(wasm: bytes) -> dict[str, Any]:
+    """What a module declares, as ``--json`` prints it.
 
-    name: str
-    kind: str
-    type: str
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a module declares.
-
-    Attributes:
-        size: in bytes.
-        needs_lowering: whether it is lowered when it is loaded.
-        features: WebAssembly features beyond the first release that its declarations use. What only its code
-            uses is not seen.
-        imports, exports, tables, memories: in the order of the module; imported tables and memories come
-            first.
-        custom_sections: their names.
-    """
-
-    size: int
-    needs_lowering: bool
-    features: tuple[str, ...]
-    imports: tuple[Item, ...]
-    exports: tuple[Item, ...]
-    tables: tuple[str, ...]
-    memories: tuple[str, ...]
-    custom_sections: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """The description as `json` writes it."""
-        return asdict(self)
-
-
-def describe(wasm: bytes) -> Description:
-    """Read what a module declares.
+    Returns:
+        ``size`` in bytes; ``needs_lowering``: whether it is lowered when it is loaded; ``features`` of
+        WebAssembly beyond the first release that its declarations use (what only its code uses is not seen);
+        ``imports`` and ``exports``: each with its name, kind, and type in the words of the text format;
+        ``tables`` and ``memories``, imported ones first; the names of ``custom_sections``.
 
     Raises:
         UnsupportedModuleError: the bytes are no core module, or declare something that is not supported.
     """
     module = Module.parse(wasm)
-    return Description(
-        size=len(wasm),
-        needs_lowering=needs_lowering(module),
-        features=tuple(_features(module)),
-        imports=tuple(Item(str(i), KINDS[i.kind], type_text(i.type)) for i in module.imports),
-        exports=tuple(
-            Item(e.name, KINDS[e.kind], type_text(module.type_of(e.kind, e.index))) for e in module.exports
-        ),
-        tables=tuple(type_text(table) for table in module.tables),
-        memories=tuple(type_text(memory) for memory in module.memories),
-        custom_sections=tuple(
-            Reader(wasm, s.start, s.end).name() for s in module.sections if s.kind == _CUSTOM
-        ),
-    )
+    imports = [(str(i), i.kind, i.type) for i in module.imports]
+    exports = [(e.name, e.kind, module.type_of(e.kind, e.index)) for e in module.exports]
+    custom = (s for s in module.sections if s.kind == _CUSTOM)
+    return {
+        "size": len(wasm),
+        "needs_lowering": needs_lowering(module),
+        "features": _features(module),
+        "imports": [_item(*one) for one in imports],
+        "exports": [_item(*one) for one in exports],
+        "tables": list(map(type_text, module.tables)),
+        "memories": list(map(type_text, module.memories)),
+        "custom_sections": [Reader(wasm, s.start, s.end).name() for s in custom],
+    }
+
+
+def _item(name: str, kind: int, declared: ExternType) -> dict[str, str]:
+    return {"name": name, "kind": KINDS[kind], "type": type_text(declared)}
 
 
 def type_text(declared: ExternType) -> str:
@@ -134,34 +102,30 @@ def inspect_command(module: Path, as_json: bool) -> int:
     """
     found = describe(module.read_bytes())
     if as_json:
-        print_json(found.as_json())
+        print_json(found)
     else:
         _show(str(module), found)
     return OK
 
 
-def _show(name: str, found: Description) -> None:
+def _show(name: str, found: dict[str, Any]) -> None:
     """What a module declares."""
     screen = console()
     table = facts(indent=0)
-    table.add_row("size", f"{found.size:,} bytes")
-    lowering = "yes, when it is loaded" if found.needs_lowering else "no"
-    table.add_row("needs lowering", lowering)
-    table.add_row("features", ", ".join(found.features) or "none beyond the first release of WebAssembly")
-    table.add_row("memory", "; ".join(found.memories) or "none")
-    table.add_row("tables", "; ".join(found.tables) or "none")
-    if found.custom_sections:
-        table.add_row("custom sections", escape(", ".join(found.custom_sections)))
+    table.add_row("size", f"{found['size']:,} bytes")
+    table.add_row("needs lowering", "yes, when it is loaded" if found["needs_lowering"] else "no")
+    table.add_row("features", ", ".join(found["features"]) or "none beyond the first release of WebAssembly")
+    table.add_row("memory", "; ".join(found["memories"]) or "none")
+    table.add_row("tables", "; ".join(found["tables"]) or "none")
+    if found["custom_sections"]:
+        table.add_row("custom sections", escape(", ".join(found["custom_sections"])))
     screen.print(escape(name), style="bold", soft_wrap=True)
     screen.print(table)
-    for title, items in (("imports", found.imports), ("exports", found.exports)):
+    for title in ("imports", "exports"):
+        items = found[title]
         screen.print(f"\n{title}" if items else f"\n{title}: none", style="bold")
         if items:
-            screen.print(_lines(items))
-
-
-def _lines(items: Iterable[Item]) -> Table:
-    table = facts(indent=2)
-    for item in items:
-        table.add_row(item.kind, escape(item.name), escape(item.type))
-    return table
+            table = facts(indent=2)
+            for item in items:
+                table.add_row(item["kind"], escape(item["name"]), escape(item["type"]))
+            screen.print(table)

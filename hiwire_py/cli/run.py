@@ -10,15 +10,16 @@ from typing import Any
 
 import click
 
+from ..checks import arguments as in_words
 from ..errors import HiwireError
 from ..guest import Guest
 from ..hiwire import Hiwire
 from ..sources import VARIANTS
-from ..values import EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value, type_name
+from ..values import EXTERNREF, F32, F64, I32, I64, NULL, check_value, type_name
 from ..wasm.module import FUNCTION, Module
 from .options import INPUT, OK, USAGE, engine_option
 
-__all__ = ["ArgumentError", "parse_argument", "parse_arguments", "run_command", "run_export", "show_value"]
+__all__ = ["ArgumentError", "run_command"]
 
 
 class ArgumentError(click.ClickException):
@@ -28,27 +29,12 @@ class ArgumentError(click.ClickException):
 
 
 def run_export(
-    wasm: bytes,
-    export: str,
-    arguments: Sequence[str],
-    *,
-    engine: str | None = None,
-    variant: str = "extern_realloc",
+    wasm: bytes, export: str, arguments: Sequence[str], engine: str | None, variant: str
 ) -> list[Any]:
-    """Instantiate a module, call one export, and close it again.
+    """Instantiate a module, call one export, and close it again; the results, as many as the export has.
 
-    A module that imports hiwire functions gets a table, which takes equal objects for the same. Other imports
-    cannot be provided here.
-
-    Args:
-        wasm: the module.
-        export: the name of an exported function.
-        arguments: as typed; see `parse_argument`.
-        engine: as `Guest` takes it.
-        variant: of the table, if there is one.
-
-    Returns:
-        The results, as many as the export has.
+    A module that imports hiwire functions gets a table of the variant, which takes equal objects for the
+    same. Other imports cannot be provided here.
 
     Raises:
         ArgumentError: there is no such function, or the arguments do not fit it.
@@ -62,7 +48,13 @@ def run_export(
         known = ", ".join(sorted(functions)) or "none"
         raise ArgumentError(f"the module exports no function {export!r}; its functions are: {known}")
     functype = module.function_type(functions[export])
-    values = parse_arguments(functype, export, arguments)
+    if len(arguments) != len(functype.params):
+        wanted = in_words(len(functype.params))
+        raise ArgumentError(f"{export}{functype} takes {wanted}, not {len(arguments)}")
+    values = [
+        parse_argument(text, code, f"argument {number} of {export}")
+        for number, (text, code) in enumerate(zip(arguments, functype.params), 1)
+    ]
     with ExitStack() as stack:
         call = _instantiate(stack, module, engine, variant)
         try:
@@ -88,21 +80,6 @@ def _instantiate(stack: ExitStack, module: Module, engine: str | None, variant: 
 def _is_table(module: Module) -> bool:
     """Whether it is a module of hiwire itself, whose host functions `Hiwire` brings."""
     return {"hiwire_new", "hiwire_get"} <= module.exported(FUNCTION).keys()
-
-
-def parse_arguments(functype: FuncType, export: str, arguments: Sequence[str]) -> list[Any]:
-    """The arguments of a call.
-
-    Raises:
-        ArgumentError: they are too few or too many, or one does not fit its type.
-    """
-    if len(arguments) != len(functype.params):
-        expected = "1 argument" if len(functype.params) == 1 else f"{len(functype.params)} arguments"
-        raise ArgumentError(f"{export}{functype} takes {expected}, not {len(arguments)}")
-    return [
-        parse_argument(text, code, f"argument {number} of {export}")
-        for number, (text, code) in enumerate(zip(arguments, functype.params), 1)
-    ]
 
 
 def parse_argument(text: str, code: int, what: str) -> Any:
@@ -132,11 +109,6 @@ def parse_argument(text: str, code: int, what: str) -> Any:
         return text
 
 
-def show_value(value: Any) -> str:
-    """A result, in the form in which arguments are typed."""
-    return "null" if value is NULL else repr(value)
-
-
 @click.command("run", context_settings={"ignore_unknown_options": True})
 @click.argument("module", type=INPUT)
 @click.argument("export")
@@ -157,6 +129,6 @@ def run_command(module: Path, export: str, args: tuple[str, ...], engine: str | 
         hiwire run echo.wasm echo "{'a': [1, 2]}"
         hiwire run --engine wasmtime hiwire-static_pages.wasm hiwire_new hello
     """
-    for value in run_export(module.read_bytes(), export, args, engine=engine, variant=variant):
-        click.echo(show_value(value))
+    for value in run_export(module.read_bytes(), export, args, engine, variant):
+        click.echo("null" if value is NULL else repr(value))
     return OK

@@ -86,7 +86,8 @@ typedef struct {
     size_t count, room;
 } hw_array;
 
-/* A reference in memory, a word of a struct; and the object, if the struct's wrapper shows it. */
+/* A reference in memory, a word of a struct; and the object, if the struct's wrapper shows it. Once they are counted,
+   the word is the index of a slot. */
 typedef struct {
     PyObject *object;
     int32_t key;

@@ -1,20 +1,16 @@
 /* Which edges are all that hold their object, by what a refcount source says about its slots. */
 
-enum { HW_UNSEEN, HW_NO, HW_WRONG, HW_YES, HW_GROUP, HW_SHOWN }; /* verdicts on slots */
+enum { HW_UNSEEN, HW_NO, HW_WRONG, HW_ALL }; /* verdicts on slots; HW_ALL: every count is an edge */
 
-/* One of several slots with the same object. */
-typedef struct {
-    int32_t key;
-    uint32_t index;
-    int lent;
-} hw_sharing;
+#define HW_SHOWN UINT32_MAX
 
-/* A source, and what is found out about its slots. */
+/* A source, and what is found out about its slots and objects. */
 typedef struct {
     hw_slots slots;
-    uint8_t *verdicts;
-    int32_t *found;
-    hw_array sharing; /* hw_sharing, by key */
+    int32_t *found;    /* by slot: how many edges it has */
+    uint8_t *verdicts; /* by slot */
+    uint32_t *parts;   /* by the index in a key: how many slots of the object are HW_ALL; HW_SHOWN: wrappers show it */
+    Py_ssize_t shown;  /* how many objects are HW_SHOWN */
 } hw_counts;
 
 static int hw_occupied(const hw_slots *slots, uint64_t index)
@@ -32,86 +28,62 @@ static int hw_index(const hw_slots *slots, uint32_t reference, uint32_t *index)
            slots->words[*index] >> HW_VERSION_SHIFT == reference >> HW_VERSION_SHIFT;
 }
 
-/* How many slots and globals hold an object. */
-static uint64_t hw_holders(const hw_slots *slots, int32_t key)
+static uint32_t hw_key_index(const hw_slots *slots, uint32_t slot)
 {
-    uint64_t index = (uint32_t)key & HW_ID_INDEX;
-    return index < slots->record_count ? slots->records[index * HW_RECORD_WORDS + HW_RECORD_HOLDERS] : UINT64_MAX;
+    return (uint32_t)slots->keys[slot] & HW_ID_INDEX;
 }
 
+/* From now on an edge's word is the index of its slot. */
 static void hw_count_edges(hw_edges *edges, hw_counts *counts)
 {
     hw_edge *all = edges->all.items;
     uint32_t *keep = edges->keep.items, index;
     for (size_t i = 0; i < edges->all.count; i++) {
-        if (!hw_index(&counts->slots, all[i].word, &index))
+        if (!hw_index(&counts->slots, all[i].word, &all[i].word))
             all[i].kind = HW_NO_HANDLE;
-        else if (counts->found[index] != INT32_MAX)
-            counts->found[index]++;
+        else if (counts->found[all[i].word] != INT32_MAX)
+            counts->found[all[i].word]++;
     }
     for (size_t i = 0; i < edges->keep.count; i++)
         if (hw_index(&counts->slots, keep[i], &index))
             counts->verdicts[index] = HW_WRONG;
 }
 
-static int hw_by_key(const void *one, const void *other)
-{
-    int32_t a = ((const hw_sharing *)one)->key, b = ((const hw_sharing *)other)->key;
-    return (a > b) - (a < b);
-}
-
-/* An object in several slots is shown by wrappers if all of its slots are. */
-static void hw_judge_groups(hw_counts *counts)
-{
-    hw_sharing *entries = counts->sharing.items;
-    size_t count = counts->sharing.count;
-    if (count > 0)
-        qsort(entries, count, sizeof *entries, hw_by_key);
-    for (size_t first = 0, next; first < count; first = next) {
-        for (next = first + 1; next < count && entries[next].key == entries[first].key; next++)
-            ;
-        if (hw_holders(&counts->slots, entries[first].key) == next - first)
-            for (size_t i = first; i < next; i++)
-                counts->verdicts[entries[i].index] = HW_GROUP;
-    }
-}
-
-/* Decide for each slot that was found whether wrappers show its object: if all of its counts are edges, and no other
-   slot and no global holds the object. */
-static int hw_judge(hw_edges *edges, hw_counts *counts, int *wrong)
+/* Compare the counts of each slot that was found with its edges. Returns whether one has more edges than counts. */
+static int hw_judge(const hw_edges *edges, hw_counts *counts)
 {
     const hw_slots *slots = &counts->slots;
-    hw_edge *all = edges->all.items;
-    uint32_t index;
+    const hw_edge *all = edges->all.items;
+    int wrong = 0;
     for (size_t i = 0; i < edges->all.count; i++) {
         if (all[i].kind == HW_NO_HANDLE)
             continue;
-        hw_index(slots, all[i].word, &index);
-        if (counts->verdicts[index] != HW_UNSEEN) {
-            *wrong |= counts->verdicts[index] == HW_WRONG;
-            continue;
-        }
-        uint32_t word = slots->words == NULL ? 1 | 1 << HW_COUNT_SHIFT : slots->words[index];
-        int32_t count = (int32_t)(word >> HW_COUNT_SHIFT & HW_COUNT_MAX);
-        int32_t key = slots->keys[index];
-        counts->verdicts[index] = HW_NO;
-        if (counts->found[index] > count) {
-            counts->verdicts[index] = HW_WRONG;
-            *wrong = 1;
-        } else if (counts->found[index] == count && count != HW_COUNT_MAX && !(word & 2) && key != 0) {
+        uint32_t slot = all[i].word, key_index = hw_key_index(slots, slot);
+        uint8_t *verdict = &counts->verdicts[slot];
+        if (*verdict == HW_UNSEEN) {
+            uint32_t word = slots->words == NULL ? 1 | 1 << HW_COUNT_SHIFT : slots->words[slot];
+            int32_t found = counts->found[slot], count = (int32_t)(word >> HW_COUNT_SHIFT & HW_COUNT_MAX);
+            *verdict = found > count ? HW_WRONG : HW_NO;
             /* Bit 1: the map of equal objects holds the object, or looks it up by its address. */
-            if (hw_holders(slots, key) == 1) {
-                counts->verdicts[index] = HW_YES;
-            } else {
-                hw_sharing *entry = hw_grow(&counts->sharing, sizeof *entry);
-                if (entry == NULL)
-                    return 0;
-                *entry = (hw_sharing){key, index, 0};
+            if (found == count && count != HW_COUNT_MAX && !(word & 2) && slots->keys[slot] != 0 &&
+                key_index < slots->record_count) {
+                *verdict = HW_ALL;
+                counts->parts[key_index]++;
             }
         }
+        wrong |= *verdict == HW_WRONG;
     }
-    hw_judge_groups(counts);
-    return 1;
+    return wrong;
+}
+
+/* Whether wrappers show the object of a slot: all counts of all its slots are edges, and no global holds it. */
+static int hw_shows(const hw_counts *counts, uint32_t slot)
+{
+    if (counts->verdicts[slot] != HW_ALL)
+        return 0;
+    uint32_t key_index = hw_key_index(&counts->slots, slot), parts = counts->parts[key_index];
+    return parts == HW_SHOWN ||
+           parts == counts->slots.records[(size_t)key_index * HW_RECORD_WORDS + HW_RECORD_HOLDERS];
 }
 
 /* Find the layouts of wrappers with references that were found more often than they are counted, or twice in one
@@ -119,39 +91,36 @@ static int hw_judge(hw_edges *edges, hw_counts *counts, int *wrong)
 static int hw_name_mistaken(hw_edges *edges, hw_counts *counts)
 {
     hw_edge *all = edges->all.items;
-    uint32_t index;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(edges->registries); i++) {
         hw_registry *registry = (hw_registry *)PyList_GET_ITEM(edges->registries, i);
         for (hw_link *link = registry->wrappers.next; link != &registry->wrappers; link = link->next) {
             hw_wrapper *wrapper = hw_wrapper_of(link);
             for (uint32_t j = wrapper->start; j < wrapper->start + wrapper->count; j++)
-                if (all[j].kind != HW_NO_HANDLE && hw_index(&counts->slots, all[j].word, &index) &&
-                    counts->verdicts[index] == HW_WRONG && PySet_Add(edges->mistaken, wrapper->map->layout) < 0)
+                if (all[j].kind != HW_NO_HANDLE && counts->verdicts[all[j].word] == HW_WRONG &&
+                    PySet_Add(edges->mistaken, wrapper->map->layout) < 0)
                     return 0;
         }
     }
     return 1;
 }
 
-/* Find out which edges wrappers show. A failure is an exception. */
+/* Find out which edges wrappers show. 0, and an exception, on failure. */
 static int hw_count(hw_edges *edges, hw_counts *counts)
 {
-    size_t room = (size_t)counts->slots.count + 1;
-    int wrong = 0;
-    counts->verdicts = calloc(room, 1);
-    counts->found = calloc(room, sizeof *counts->found);
-    if (counts->verdicts == NULL || counts->found == NULL) {
+    counts->found = calloc((size_t)counts->slots.count + 1, sizeof *counts->found);
+    counts->verdicts = calloc((size_t)counts->slots.count + 1, 1);
+    counts->parts = calloc((size_t)counts->slots.record_count + 1, sizeof *counts->parts);
+    if (counts->found == NULL || counts->verdicts == NULL || counts->parts == NULL) {
         PyErr_NoMemory();
         return 0;
     }
     if (!hw_keep_again(edges))
         return 0;
     hw_count_edges(edges, counts);
-    return hw_judge(edges, counts, &wrong) && (!wrong || hw_name_mistaken(edges, counts));
+    return !hw_judge(edges, counts) || hw_name_mistaken(edges, counts);
 }
 
 static void hw_forget_counts(hw_counts *counts)
 {
-    free(counts->verdicts), free(counts->found);
-    hw_empty(&counts->sharing);
+    free(counts->found), free(counts->verdicts), free(counts->parts);
 }

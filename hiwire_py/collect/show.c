@@ -10,14 +10,9 @@
    The keys of what dies with its wrappers go from `objects` into `tombstones`, until the guest releases the handle.
    While edges are shown, `objects` must not change. So whoever comes into a guest ends that first. */
 
-static PyObject *hw_number(int32_t key)
-{
-    return PyLong_FromLong(key);
-}
-
 static int hw_set(PyObject *dict, int32_t key, PyObject *value)
 {
-    PyObject *number = hw_number(key);
+    PyObject *number = PyLong_FromLong(key);
     int good = number != NULL && PyDict_SetItem(dict, number, value) == 0;
     Py_XDECREF(number);
     return good;
@@ -26,7 +21,7 @@ static int hw_set(PyObject *dict, int32_t key, PyObject *value)
 /* Borrowed; NULL without an exception if it is not there. */
 static PyObject *hw_object(hw_edges *edges, int32_t key)
 {
-    PyObject *number = hw_number(key), *object;
+    PyObject *number = PyLong_FromLong(key), *object;
     if (number == NULL)
         return NULL;
     object = PyDict_GetItemWithError(edges->objects, number);
@@ -37,7 +32,7 @@ static PyObject *hw_object(hw_edges *edges, int32_t key)
 /* The object is not in the table any more, though a handle names it. */
 static void hw_bury(hw_edges *edges, int32_t key)
 {
-    PyObject *number = hw_number(key);
+    PyObject *number = PyLong_FromLong(key);
     if (number == NULL || PyDict_SetItem(edges->tombstones, number, Py_None) < 0 ||
         PyDict_DelItem(edges->objects, number) < 0)
         PyErr_Clear(); /* no memory: the table holds the object until the struct is freed */
@@ -46,47 +41,30 @@ static void hw_bury(hw_edges *edges, int32_t key)
 
 /* ---- showing */
 
-/* Whether the dict's reference to an object in several slots is lent already; from now on it is. */
-static int hw_group_lent(hw_array *sharing, int32_t key)
-{
-    hw_sharing wanted = {key, 0, 0};
-    hw_sharing *entry = bsearch(&wanted, sharing->items, sharing->count, sizeof wanted, hw_by_key);
-    while (entry > (hw_sharing *)sharing->items && entry[-1].key == key)
-        entry--;
-    int was = entry->lent;
-    entry->lent = 1;
-    return was;
-}
-
 static int hw_lend(hw_edges *edges, hw_counts *counts)
 {
     enum { FEW = 8 }; /* to hide an object and show it again takes as long as to show so many in place of the dict */
     hw_edge *all = edges->all.items;
-    uint32_t index;
     edges->hides = edges->all.count <= (size_t)PyDict_Size(edges->objects) / FEW;
     for (size_t i = 0; i < edges->all.count; i++) {
         hw_edge *edge = &all[i];
-        if (edge->kind == HW_NO_HANDLE)
+        if (edge->kind == HW_NO_HANDLE || !hw_shows(counts, edge->word))
             continue;
-        hw_index(&counts->slots, edge->word, &index);
-        uint8_t verdict = counts->verdicts[index];
-        if (verdict != HW_YES && verdict != HW_GROUP && verdict != HW_SHOWN)
-            continue;
-        edge->key = counts->slots.keys[index];
+        edge->key = counts->slots.keys[edge->word];
         PyObject *object = hw_object(edges, edge->key);
         if (object == NULL && PyErr_Occurred())
             return 0;
         if (object == NULL)
             continue;
-        if (edges->hides || verdict == HW_SHOWN ||
-            (verdict == HW_GROUP && hw_group_lent(&counts->sharing, edge->key)))
+        uint32_t *parts = &counts->parts[hw_key_index(&counts->slots, edge->word)];
+        if (edges->hides || *parts == HW_SHOWN) {
             edge->kind = HW_OWN;
-        if (edge->kind == HW_OWN)
             Py_INCREF(object);
+        }
+        counts->shown += *parts != HW_SHOWN;
+        *parts = HW_SHOWN;
         edge->object = object;
         edges->shown = 1;
-        if (verdict == HW_YES)
-            counts->verdicts[index] = HW_SHOWN;
     }
     for (size_t i = 0; edges->hides && i < edges->all.count; i++)
         if (all[i].object != NULL && !hw_set(edges->objects, all[i].key, edges->tombstones))
@@ -95,38 +73,24 @@ static int hw_lend(hw_edges *edges, hw_counts *counts)
 }
 
 /* What is in the dict and not lent, to be shown in its place. */
-static int hw_find_rest(hw_edges *edges, const hw_slots *slots)
+static int hw_find_rest(hw_edges *edges, const hw_counts *counts)
 {
-    hw_edge *all = edges->all.items;
-    Py_ssize_t lent = 0, at = 0;
+    Py_ssize_t at = 0;
     PyObject *number, *object;
-    int good = 1;
-    uint8_t *of_keys = calloc((size_t)(slots->record_count / 8 + 1), 1); /* a bit set, by the keys' indexes */
-    if (of_keys == NULL) {
-        PyErr_NoMemory();
-        return 0;
-    }
-    for (size_t i = 0; i < edges->all.count; i++)
-        if (all[i].object != NULL && all[i].kind == HW_LENT) {
-            hw_test_and_set(of_keys, (uint32_t)all[i].key & HW_ID_INDEX);
-            lent++;
-        }
-    while (good && lent < PyDict_Size(edges->objects) && PyDict_Next(edges->objects, &at, &number, &object)) {
+    if (counts->shown == PyDict_Size(edges->objects))
+        return 1;
+    while (PyDict_Next(edges->objects, &at, &number, &object)) {
         if (!PyObject_IS_GC(object))
             continue;
         long key = PyLong_AsLong(number);
         uint64_t index = (uint32_t)key & HW_ID_INDEX;
-        if (key == -1 && PyErr_Occurred()) {
-            good = 0;
-        } else if (index >= slots->record_count || !(of_keys[index >> 3] >> (index & 7) & 1)) {
-            PyObject **rest = hw_grow(&edges->rest, sizeof *rest);
-            good = rest != NULL;
-            if (good)
-                *rest = object;
-        }
+        if (key == -1 && PyErr_Occurred())
+            return 0;
+        if ((index >= counts->slots.record_count || counts->parts[index] != HW_SHOWN) &&
+            !hw_append(&edges->rest, &object, sizeof object))
+            return 0;
     }
-    free(of_keys);
-    return good;
+    return 1;
 }
 
 static void hw_end(hw_edges *edges);
@@ -154,7 +118,7 @@ static PyObject *hw_edges_show(PyObject *self, PyObject *args)
     edges->objects = Py_NewRef(objects);
     edges->tombstones = Py_NewRef(tombstones);
     int good = hw_count(edges, &counts) && hw_lend(edges, &counts) &&
-               (!edges->shown || edges->hides || hw_find_rest(edges, &counts.slots));
+               (!edges->shown || edges->hides || hw_find_rest(edges, &counts));
     hw_forget_counts(&counts);
     if (!good) {
         PyObject *type, *value, *trace;
@@ -222,7 +186,7 @@ static int hw_hidden(hw_edges *edges, int32_t key)
    dict's reference was lent, is dead. */
 static void hw_put_back(hw_edges *edges, const hw_edge *edge)
 {
-    PyObject *number = hw_number(edge->key);
+    PyObject *number = PyLong_FromLong(edge->key);
     int buried = number == NULL ? -1 : PyDict_Contains(edges->tombstones, number);
     if (buried > 0 || (buried == 0 && hw_hidden(edges, edge->key))) {
         if (PyDict_SetItem(edges->objects, number, edge->object) == 0 && buried > 0)

@@ -18,19 +18,21 @@ typedef struct {
     uint8_t *read, *structs, *kept; /* bit sets, by word */
 } hw_memory;
 
-static void *hw_grow(hw_array *array, size_t size)
+/* Append an item. 0, and an exception: there is no memory. */
+static int hw_append(hw_array *array, const void *item, size_t size)
 {
     if (array->count == array->room) {
         size_t room = array->room == 0 ? 64 : 2 * array->room;
         void *items = realloc(array->items, room * size);
         if (items == NULL) {
             PyErr_NoMemory();
-            return NULL;
+            return 0;
         }
         array->items = items;
         array->room = room;
     }
-    return (char *)array->items + size * array->count++;
+    memcpy((char *)array->items + size * array->count++, item, size);
+    return 1;
 }
 
 static void hw_empty(hw_array *array)
@@ -47,15 +49,6 @@ static int hw_test_and_set(uint8_t *bits, uint64_t at)
     return was;
 }
 
-static int hw_keep(hw_edges *edges, uint32_t word)
-{
-    uint32_t *kept = hw_grow(&edges->keep, sizeof *kept);
-    if (kept == NULL)
-        return 0;
-    *kept = word;
-    return 1;
-}
-
 /* Add an edge for each reference in a struct. */
 static int hw_read_handles(hw_edges *edges, hw_memory *memory, uint32_t pointer, const hw_map *map)
 {
@@ -64,11 +57,9 @@ static int hw_read_handles(hw_edges *edges, hw_memory *memory, uint32_t pointer,
         uint32_t word = memory->words[at];
         if (word == edges->none)
             continue;
-        hw_edge *edge = hw_grow(&edges->all, sizeof *edge);
-        if (edge == NULL)
-            return 0;
-        *edge = (hw_edge){.word = word};
-        if (hw_test_and_set(memory->read, at) && !hw_keep(edges, word))
+        hw_edge edge = {.word = word};
+        if (!hw_append(&edges->all, &edge, sizeof edge) ||
+            (hw_test_and_set(memory->read, at) && !hw_append(&edges->keep, &word, sizeof word)))
             return 0;
     }
     return 1;
@@ -76,11 +67,8 @@ static int hw_read_handles(hw_edges *edges, hw_memory *memory, uint32_t pointer,
 
 static int hw_push(hw_array *waiting, size_t memory, uint32_t pointer, hw_map *map)
 {
-    hw_place *place = hw_grow(waiting, sizeof *place);
-    if (place == NULL)
-        return 0;
-    *place = (hw_place){memory, pointer, map};
-    return 1;
+    hw_place place = {memory, pointer, map};
+    return hw_append(waiting, &place, sizeof place);
 }
 
 static int hw_fits(const hw_memory *memory, uint32_t pointer, const hw_map *map)
@@ -135,16 +123,14 @@ static Py_ssize_t hw_memory_number(hw_edges *edges, const uint32_t *words, uint6
     for (size_t i = 0; i < edges->memories.count; i++)
         if (memories[i].words == words)
             return (Py_ssize_t)i;
-    hw_memory *memory = hw_grow(&edges->memories, sizeof *memory);
-    if (memory == NULL)
-        return -1;
     size_t bytes = (size_t)(count / 8 + 1);
-    *memory = (hw_memory){words, count, calloc(bytes, 1), calloc(bytes, 1), NULL};
-    if (memory->read == NULL || memory->structs == NULL) {
+    hw_memory memory = {words, count, calloc(bytes, 1), calloc(bytes, 1), calloc(bytes, 1)};
+    if (memory.read == NULL || memory.structs == NULL || memory.kept == NULL)
         PyErr_NoMemory();
-        return -1;
-    }
-    return (Py_ssize_t)edges->memories.count - 1;
+    else if (hw_append(&edges->memories, &memory, sizeof memory))
+        return (Py_ssize_t)edges->memories.count - 1;
+    free(memory.read), free(memory.structs), free(memory.kept);
+    return -1;
 }
 
 static void hw_forget_memories(hw_edges *edges)
@@ -210,16 +196,12 @@ static int hw_keep_again(hw_edges *edges)
     while (edges->again.count > 0) {
         hw_place next = ((hw_place *)edges->again.items)[--edges->again.count];
         hw_memory *memory = (hw_memory *)edges->memories.items + next.memory;
-        if (memory->kept == NULL && (memory->kept = calloc((size_t)(memory->count / 8 + 1), 1)) == NULL) {
-            PyErr_NoMemory();
-            return 0;
-        }
         if (hw_test_and_set(memory->kept, next.pointer >> 2))
             continue;
         if (PySet_Add(edges->mistaken, next.map->layout) < 0)
             return 0;
         for (Py_ssize_t i = 0; i < next.map->handles; i++)
-            if (!hw_keep(edges, memory->words[(uint64_t)(next.pointer >> 2) + next.map->offsets[i]]))
+            if (!hw_append(&edges->keep, memory->words + (next.pointer >> 2) + next.map->offsets[i], 4))
                 return 0;
         if (!hw_push_owned(&edges->again, memory, next.memory, next.pointer, next.map))
             return 0;

@@ -210,26 +210,17 @@ static PyObject *hw_wrapper_pointer(PyObject *self, void *unused)
     return PyLong_FromUnsignedLong(((hw_wrapper *)self)->owned->pointer);
 }
 
-static PyObject *hw_wrapper_registry(PyObject *self, void *unused)
-{
-    hw_registry *registry = ((hw_wrapper *)self)->registry;
-    (void)unused;
-    if (registry == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "the wrapper has no struct");
-        return NULL;
-    }
-    Py_INCREF(registry);
-    return (PyObject *)registry;
-}
-
 static PyGetSetDef hw_wrapper_getset[] = {{"_guest_pointer", hw_wrapper_pointer, NULL, NULL, NULL},
-                                          {"_guest_registry", hw_wrapper_registry, NULL, NULL, NULL},
                                           {NULL}};
+
+static PyMemberDef hw_wrapper_members[] = {
+    {"_guest_registry", Py_T_OBJECT_EX, offsetof(hw_wrapper, registry), Py_READONLY, NULL}, {NULL}};
 
 static PyType_Slot hw_wrapper_slots[] = {{Py_tp_traverse, hw_wrapper_traverse},
                                          {Py_tp_clear, hw_wrapper_clear},
                                          {Py_tp_dealloc, hw_wrapper_dealloc},
                                          {Py_tp_getset, hw_wrapper_getset},
+                                         {Py_tp_members, hw_wrapper_members},
                                          {0, NULL}};
 
 static PyType_Spec hw_wrapper_spec = {"hiwire_py.collect.WrapperBase", sizeof(hw_wrapper), 0,

@@ -22,6 +22,8 @@ __all__ = [
     "MARGIN",
     "compare_reports",
     "deduplicate_ratios",
+    "growth",
+    "growth_sizes",
     "measured",
     "read_report",
     "recommend",
@@ -49,11 +51,22 @@ def measured(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in report["rows"] if row["status"] == "measured"]
 
 
-def typical(report: dict[str, Any], engine: str) -> dict[str, Any] | None:
-    """The row that stands for an engine where the variant hardly matters: that of the first measured."""
+def typical(report: dict[str, Any], engine: str) -> dict[str, Any]:
+    """The measured row that stands for an engine where the variant hardly matters."""
     rows = [row for row in measured(report) if row["engine"] == engine]
     named = [row for row in rows if row["variant"] in ("extern_realloc", "static_pages")]
-    return next(iter(named or rows), None)
+    return (named or rows)[0]
+
+
+def growth(row: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """The growth curve of a row: a statistic for each number of refs."""
+    return {int(n.partition(".")[2]): s for n, s in row["statistics"].items() if n.startswith("growth.")}
+
+
+def growth_sizes(report: dict[str, Any]) -> list[int]:
+    """The sizes asked for that a table has reached."""
+    reached = {n for row in measured(report) for n in growth(row)}
+    return [n for n in report["command"]["settings"]["sizes"] if n in reached]
 
 
 def deduplicate_ratios(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -64,16 +77,13 @@ def deduplicate_ratios(report: dict[str, Any]) -> list[dict[str, Any]]:
     by the measurement guest.host; it is known for guests only.
     """
     found = []
-    for engine in dict.fromkeys(row["engine"] for row in report["rows"]):
+    for engine in dict.fromkeys(row["engine"] for row in measured(report)):
         row = typical(report, engine)
-        if row is None:
-            continue
-        for side in ("python", "guest"):
-            new = row["statistics"].get(f"{side}.new")
-            for key, calls in (("new", 2), ("known", 1)):
-                slow = row["statistics"].get(f"{side}.new_deduplicate_{key}")
-                if new is None or slow is None or not new["low"]:
-                    continue
+        numbers = row["statistics"]
+        for side, key in ((s, k) for s in ("python", "guest") for k in ("new", "known")):
+            new, slow = numbers.get(f"{side}.new"), numbers.get(f"{side}.new_deduplicate_{key}")
+            if new and slow and new["low"]:
+                calls = 2 if key == "new" else 1
                 host = median(row, "guest.host") if side == "guest" else None
                 found.append(
                     {
@@ -101,67 +111,50 @@ def _advice(what_for: str, take: str, because: str) -> dict[str, str]:
 
 
 def _variants(report: dict[str, Any]) -> list[dict[str, str]]:
-    facts = {v["name"]: v for v in report["variants"] if "module_bytes" in v}
-    fixed = sorted(
-        (v for n, v in facts.items() if n.startswith("static_pages")), key=lambda v: v["most_refs"]
-    )
-    growing = [v for v in facts.values() if v not in fixed]
+    built = [v for v in report["variants"] if "module_bytes" in v]
+    fixed = [v for v in built if v["name"].startswith("static_pages")]
+    growing = sorted((v for v in built if v not in fixed), key=lambda v: v["name"] != "extern_realloc")
     if not fixed or not growing:
         return []
-    grower = facts.get("extern_realloc", growing[0])
+    grower, *others = growing
     found = []
-    for variant in fixed:
-        at = _common_size(report, variant["name"], grower["name"])
-        if at is None:
-            continue
-        gains = []
-        saved = grower["module_bytes"] - variant["module_bytes"]
-        if saved > 0:
-            gains.append(f"saves {saved:,} bytes of code")
-        if len(variant["imports"]) < len(grower["imports"]):
-            gains.append("asks the host for no memory")
-        gains.append(f"has its {variant['initial_pages']} pages from the start")
-        faster = _growth(report, variant["name"], grower["name"], at)
-        because = f"It {_and(gains)}{faster}."
-        found.append(_advice(f"up to {variant['most_refs']:,} refs", variant["name"], because))
-    others = sorted((v for v in growing if v is not grower), key=lambda v: v["module_bytes"])
-    because = "It takes memory as it needs it"
-    if grower["most_refs"] is not None:
-        because += f", up to {grower['most_refs']:,} refs"
-    found.append(_advice("more refs, or a number not known beforehand", grower["name"], f"{because}."))
+    for variant in sorted(fixed, key=lambda v: v["most_refs"]):
+        pairs = _pairs(_of_variant(report, variant), _of_variant(report, grower), ("engine",))
+        common = [n for _, mine, theirs in pairs for n in growth(mine) if n in growth(theirs)]
+        if common:
+            gains = []
+            saved = grower["module_bytes"] - variant["module_bytes"]
+            if saved > 0:
+                gains.append(f"saves {saved:,} bytes of code")
+            if len(variant["imports"]) < len(grower["imports"]):
+                gains.append("asks the host for no memory")
+            gains.append(f"has its {variant['initial_pages']} pages from the start")
+            because = f"It {_and(gains)}{_faster(pairs, max(common))}."
+            found.append(_advice(f"up to {variant['most_refs']:,} refs", variant["name"], because))
+    most = "" if grower["most_refs"] is None else f", up to {grower['most_refs']:,} refs"
+    because = f"It takes memory as it needs it{most}."
+    found.append(_advice("more refs, or a number not known beforehand", grower["name"], because))
     if others:
-        first, *rest = (v["module_bytes"] - grower["module_bytes"] for v in others)
-        because = f"It grows without the host, for {first:,} more bytes of code"
-        because += "".join(f"; {v['name']} takes {more:,} more" for v, more in zip(others[1:], rest))
+        others.sort(key=lambda v: v["module_bytes"])
+        more = [f"{v['module_bytes'] - grower['module_bytes']:,} more" for v in others]
+        because = f"It grows without the host, for {more[0]} bytes of code"
+        because += "".join(f"; {v['name']} takes {bytes_}" for v, bytes_ in zip(others[1:], more[1:]))
         found.append(_advice("the same, where the host gives no memory", others[0]["name"], f"{because}."))
     return found
 
 
-def _rows_of(report: dict[str, Any], variant: str) -> dict[str, dict[str, Any]]:
-    return {row["engine"]: row for row in measured(report) if row["variant"] == variant}
+def _of_variant(report: dict[str, Any], variant: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in measured(report) if row["variant"] == variant["name"]]
 
 
-def _common_size(report: dict[str, Any], one: str, other: str) -> str | None:
-    """The largest growth step that both variants have on an engine."""
-    sizes = [
-        int(name.partition(".")[2])
-        for engine, row in _rows_of(report, one).items()
-        for name in row["statistics"]
-        if name.startswith("growth.")
-        and name in _rows_of(report, other).get(engine, {"statistics": ()})["statistics"]
-    ]
-    return str(max(sizes)) if sizes else None
-
-
-def _growth(report: dict[str, Any], one: str, other: str, size: str) -> str:
+def _faster(pairs: list[tuple[Any, Any, Any]], size: int) -> str:
     """How the time for each ref compares, on the engines where it differs beyond the ranges; "" for none."""
     said = []
-    for engine, row in _rows_of(report, one).items():
-        mine = row["statistics"].get(f"growth.{size}")
-        theirs = _rows_of(report, other).get(engine, {"statistics": {}})["statistics"].get(f"growth.{size}")
-        if mine is not None and theirs is not None and not Statistic(**mine).overlaps(Statistic(**theirs)):
+    for (engine,), *rows in pairs:
+        mine, theirs = (growth(row).get(size) for row in rows)
+        if mine and theirs and not Statistic(**mine).overlaps(Statistic(**theirs)):
             said.append(f"{mine['median']:.0f} against {theirs['median']:.0f} ns on {engine}")
-    return f"; growing to {int(size):,} refs takes {_and(said)} for each" if said else ""
+    return f"; growing to {size:,} refs takes {_and(said)} for each" if said else ""
 
 
 def _and(parts: list[str]) -> str:
@@ -172,18 +165,16 @@ def _engines(report: dict[str, Any]) -> list[dict[str, str]]:
     """The fastest engine, for calls from Python and for what guests do by themselves."""
     found = []
     for side, what_for in (("python", "calls from Python"), ("guest", "calls within a guest")):
+        names = [f"{side}.{name}" for name in ("new", "get", "incref", "decref", "pop")]
         costs = {}
         for engine in dict.fromkeys(row["engine"] for row in measured(report)):
-            row = typical(report, engine)
-            names = [f"{side}.{name}" for name in ("new", "get", "incref", "decref", "pop")]
-            values = [] if row is None else [m for n in names if (m := median(row, n))]
-            if len(values) == len(names):
-                costs[engine] = statistics.geometric_mean(values)
-        order = sorted(costs, key=lambda name: costs[name])
-        if len(order) > 1:
-            best = order[0]
-            rest = [f"{costs[name] / costs[best]:.1f} times as long on {name}" for name in order[1:]]
-            because = f"An operation takes {_digits(costs[best])} ns on average, {_and(rest)}."
+            values = [median(typical(report, engine), name) for name in names]
+            if all(values):
+                costs[engine] = statistics.geometric_mean(v for v in values if v)
+        if len(costs) > 1:
+            best, *rest = sorted(costs, key=lambda name: costs[name])
+            others = [f"{costs[name] / costs[best]:.1f} times as long on {name}" for name in rest]
+            because = f"An operation takes {_digits(costs[best])} ns on average, {_and(others)}."
             found.append(_advice(what_for, best, because))
     return found
 
@@ -249,35 +240,29 @@ def compare_reports(before: dict[str, Any], now: dict[str, Any]) -> dict[str, An
     ]
     changes: list[dict[str, Any]] = []
     compared = apart = 0
-    for variant, old, new in _pairs(before["variants"], now["variants"], ("name",)):
-        for name in _EXACT:
-            if name in old and name in new:
-                compared += 1
-                if old[name] != new[name]:
-                    changes.append(_change(variant[0], "", name, old[name], new[name]))
-    for (variant_name, engine), old, new in _pairs(before["rows"], now["rows"], ("variant", "engine")):
-        if old["status"] != new["status"]:
-            changes.append(_change(variant_name, engine, "status", old["status"], new["status"]))
+
+    def exact(variant: str, engine: str, name: str, was: Any, is_: Any) -> None:
+        if was != is_:
+            changes.append(_change(variant, engine, name, was, is_))
+
+    for (variant,), old, new in _pairs(before["variants"], now["variants"], ("name",)):
+        for name in (n for n in _EXACT if n in old and n in new):
+            compared += 1
+            exact(variant, "", name, old[name], new[name])
+    for (variant, engine), old, new in _pairs(before["rows"], now["rows"], ("variant", "engine")):
+        exact(variant, engine, "status", old["status"], new["status"])
         for name in (n for n in new["statistics"] if n in old["statistics"]):
             compared += 1
             was, is_ = Statistic(**old["statistics"][name]), Statistic(**new["statistics"][name])
             apart += not was.overlaps(is_)
             far = not was.widened(MARGIN).overlaps(is_.widened(MARGIN))
             if far and abs(is_.median - was.median) >= _LEAST:
-                changes.append(_change(variant_name, engine, name, was.median, is_.median))
+                changes.append(_change(variant, engine, name, was.median, is_.median))
         for name in (n for n in new["pages"] if n in old["pages"]):
             compared += 1
-            if old["pages"][name] != new["pages"][name]:
-                changes.append(
-                    _change(variant_name, engine, f"pages.{name}", old["pages"][name], new["pages"][name])
-                )
-    return {
-        "created": before["created"],
-        "notes": notes,
-        "compared": compared,
-        "apart": apart,
-        "changes": changes,
-    }
+            exact(variant, engine, f"pages.{name}", old["pages"][name], new["pages"][name])
+    counts = {"compared": compared, "apart": apart}
+    return {"created": before["created"], "notes": notes, **counts, "changes": changes}
 
 
 def _pairs(
@@ -289,12 +274,6 @@ def _pairs(
 
 
 def _change(variant: str, engine: str, name: str, before: Any, after: Any) -> dict[str, Any]:
-    number = isinstance(before, (int, float)) and before
-    return {
-        "variant": variant,
-        "engine": engine,
-        "name": name,
-        "before": before,
-        "after": after,
-        "change": (after - before) / before if number else None,
-    }
+    part = (after - before) / before if isinstance(before, (int, float)) and before else None
+    values = {"before": before, "after": after, "change": part}
+    return {"variant": variant, "engine": engine, "name": name, **values}

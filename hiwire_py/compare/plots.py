@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HiwireError
-from .findings import measured, typical
+from .findings import growth, growth_sizes, measured, typical
 from .subject import PYTHON_OPERATIONS
 
 __all__ = ["draw", "need_matplotlib"]
@@ -61,6 +61,8 @@ def draw(report: dict[str, Any], folder: Path) -> dict[str, str]:
     """
     need_matplotlib()
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     pictures = (
         ("Time for each ref while a table grows, against the fastest variant", "growth.png", _growth),
@@ -70,9 +72,6 @@ def draw(report: dict[str, Any], folder: Path) -> dict[str, str]:
     )
     made = {}
     with matplotlib.rc_context(_STYLE):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
         for text, name, function in pictures:
             figure = Figure(layout="constrained")
             FigureCanvasAgg(figure)
@@ -95,8 +94,9 @@ def _error_bars(statistics: list[dict[str, Any]]) -> tuple[list[float], list[flo
     return [s["median"] - s["low"] for s in statistics], [s["high"] - s["median"] for s in statistics]
 
 
-def _engine_names(report: dict[str, Any]) -> list[str]:
-    return list(dict.fromkeys(row["engine"] for row in measured(report)))
+def _legend(figure: Any, ncols: int) -> None:
+    """What all panels show, below them."""
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=ncols)
 
 
 def _styles(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -117,62 +117,45 @@ def _styles(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _growth(report: dict[str, Any], figure: Any) -> bool:
     """Ratios to the fastest variant at each size, as lines of absolute times would hide each other; what the
     fastest takes stands below each size."""
-    from matplotlib.ticker import FuncFormatter
-
-    rows = [row for row in measured(report) if _curve(row)]
+    rows = [row for row in measured(report) if growth(row)]
     names = list(dict.fromkeys(row["engine"] for row in rows))
     if not names:
         return False
     figure.set_size_inches(_WIDTH, 1.0 + 2.1 * len(names))
     panels = figure.subplots(len(names), 1, sharey=True, squeeze=False)[:, 0]
-    styles = _styles(report)
-    sizes = sorted({n for row in rows for n in _curve(row) if n in report["command"]["settings"]["sizes"]})
-    highest = 1.0
+    styles, sizes, highest = _styles(report), growth_sizes(report), 1.0
     for panel, engine in zip(panels, names):
-        here = [row for row in rows if row["engine"] == engine]
-        best = {n: min(_curve(row)[n]["median"] for row in here if n in _curve(row)) for n in sizes}
-        for number, row in enumerate(here):
-            curve = _curve(row)
-            places = [place for place, n in enumerate(sizes) if n in curve]
-            ratios = [
-                {k: curve[sizes[p]][k] / best[sizes[p]] for k in ("median", "low", "high")} for p in places
-            ]
-            highest = max(highest, *(r["median"] for r in ratios))
-            aside = (number - (len(here) - 1) / 2) * 0.09
+        curves = {row["variant"]: growth(row) for row in rows if row["engine"] == engine}
+        best = {n: min(c[n]["median"] for c in curves.values() if n in c) for n in sizes
+                if any(n in c for c in curves.values())}  # fmt: skip
+        for number, (variant, curve) in enumerate(curves.items()):
+            aside = (number - (len(curves) - 1) / 2) * 0.09
+            ratios = {
+                place + aside: {k: curve[n][k] / best[n] for k in ("median", "low", "high")}
+                for place, n in enumerate(sizes)
+                if n in curve
+            }
+            medians = [r["median"] for r in ratios.values()]
+            highest = max(highest, *medians)
             panel.errorbar(
-                [place + aside for place in places],
-                [r["median"] for r in ratios],
-                yerr=_error_bars(ratios),
-                label=row["variant"],
-                linewidth=0.8,
-                elinewidth=1.3,
-                capsize=2,
-                **styles[row["variant"]],
-            )
+                list(ratios), medians, yerr=_error_bars(list(ratios.values())), label=variant,
+                linewidth=0.8, elinewidth=1.3, capsize=2, **styles[variant],
+            )  # fmt: skip
         panel.axhline(1, color="#555555", linewidth=1)
-        panel.set_xticks(
-            range(len(sizes)),
-            [f"{n:,}\n{_short(best[n])} ns" if n in best else f"{n:,}" for n in sizes],
-        )
+        under = [f"{n:,}\n{_short(best[n])} ns" if n in best else f"{n:,}" for n in sizes]
+        panel.set_xticks(range(len(sizes)), under)
         panel.set(title=f"on {engine}", ylabel="times the fastest")
         panel.grid(axis="x", visible=False)
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1f}"))
+        panel.yaxis.set_major_formatter("{x:.1f}")
     panels[0].set_ylim(0.9, 1 + (highest - 1) * 1.15 + 0.05)
     panels[-1].set_xlabel("refs in the table, and the time of the fastest variant for each of them")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    _legend(figure, 3)
     return True
 
 
-def _curve(row: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """The growth of a table: a statistic for each number of refs."""
-    return {int(n.partition(".")[2]): s for n, s in row["statistics"].items() if n.startswith("growth.")}
-
-
 def _operations(report: dict[str, Any], figure: Any) -> bool:
-    from matplotlib.ticker import FuncFormatter
-
-    rows = [row for engine in _engine_names(report) if (row := typical(report, engine)) is not None]
+    engines = dict.fromkeys(row["engine"] for row in measured(report))
+    rows = [row for engine in engines if (row := typical(report, engine)) is not None]
     if not rows:
         return False
     figure.set_size_inches(_WIDTH, 7.6)
@@ -180,35 +163,35 @@ def _operations(report: dict[str, Any], figure: Any) -> bool:
     width = 0.8 / len(rows)
     for panel, side, where in zip(panels, ("python", "guest"), ("called from Python", "inside a guest")):
         for number, row in enumerate(rows):
-            places, values = [], []
-            for place, name in enumerate(PYTHON_OPERATIONS):
-                found = row["statistics"].get(f"{side}.{name}")
-                if found is not None:
-                    places.append(place + (number - (len(rows) - 1) / 2) * width)
-                    values.append(found)
+            aside = (number - (len(rows) - 1) / 2) * width
+            found = {
+                place + aside: row["statistics"][f"{side}.{name}"]
+                for place, name in enumerate(PYTHON_OPERATIONS)
+                if f"{side}.{name}" in row["statistics"]
+            }
+            medians = [s["median"] for s in found.values()]
             bars = panel.bar(
-                places,
-                [s["median"] for s in values],
-                width * 0.92,
-                yerr=_error_bars(values),
-                label=f"{row['engine']}, {row['variant']}",
-                color=_COLOURS[number % len(_COLOURS)],
-                hatch=_HATCHES[number % len(_HATCHES)],
-                edgecolor="white",
-                error_kw={"elinewidth": 1, "capsize": 2},
-            )
-            labels = [_short(s["median"]) for s in values]
-            panel.bar_label(bars, labels, padding=3, fontsize=8)
+                list(found), medians, width * 0.92, yerr=_error_bars(list(found.values())),
+                label=f"{row['engine']}, {row['variant']}", **_bar_style(number),
+            )  # fmt: skip
+            panel.bar_label(bars, list(map(_short, medians)), padding=3, fontsize=8)
         panel.set(title=where, ylabel="ns for each operation", yscale="log")
         panel.margins(y=0.12)
         panel.grid(axis="x", visible=False)
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    panels[1].set_xticks(
-        range(len(PYTHON_OPERATIONS)), [_LABELS.get(n, n) for n in PYTHON_OPERATIONS], rotation=25, ha="right"
-    )
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(rows)))
+        panel.yaxis.set_major_formatter("{x:,.0f}")
+    labels = [_LABELS.get(name, name) for name in PYTHON_OPERATIONS]
+    panels[1].set_xticks(range(len(labels)), labels, rotation=25, ha="right")
+    _legend(figure, min(3, len(rows)))
     return True
+
+
+def _bar_style(number: int) -> dict[str, Any]:
+    return {
+        "color": _COLOURS[number % len(_COLOURS)],
+        "hatch": _HATCHES[number % len(_HATCHES)],
+        "edgecolor": "white",
+        "error_kw": {"elinewidth": 1, "capsize": 2},
+    }
 
 
 def _short(value: float) -> str:
@@ -218,30 +201,23 @@ def _short(value: float) -> str:
 
 
 def _room(report: dict[str, Any], figure: Any) -> bool:
-    from matplotlib.ticker import FuncFormatter
-
-    rows: dict[str, dict[str, Any]] = {}
-    for row in measured(report):
-        if row["pages"]:
-            rows.setdefault(row["variant"], row)
+    # The pages are the same on each engine: the first row of a variant will do.
+    rows = {row["variant"]: row for row in reversed(measured(report)) if row["pages"]}
     if not rows:
         return False
     figure.set_size_inches(_WIDTH, 5.2)
     panel = figure.subplots()
-    styles = _styles(report)
-    facts = {v["name"]: v for v in report["variants"]}
-    for name, row in rows.items():
-        sizes = sorted(int(n) for n in row["pages"] if n != "before")
-        kib = [row["pages"][str(n)] * 64 for n in sizes]
+    for facts in report["variants"]:
+        row, style = rows.get(facts["name"]), _styles(report)[facts["name"]]
+        if row is None:
+            continue
+        kib = {int(n): pages * 64 for n, pages in row["pages"].items() if n != "before"}
         filled = row["capacity"]
-        if filled and filled["full"] and filled["refs"] not in sizes:
-            sizes.append(filled["refs"])
-            kib.append(filled["pages"] * 64)
-        text = f"{name}: {facts[name]['module_bytes'] / 1024:.1f} KiB of code"
-        panel.plot(sizes, kib, label=text, linewidth=1.3, **styles[name])
         if filled and filled["full"]:
-            panel.plot([filled["refs"]], [filled["pages"] * 64], "|", markersize=22, markeredgewidth=3,
-                       color=styles[name]["color"])  # fmt: skip
+            kib[filled["refs"]] = end = filled["pages"] * 64
+            panel.plot(filled["refs"], end, "|", markersize=22, markeredgewidth=3, color=style["color"])
+        text = f"{facts['name']}: {facts['module_bytes'] / 1024:.1f} KiB of code"
+        panel.plot(list(kib), list(kib.values()), label=text, linewidth=1.3, **style)
     panel.set(
         xscale="log",
         yscale="log",
@@ -249,44 +225,33 @@ def _room(report: dict[str, Any], figure: Any) -> bool:
         ylabel="memory of the table, KiB",
         title="How much memory a table of so many refs has",
     )
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    panel.yaxis.set_major_formatter("{x:,.0f}")
     figure.legend(loc="outside lower center", ncols=2, fontsize=10)
     return True
 
 
 def _deduplicate(report: dict[str, Any], figure: Any) -> bool:
-    ratios = report["deduplicate"]
+    ratios = report["deduplicate"][::-1]
     if not ratios:
         return False
     figure.set_size_inches(_WIDTH, 1.6 + 0.38 * len(ratios))
     panel = figure.subplots()
-    for place, r in enumerate(reversed(ratios)):
-        at_home = r["from"] == "python"
-        panel.barh(
-            place,
-            r["ratio"],
-            xerr=([r["ratio"] - r["low"]], [r["high"] - r["ratio"]]),
-            color=_COLOURS[0 if at_home else 1],
-            hatch="" if at_home else "//",
-            edgecolor="white",
-            error_kw={"elinewidth": 1, "capsize": 2},
-        )
+    for place, r in enumerate(ratios):
+        bounds = ([r["ratio"] - r["low"]], [r["high"] - r["ratio"]])
+        panel.barh(place, r["ratio"], xerr=bounds, **_bar_style(0 if r["from"] == "python" else 1))
         text = f"{r['ratio']:.1f}" if r["ratio"] < 10 else f"{r['ratio']:.0f}"
         panel.annotate(text, (r["high"], place), (6, 0), textcoords="offset points", va="center", fontsize=10)
     sides = {"python": "from Python", "guest": "in a guest"}
-    panel.set_yticks(
-        range(len(ratios)), [f"{r['engine']}, {sides[r['from']]}, {r['key']} key" for r in reversed(ratios)]
-    )
+    labels = [f"{r['engine']}, {sides[r['from']]}, {r['key']} key" for r in ratios]
+    panel.set_yticks(range(len(labels)), labels)
     panel.set(xscale="log", xlabel="times as long as new")
     panel.set_title("new_deduplicate against new; dashed: published claims", pad=24)
-    panel.set_xlim(0.8, max(r["high"] for r in ratios) * 2)
     for claim in (50, 100):
         panel.axvline(claim, color="#555555", linestyle="--", linewidth=1.2)
         panel.annotate(f"{claim}x", (claim, 1), (0, 3), xycoords=("data", "axes fraction"), ha="center",
                        textcoords="offset points", fontsize=10)  # fmt: skip
-    panel.set_xticks(
-        [1, 2, 5, 10, 20, 50, 100, 200, 500], ["1", "2", "5", "10", "20", "50", "100", "200", "500"]
-    )
+    ticks = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+    panel.set_xticks(ticks, map(str, ticks))
     panel.set_xlim(0.8, max(r["high"] for r in ratios) * 2)
     panel.minorticks_off()
     panel.grid(axis="y", visible=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import HiwireError
-from .findings import measured
+from .findings import growth_sizes, measured
 from .plots import draw, need_matplotlib
 from .subject import GUEST_OPERATIONS, PYTHON_OPERATIONS, STARTUP
 from .variants import RequestError
@@ -23,7 +24,6 @@ _HEADS = {
     "new_deduplicate_known": "dedup. known key",
     "in_order": "in order",
     "at_random": "at random",
-    "refill": "refill",
     "host": "host call",
 }
 
@@ -34,7 +34,7 @@ class Sheet:
 
     title: str
     head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: Sequence[tuple[str, ...]]
     note: str = ""
     texts: int = 2
 
@@ -49,159 +49,112 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
-def time_text(statistic: dict[str, Any] | None, unit: float = 1.0, brief: bool = False) -> str:
-    """A median with its range, as ``12.3 (11.9-14.0)``, or without."""
-    if statistic is None:
-        return _NONE
-    if brief:
-        return number(statistic["median"] / unit)
-    low, high = statistic["low"] / unit, statistic["high"] / unit
-    return f"{number(statistic['median'] / unit)} ({number(low)}-{number(high)})"
-
-
-def _spread(found: list[dict[str, Any] | None]) -> str:
-    """The widest range of a row of numbers, in percent of its median."""
-    wide = [(s["high"] - s["low"]) / s["median"] for s in found if s is not None and s["median"]]
-    return f"{max(wide):.0%}" if wide else _NONE
+def _range(value: float, low: float, high: float, unit: float = 1.0) -> str:
+    return f"{number(value / unit)} ({number(low / unit)}-{number(high / unit)})"
 
 
 def sheets(report: dict[str, Any], brief: bool = False) -> list[Sheet]:
     """All tables that have rows, in the order of reading.
 
     Args:
-        brief: without ranges; the last column has the widest of a row.
+        brief: without ranges; the last column has the widest of a row, in percent of its median.
     """
-    python, guest = "From Python, ns for each call", "Inside a guest, ns for each operation"
+
+    def times(title: str, group: str, names: Sequence[object], note: str = "", unit: float = 1.0) -> Sheet:
+        rows = []
+        for row in measured(report):
+            found = [row["statistics"].get(f"{group}.{name}") for name in names]
+            if any(found):
+                cells = [_time(s, unit, brief) for s in found]
+                wide = [(s["high"] - s["low"]) / s["median"] for s in found if s and s["median"]]
+                width = [f"{max(wide):.0%}" if wide else _NONE] if brief else []
+                rows.append((row["variant"], row["engine"], *cells, *width))
+        heads = [f"{n:,}" if isinstance(n, int) else _HEADS.get(str(n), str(n)) for n in names]
+        return Sheet(title, ("variant", "engine", *heads, *(["range"] if brief else [])), rows, note)
+
+    stopped = [
+        f"{row['variant']} on {row['engine']}: {row['growth_stopped']}"
+        for row in measured(report)
+        if row["growth_stopped"]
+    ]
+    growing = "from an empty table, inside the guest; each step ends a call from Python, which is counted"
+    fragmenting = (
+        "in order and at random: one decref and one new; refill: new, after all were released at random"
+    )
+    lowering = "lower: reading the module, and putting ids in the place of externrefs"
     made = [
         _recommendation(report),
         _modules(report),
-        _times(report, "python", PYTHON_OPERATIONS, python, brief),
-        _times(report, "guest", GUEST_OPERATIONS, guest, brief),
-        _growth(report, brief),
+        times("From Python, ns for each call", "python", PYTHON_OPERATIONS),
+        times("Inside a guest, ns for each operation", "guest", GUEST_OPERATIONS),
+        times(
+            "Growing, ns a ref up to N refs", "growth", growth_sizes(report), "; ".join([growing, *stopped])
+        ),
         _memory(report),
         _capacity(report),
-        _times(
-            report,
+        times(
+            "Fragmentation, ns for each ref replaced",
             "fragmentation",
             ("in_order", "at_random", "refill"),
-            "Fragmentation, ns for each ref replaced",
-            brief,
-            "in order and at random: one decref and one new; refill: new, after all were released at random",
+            fragmenting,
         ),
-        _times(
-            report,
-            "startup",
-            STARTUP,
-            "Starting, microseconds",
-            brief,
-            "lower: reading the module, and putting ids in the place of externrefs",
-            unit=1000.0,
-        ),
+        times("Starting, microseconds", "startup", STARTUP, lowering, unit=1000.0),
         _deduplicate(report),
         _not_measured(report),
-        _changes(report),
+        *_changes(report),
     ]
     return [sheet for sheet in made if sheet.rows]
 
 
+def _time(statistic: dict[str, Any] | None, unit: float, brief: bool) -> str:
+    """A median with its range, as ``12.3 (11.9-14.0)``, or without."""
+    if statistic is None:
+        return _NONE
+    if brief:
+        return number(statistic["median"] / unit)
+    return _range(statistic["median"], statistic["low"], statistic["high"], unit)
+
+
 def _recommendation(report: dict[str, Any]) -> Sheet:
-    rows = tuple((advice["for"], advice["take"], advice["because"]) for advice in report["recommendation"])
+    head = ("for", "take", "because")
+    rows = [tuple(advice[key] for key in head) for advice in report["recommendation"]]
     note = "" if report["complete"] else "the run was interrupted: these are the numbers that it left"
-    return Sheet("Recommendation", ("for", "take", "because"), rows, note, texts=3)
+    return Sheet("Recommendation", head, rows, note, texts=3)
 
 
 def _modules(report: dict[str, Any]) -> Sheet:
     rows = []
     for v in report["variants"]:
-        room = f"{v['most_refs']:,}" if v["most_refs"] is not None else _NONE
+        room = _NONE if v["most_refs"] is None else f"{v['most_refs']:,}"
+        cells = ["not built", *[_NONE] * 6]
         if "module_bytes" in v:
-            sizes = [f"{v[key]:,}" for key in ("module_bytes", "code_bytes", "data_bytes", "initial_pages")]
-            rows.append(
-                (v["name"], v["source"], *sizes, str(len(v["imports"])), str(len(v["exports"])), room)
-            )
-        else:
-            rows.append((v["name"], "not built", *[_NONE] * 6, room))
+            sizes = (v[key] for key in ("module_bytes", "code_bytes", "data_bytes", "initial_pages"))
+            cells = [v["source"], *(f"{n:,}" for n in (*sizes, len(v["imports"]), len(v["exports"])))]
+        rows.append((v["name"], *cells, room))
     head = ("variant", "from", "bytes", "code", "data", "first pages", "imports", "exports", "refs at most")
     return Sheet(
-        "Modules",
-        head,
-        tuple(rows),
-        "; ".join(f"{v['name']}: {v['description']}" for v in report["variants"]),
-    )
-
-
-def _measured(report: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    return [(row["variant"], row["engine"], row) for row in measured(report)]
-
-
-def _times(
-    report: dict[str, Any],
-    group: str,
-    names: tuple[str, ...],
-    title: str,
-    brief: bool,
-    note: str = "",
-    unit: float = 1.0,
-) -> Sheet:
-    rows = []
-    for variant, engine, row in _measured(report):
-        found = [row["statistics"].get(f"{group}.{name}") for name in names]
-        if any(found):
-            rows.append((variant, engine, *_cells(found, brief, unit)))
-    head = ("variant", "engine", *(_HEADS.get(n, n) for n in names), *(("range",) if brief else ()))
-    return Sheet(title, head, tuple(rows), note)
-
-
-def _cells(found: list[dict[str, Any] | None], brief: bool, unit: float = 1.0) -> list[str]:
-    return [*(time_text(s, unit, brief) for s in found), *((_spread(found),) if brief else ())]
-
-
-def _sizes(report: dict[str, Any]) -> list[int]:
-    sizes = report["command"]["settings"]["sizes"]
-    return [n for n in sizes if any(f"growth.{n}" in row["statistics"] for _, _, row in _measured(report))]
-
-
-def _growth(report: dict[str, Any], brief: bool) -> Sheet:
-    sizes, rows, ends = _sizes(report), [], []
-    for variant, engine, row in _measured(report):
-        cells = _cells([row["statistics"].get(f"growth.{n}") for n in sizes], brief)
-        if any(f"growth.{n}" in row["statistics"] for n in sizes):
-            rows.append((variant, engine, *cells))
-        if row["growth_stopped"]:
-            ends.append(f"{variant} on {engine}: {row['growth_stopped']}")
-    note = "from an empty table, inside the guest; each step ends a call from Python, which is counted"
-    return Sheet(
-        "Growing, ns a ref up to N refs",
-        ("variant", "engine", *(f"{n:,}" for n in sizes), *(("range",) if brief else ())),
-        tuple(rows),
-        "; ".join([note, *ends]),
+        "Modules", head, rows, "; ".join(f"{v['name']}: {v['description']}" for v in report["variants"])
     )
 
 
 def _memory(report: dict[str, Any]) -> Sheet:
-    sizes, rows = _sizes(report), []
-    seen = set()
-    for variant, _, row in _measured(report):
-        if row["pages"] and variant not in seen:
-            seen.add(variant)
-            cells = [
-                f"{row['pages'][str(n)]:,} ({number(row['bytes_per_ref'][str(n)])})"
-                if str(n) in row["pages"]
-                else _NONE
-                for n in sizes
-            ]
-            rows.append((variant, f"{row['pages']['before']:,}", *cells))
+    sizes, rows = growth_sizes(report), {}
+    for row in measured(report):
+        pages, each = row["pages"], row["bytes_per_ref"]
+        if pages and row["variant"] not in rows:
+            cells = [f"{pages[n]:,} ({number(each[n])})" if n in pages else _NONE for n in map(str, sizes)]
+            rows[row["variant"]] = (row["variant"], f"{pages['before']:,}", *cells)
     head = ("variant", "empty", *(f"{n:,}" for n in sizes))
     note = "exact, and the same on each engine; the engine's own table of objects is not in it"
-    return Sheet("Pages of memory with N refs (bytes a ref)", head, tuple(rows), note, texts=1)
+    return Sheet("Pages of memory with N refs (bytes a ref)", head, list(rows.values()), note, texts=1)
 
 
 def _capacity(report: dict[str, Any]) -> Sheet:
-    rows = tuple(
-        (variant, engine, f"{c['refs']:,}", f"{c['pages']:,}", c["then"])
-        for variant, engine, row in _measured(report)
+    rows = [
+        (row["variant"], row["engine"], f"{c['refs']:,}", f"{c['pages']:,}", c["then"])
+        for row in measured(report)
         if (c := row["capacity"])
-    )
+    ]
     return Sheet("Filled up", ("variant", "engine", "refs", "pages", "then"), rows)
 
 
@@ -209,31 +162,30 @@ def _deduplicate(report: dict[str, Any]) -> Sheet:
     rows = []
     for r in report["deduplicate"]:
         share = _NONE if r["explained"] is None else f"{r['explained']:.0%}"
-        ratio = f"{number(r['ratio'])} ({number(r['low'])}-{number(r['high'])})"
+        ratio = _range(r["ratio"], r["low"], r["high"])
         rows.append((r["engine"], f"{r['from']}, {r['key']} key", ratio, str(r["calls"]), share))
     head = ("engine", "called from", "times new", "host calls", "of its time")
-    return Sheet("new_deduplicate against new", head, tuple(rows))
+    return Sheet("new_deduplicate against new", head, rows)
 
 
 def _not_measured(report: dict[str, Any]) -> Sheet:
     rows = [(r["variant"], r["engine"], r["reason"]) for r in report["rows"] if r["status"] != "measured"]
     for row in report["rows"]:
         rows += [(row["variant"], row["engine"], f"{what}: {why}") for what, why in row["problems"].items()]
-    return Sheet("Not measured", ("variant", "engine", "reason"), tuple(rows), texts=3)
+    return Sheet("Not measured", ("variant", "engine", "reason"), rows, texts=3)
 
 
-def _changes(report: dict[str, Any]) -> Sheet:
-    rows = []
+def _changes(report: dict[str, Any]) -> Iterator[Sheet]:
     baseline = report.get("baseline")
-    if baseline is None:
-        return Sheet("", (), ())
-    for c in baseline["changes"]:
-        values = [c[key] if isinstance(c[key], str) else number(c[key]) for key in ("before", "after")]
-        change = _NONE if c["change"] is None else f"{c['change']:+.0%}"
-        rows.append((c["variant"], c["engine"] or _NONE, c["name"], *values, change))
-    note = "; ".join([_compared(baseline), *baseline["notes"]])
-    head = ("variant", "engine", "what", "then", "now", "change")
-    return Sheet(f"Changed beyond noise since {baseline['created']}", head, tuple(rows), note, texts=3)
+    if baseline is not None:
+        rows = []
+        for c in baseline["changes"]:
+            values = [c[key] if isinstance(c[key], str) else number(c[key]) for key in ("before", "after")]
+            change = _NONE if c["change"] is None else f"{c['change']:+.0%}"
+            rows.append((c["variant"], c["engine"] or _NONE, c["name"], *values, change))
+        note = "; ".join([_compared(baseline), *baseline["notes"]])
+        head = ("variant", "engine", "what", "then", "now", "change")
+        yield Sheet(f"Changed beyond noise since {baseline['created']}", head, rows, note, texts=3)
 
 
 def _compared(baseline: dict[str, Any]) -> str:
@@ -258,29 +210,24 @@ def markdown(report: dict[str, Any], pictures: dict[str, str] | None = None) -> 
     """
     machine, versions = report["machine"], report["versions"]
     engines = ", ".join(f"{name} {version}" for name, version in versions["engines"].items()) or "no engine"
-    lines = [
+    rounds = f"with the range over {report['command']['settings']['rounds']} runs in brackets"
+    parts = [
         "# hiwire_py: variants and engines compared",
-        "",
         f"{report['created']}: hiwire_py {versions['hiwire_py']}, {machine['python']}, {engines}; "
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}.",
-        "",
-        "Times are medians, with the range over "
-        f"{report['command']['settings']['rounds']} runs in brackets"
+        f"Times are medians, {rounds}"
         + ("." if report["complete"] else "; the run was interrupted, so some have fewer."),
-        "",
+        *unchanged(report),
     ]
-    for sentence in unchanged(report):
-        lines += [sentence, ""]
     for place, sheet in enumerate(sheets(report)):
         if place == 1:
-            lines += [line for text, path in (pictures or {}).items() for line in (f"![{text}]({path})", "")]
-        lines += [f"## {sheet.title}", "", _line(sheet.head)]
-        lines.append(_line(tuple("--:" if sheet.is_number(n) else "---" for n in range(len(sheet.head)))))
-        lines += [_line(row) for row in sheet.rows]
-        lines += ["", *([f"{sheet.note}.", ""] if sheet.note else [])]
+            parts += [f"![{text}]({path})" for text, path in (pictures or {}).items()]
+        under = tuple("--:" if sheet.is_number(n) else "---" for n in range(len(sheet.head)))
+        table = "\n".join(map(_line, (sheet.head, under, *sheet.rows)))
+        parts += [f"## {sheet.title}", table, *([f"{sheet.note}."] if sheet.note else [])]
     if report["deduplicate"]:
-        lines += ["## Why new_deduplicate is slower", "", _WHY_DEDUPLICATE, ""]
-    return "\n".join([*lines, _METHOD])
+        parts += ["## Why new_deduplicate is slower", _WHY_DEDUPLICATE]
+    return "\n\n".join([*parts, _METHOD])
 
 
 def _line(cells: tuple[str, ...]) -> str:
@@ -305,15 +252,15 @@ class Outputs:
             try:
                 need_matplotlib()
                 self.plots.mkdir(parents=True, exist_ok=True)
-            except (HiwireError, OSError) as error:
-                reason = error.strerror if isinstance(error, OSError) else None
-                raise RequestError(f"{self.plots}: {reason or error}") from None
+            except HiwireError as error:
+                raise RequestError(f"{self.plots}: {error}") from None
+            except OSError as error:
+                raise RequestError(f"{self.plots}: {error.strerror}") from None
             _check_folder(self.plots)
-        for path in (self.json, self.markdown):
-            if path is not None:
-                if path.is_dir():
-                    raise RequestError(f"{path}: a file is wanted, and this is a directory")
-                _check_folder(path.parent)
+        for path in filter(None, (self.json, self.markdown)):
+            if path.is_dir():
+                raise RequestError(f"{path}: a file is wanted, and this is a directory")
+            _check_folder(path.parent)
 
     def write(self, report: dict[str, Any]) -> list[Path]:
         """Write them all.

@@ -6,11 +6,13 @@ changed over the minutes of the comparison, and Ctrl-C leaves a report in which 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
+import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from ..engines import EngineInfo, engines
 from ..errors import HiwireError
 from .findings import FORMAT, deduplicate_ratios, recommend
 from .measure import Settings
-from .subject import Subject
+from .subject import PAGE, Subject
 from .variants import RequestError, Variant, find_variants
 
 __all__ = ["Progress", "Request", "compare", "find_engines", "request"]
@@ -28,10 +30,9 @@ __all__ = ["Progress", "Request", "compare", "find_engines", "request"]
 Progress = Callable[[float, float, str], None]
 """Takes the work done, all work, and what is going on now."""
 
-_PAGE = 65536
 _UNITS = {
     "statistics": "nanoseconds for each operation; startup: for each module; growth.N: for each of N refs",
-    "pages": f"pages of {_PAGE} bytes of the table's linear memory",
+    "pages": f"pages of {PAGE} bytes of the table's linear memory",
     "bytes_per_ref": "bytes of the table's linear memory; not in it: the engine's table of objects",
     "sizes": "bytes",
 }
@@ -91,20 +92,24 @@ def compare(wanted: Request, progress: Progress | None = None) -> dict[str, Any]
     KeyboardInterrupt ends the measuring, not the function: what was measured is in the report, whose
     ``complete`` is then false.
     """
-    rows = [_row(v, e) for v in wanted.variants for e in wanted.engines]
+    pairs = [(v, e, _row(v, e)) for v in wanted.variants for e in wanted.engines]
+    subjects: list[Subject] = []
     complete = True
     with tempfile.TemporaryDirectory(prefix="hiwire-compare-") as folder:
-        subjects: dict[int, Subject] = {}
         try:
-            subjects.update(_subjects(wanted, rows, Path(folder)))
-            _measure(wanted, rows, subjects, progress)
+            for variant, _, row in pairs:
+                if not row["reason"]:
+                    path = Path(
+                        tempfile.mkdtemp(dir=folder), f"{Path(variant.name).stem}.wasm".replace(":", "-")
+                    )
+                    path.write_bytes(variant.wasm)
+                    subjects.append(Subject(row, str(path), variant.most_refs, wanted.settings))
+            _measure(subjects, wanted.settings, progress)
         except KeyboardInterrupt:
             complete = False
         finally:
-            for subject in subjects.values():
+            for subject in subjects:
                 subject.close()
-    for number, subject in subjects.items():
-        _take(rows[number], subject)
     report = {
         "format": FORMAT,
         "complete": complete,
@@ -117,8 +122,8 @@ def compare(wanted: Request, progress: Progress | None = None) -> dict[str, Any]
             "engines": {e.name: e.version for e in wanted.engines if e.available},
         },
         "units": _UNITS,
-        "variants": [_describe(variant) for variant in wanted.variants],
-        "rows": rows,
+        "variants": [variant.facts() for variant in wanted.variants],
+        "rows": [row for _, _, row in pairs],
     }
     report["deduplicate"] = deduplicate_ratios(report)
     report["recommendation"] = recommend(report)
@@ -132,48 +137,32 @@ def _row(variant: Variant, engine: EngineInfo) -> dict[str, Any]:
         "engine": engine.name,
         "status": "impossible" if reason else "measured",
         "reason": reason,
-        "statistics": {},
-        "pages": {},
-        "bytes_per_ref": {},
         "growth_stopped": "",
-        "fragmentation": {},
-        "capacity": {},
-        "problems": {},
+        **{
+            name: {}
+            for name in ("statistics", "pages", "bytes_per_ref", "fragmentation", "capacity", "problems")
+        },
     }
 
 
-def _subjects(wanted: Request, rows: list[dict[str, Any]], folder: Path) -> Iterator[tuple[int, Subject]]:
-    """The pairs that may run, by the number of their row, each with its module in a file of its own."""
-    by_name = {variant.name: (n, variant) for n, variant in enumerate(wanted.variants)}
-    for number, row in enumerate(rows):
-        if row["status"] == "impossible":
-            continue
-        index, variant = by_name[row["variant"]]
-        path = folder / str(index) / f"{Path(variant.name).stem}.wasm".replace(":", "-")
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(variant.wasm)
-        yield number, Subject(str(path), row["engine"], variant.most_refs, wanted.settings)
-
-
-def _measure(
-    wanted: Request, rows: list[dict[str, Any]], subjects: dict[int, Subject], progress: Progress | None
-) -> None:
-    settings = wanted.settings
+def _measure(subjects: Sequence[Subject], settings: Settings, progress: Progress | None) -> None:
     # The weights are rough seconds; the progress bar corrects itself as it goes.
-    often = [
+    often = (
         (Subject.start_up, 0.03),
         (Subject.python, 7 * settings.slice),
         (Subject.guest, 7 * settings.slice),
         (Subject.grow, 4e-8 * settings.sizes[-1]),
         (Subject.fragment, 6e-7 * settings.live),
-    ]
-    once = 2e-8 * min(settings.fill, 1 << 25)
-    total = len(subjects) * (0.2 + settings.rounds * sum(weight for _, weight in often) + once)
-    done = 0.0
-
-    def step(number: int, work: Callable[[Subject], None], weight: float, what: str) -> None:
-        nonlocal done
-        row, subject = rows[number], subjects[number]
+    )
+    steps = [(subject, Subject.open, 0.2, "starting") for subject in subjects]
+    for turn in range(1, settings.rounds + 1):
+        what = f"round {turn} of {settings.rounds}"
+        steps += [(subject, work, weight, what) for subject in subjects for work, weight in often]
+    filling = 2e-8 * min(settings.fill, 1 << 25)
+    steps += [(subject, Subject.fill, filling, "filling it up") for subject in subjects]
+    total, done = sum(weight for _, _, weight, _ in steps), 0.0
+    for subject, work, weight, what in steps:
+        row = subject.row
         if progress is not None:
             progress(done, total, f"{row['variant']} on {row['engine']}: {what}")
         if row["status"] != "impossible":
@@ -186,56 +175,15 @@ def _measure(
                 if work is Subject.open:
                     row.update(status="impossible", reason=reason)
                 else:
-                    subject.problems[work.__name__] = reason
+                    row["problems"][work.__name__] = reason
         done += weight
-
-    for number in subjects:
-        step(number, Subject.open, 0.2, "starting")
-    for turn in range(settings.rounds):
-        for number in subjects:
-            for work, weight in often:
-                step(number, work, weight, f"round {turn + 1} of {settings.rounds}")
-    for number in subjects:
-        step(number, Subject.fill, once, "filling it up")
-
-
-def _take(row: dict[str, Any], subject: Subject) -> None:
-    """What a subject has measured, into its row."""
-    row["statistics"] = {name: asdict(value) for name, value in subject.times.statistics().items()}
-    if row["status"] == "measured" and not row["statistics"]:
-        row.update(status="impossible", reason="interrupted before its first measurement")
-    if subject.growth:
-        row["pages"] = {
-            "before": subject.pages_before,
-            **{str(n): pages for n, pages in subject.growth.items()},
-        }
-        row["bytes_per_ref"] = {str(n): pages * _PAGE / n for n, pages in subject.growth.items()}
-    row["growth_stopped"] = subject.growth_stopped
-    row["fragmentation"] = subject.fragmentation
-    row["capacity"] = subject.capacity
-    row["problems"] = subject.problems
-
-
-def _describe(variant: Variant) -> dict[str, Any]:
-    return {
-        "name": variant.name,
-        "description": variant.description,
-        "source": variant.source,
-        "reason": variant.reason,
-        "most_refs": variant.most_refs,
-        **variant.facts(),
-    }
 
 
 def _machine() -> dict[str, Any]:
     processor = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass  # not Linux
+    with contextlib.suppress(OSError):  # not Linux
+        found = re.search(r"^model name\s*:(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)
+        processor = found[1].strip() if found else processor
     return {
         "system": f"{platform.system()} {platform.release()}",
         "architecture": platform.machine(),

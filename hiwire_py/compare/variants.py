@@ -14,7 +14,9 @@ import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from .. import cache
 from ..errors import ToolchainError, UnsupportedModuleError
@@ -25,7 +27,6 @@ from ..wasm.module import FUNCTION, Module
 __all__ = [
     "COMPILERS",
     "DEFAULT_VARIANTS",
-    "KNOWN_VARIANTS",
     "Builder",
     "Recipe",
     "RequestError",
@@ -47,8 +48,6 @@ DEFAULT_VARIANTS = (
     "linked_allocator",
 )
 """What is compared when nothing is said."""
-
-KNOWN_VARIANTS = ("static_pages", "static_pages:N", "extern_realloc", "libc_realloc", "linked_allocator")
 
 _SLOTS_PER_PAGE = 1024
 _MOST_PAGES = 32768
@@ -107,29 +106,29 @@ class Variant:
     reason: str = ""
     most_refs: int | None = None
 
-    def facts(self) -> dict[str, object]:
-        """What its bytes say, for the report: sizes in bytes, names of imports and exports, first pages."""
-        if not self.wasm:
-            return {}
-        module = Module.parse(self.wasm)
-        sizes = {
-            kind: sum(s.end - s.start for s in module.sections if s.kind == kind) for kind in (_CODE, _DATA)
+    def facts(self) -> dict[str, Any]:
+        """For the report (docs/compare.schema.json), with what its bytes say."""
+        facts: dict[str, Any] = {
+            name: getattr(self, name) for name in ("name", "description", "source", "reason", "most_refs")
         }
-        return {
-            "module_bytes": len(self.wasm),
-            "code_bytes": sizes[_CODE],
-            "data_bytes": sizes[_DATA],
-            "initial_pages": module.memories[0].minimum if module.memories else 0,
-            "imports": [str(i) for i in module.imports],
-            "exports": [e.name for e in module.exports],
-        }
+        if self.wasm:
+            module = Module.parse(self.wasm)
+            for name, kind in (("code_bytes", _CODE), ("data_bytes", _DATA)):
+                facts[name] = sum(s.end - s.start for s in module.sections if s.kind == kind)
+            facts |= {
+                "module_bytes": len(self.wasm),
+                "initial_pages": module.memories[0].minimum if module.memories else 0,
+                "imports": [str(i) for i in module.imports],
+                "exports": [e.name for e in module.exports],
+            }
+        return facts
 
 
 def find_variants(names: Sequence[str], toolchain: str | None) -> list[Variant]:
     """The variants of these names, built where they must be.
 
     Args:
-        names: see `KNOWN_VARIANTS`; everything that is a file is a module.
+        names: as ``--variants`` takes them; everything that is a file is a module.
         toolchain: "clang" or "zig": build all variants with it, also those that the package has. "none":
             build nothing. None: build what the package does not have, with what is here.
 
@@ -144,7 +143,7 @@ def find_variants(names: Sequence[str], toolchain: str | None) -> list[Variant]:
     # Files first: a mistake shall be found before anything is built.
     files = {name: _file(name) for name in wanted if _is_file(name)}
     builder = Builder(toolchain)
-    return [files[name] if name in files else _variant(name, builder, toolchain) for name in wanted]
+    return [files.get(name) or _variant(name, builder, toolchain) for name in wanted]
 
 
 def _is_file(name: str) -> bool:
@@ -163,7 +162,7 @@ def _check(name: str) -> str:
             raise RequestError(f"variant {name}: a table has from 1 to {_MOST_PAGES} pages")
         return "static_pages" if pages == _SHIPPED_PAGES else f"static_pages:{pages}"
     if name not in _GROWING and not _is_file(name):
-        known = ", ".join(KNOWN_VARIANTS)
+        known = ", ".join(["static_pages", "static_pages:N", *_GROWING])
         raise RequestError(f"unknown variant {name!r}; there are: {known}, and the path of a module (.wasm)")
     return name
 
@@ -174,8 +173,8 @@ def _file(name: str) -> Variant:
         exported = Module.parse(wasm).exported(FUNCTION)
     except UnsupportedModuleError as error:
         raise RequestError(f"{name} is no hiwire module: {error}") from None
-    missing = [f"hiwire_{name}" for name in ("new", "get", "incref", "decref", "pop", "capacity")]
-    missing = [name for name in missing if name not in exported]
+    needed = (f"hiwire_{name}" for name in ("new", "get", "incref", "decref", "pop", "capacity"))
+    missing = [name for name in needed if name not in exported]
     if missing:
         raise RequestError(f"{name} is no hiwire module: it does not export {', '.join(missing)}")
     return Variant(name, "a module given by its path", "file", wasm)
@@ -208,7 +207,6 @@ class Builder:
 
     def __init__(self, toolchain: str | None = None) -> None:
         self._toolchain = toolchain
-        self._compiler: Compiler | ToolchainError | None = None
         self._root = Path(__file__).resolve().parents[2] / "c"
 
     def build(self, recipe: Recipe) -> tuple[bytes, str]:
@@ -217,34 +215,18 @@ class Builder:
         Raises:
             ToolchainError: there is no compiler, no source, or the build failed; the text says which.
         """
-        compiler = self._find()
-        name = f"{compiler.name} (clang {'.'.join(map(str, compiler.version))})"
-        kept = cache.root() / "compare" / f"{self._key(recipe, compiler)}.wasm"
-        try:
-            return kept.read_bytes(), name
-        except OSError:
-            pass
+        compiler = self._compiler
+        name = f"{compiler.name} (clang {compiler.release})"
+        key = self._key(recipe, compiler)
+        kept = cache.load(cache.VARIANTS, key)
+        if kept is not None:
+            return kept.contents, name
         wasm = self._compile(recipe, compiler)
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
-                file.write(wasm)
-            Path(file.name).replace(kept)
-        except OSError:
-            pass  # a cache that cannot be written costs the next run some seconds, and nothing else
+        cache.store(cache.VARIANTS, key, wasm)
         return wasm, name
 
-    def _find(self) -> Compiler:
-        if self._compiler is None:
-            try:
-                self._compiler = self._search()
-            except ToolchainError as error:
-                self._compiler = error
-        if isinstance(self._compiler, ToolchainError):
-            raise self._compiler
-        return self._compiler
-
-    def _search(self) -> Compiler:
+    @cached_property
+    def _compiler(self) -> Compiler:
         if self._toolchain == "none":
             raise ToolchainError("it must be built, and --toolchain none says to build nothing")
         if not (self._root / "hiwire").is_dir():
@@ -255,26 +237,21 @@ class Builder:
 
     def _compile(self, recipe: Recipe, compiler: Compiler) -> bytes:
         flags = (f"@{self._root / 'wasm-cflags.txt'}", "-g0", f"-I{self._root / 'hiwire'}")
+        options = (*flags, *recipe.options, *_HOST_OPTIONS)
         link = [f"@{self._root / 'hiwire' / 'module-link.txt'}"]
         target = WASI if recipe.wasi else FREESTANDING
-        with tempfile.TemporaryDirectory(prefix="hiwire-compare-") as folder:
+        with tempfile.TemporaryDirectory(prefix="hiwire-compare-") as made:
+            folder = Path(made)
             objects = compiler.objects(
-                self._library(recipe),
-                Path(folder, "library"),
-                target=target,
-                options=(*flags, *recipe.options, *_HOST_OPTIONS),
+                self._library(recipe), folder / "library", target=target, options=options
             )
             if not recipe.wasi:
                 # Compiled as builtins, memcpy and its kin would call themselves.
-                objects += compiler.objects(
-                    [self._root / "runtime" / "mem.c"],
-                    Path(folder, "runtime"),
-                    options=(*flags, "-fno-builtin"),
-                )
-            if recipe.wasi and compiler.name == "zig":
+                memory = [self._root / "runtime" / "mem.c"]
+                objects += compiler.objects(memory, folder / "runtime", options=(*flags, "-fno-builtin"))
+            elif compiler.name == "zig":
                 link = _for_zig(self._root / "hiwire" / "module-link.txt")
-            module = compiler.link(objects, Path(folder, "hiwire.wasm"), target=target, options=link)
-            return module.read_bytes()
+            return compiler.link(objects, folder / "hiwire.wasm", target=target, options=link).read_bytes()
 
     def _library(self, recipe: Recipe) -> list[Path]:
         return [*sorted((self._root / "hiwire").glob("*.c")), *(self._root / name for name in recipe.sources)]

@@ -96,7 +96,8 @@ def _root(dockerfile: Path, log: Log) -> Path:
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
     with _replacing(kept) as new:
-        command = ["mmdebstrap", "--variant=minbase", "--format=tar", f"--architectures={_architecture()}"]
+        architecture = ask(["dpkg", "--print-architecture"]).strip()
+        command = ["mmdebstrap", "--variant=minbase", "--format=tar", f"--architectures={architecture}"]
         for key, proxy in _proxies():
             command.append(f'--aptopt={key} "{proxy}"')
         # What belongs to this machine stays out; the engine brings its own.
@@ -118,10 +119,6 @@ def _proxies() -> Iterator[tuple[str, str]]:
         found = re.search(r"PROXY='(.+)'", ask(["apt-config", "shell", "PROXY", key]))
         if found:
             yield key, found[1]
-
-
-def _architecture() -> str:
-    return ask(["dpkg", "--print-architecture"]).strip()
 
 
 def _argument(dockerfile: Path, name: str) -> str:

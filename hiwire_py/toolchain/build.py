@@ -12,17 +12,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from hiwire_py.checks import check_integer
 from hiwire_py.errors import ToolchainError
 from hiwire_py.toolchain.base import ensure_base
-from hiwire_py.toolchain.compilers import Compiler
-from hiwire_py.toolchain.containers import ENGINES, Engine, engine
+from hiwire_py.toolchain.containers import ENGINES, engine
 from hiwire_py.toolchain.local import local_compiler, make
 from hiwire_py.toolchain.process import Log, Unusable, silent
 
 __all__ = [
     "CONTAINERS",
+    "REMEDIES",
     "SUMS",
     "TOOLCHAINS",
     "BuildReport",
@@ -40,11 +41,15 @@ SUMS = "SHA256SUMS"
 _DOCKERFILE = "Dockerfile.clang17"
 _MOST_PAGES = 32768
 
-_WAYS = """ways to get a toolchain:
-    docker or podman    with a running engine
-    buildah             apt install buildah mmdebstrap (as root; needs no running engine)
-    clang 17 or newer   apt install clang-19 lld-19 llvm-19 libclang-rt-19-dev-wasm32 make
-    zig                 pip install ziglang, and make (no root needed)"""
+REMEDIES = {
+    "docker": "see docs.docker.com/engine/install",
+    "podman": "on Debian: apt install podman",
+    "buildah": "on Debian, as root: apt install buildah mmdebstrap (needs no running engine)",
+    "clang": "17 or newer, on Debian: apt install clang-19 lld-19 llvm-19 libclang-rt-19-dev-wasm32 make",
+    "zig": "python -m pip install ziglang, and make (no root needed)",
+}
+"""How to get each of them."""
+_WAYS = "ways to get a toolchain:" + "".join(f"\n    {name:7} {text}" for name, text in REMEDIES.items())
 
 
 @dataclass(frozen=True)
@@ -107,22 +112,19 @@ def build(
     if not 1 <= static_pages <= _MOST_PAGES:
         raise ValueError(f"static_pages is {static_pages}; a table has from 1 to {_MOST_PAGES} pages")
     root = _source(source)
-    names = _names(toolchain, TOOLCHAINS)
-    rejected: list[tuple[str, str]] = []
-    version, work = _choose(names, root, log, rejected)
-    taken = names[len(rejected)]
-    log(f"building with {taken} {version}")
+    taken, rejected = _first_usable(_names(toolchain, TOOLCHAINS), root, log)
+    log(f"building with {taken.name} {taken.version}")
     target = Path(out_dir)
     with tempfile.TemporaryDirectory(prefix="hiwire-build-") as scratch:
         made = Path(scratch, "out")
         made.mkdir()
-        work(made, static_pages)
+        taken.build(made, static_pages)
         files = tuple(_describe(path) for path in sorted(made.iterdir()) if path.is_file())
         target.mkdir(parents=True, exist_ok=True)
         for file in files:
             _replace(made / file.name, target / file.name)
     (target / SUMS).write_text(format_sums(files), encoding="ascii")
-    return BuildReport(taken, version, tuple(rejected), target, files)
+    return BuildReport(taken.name, taken.version, rejected, target, files)
 
 
 def check_sources(
@@ -136,18 +138,9 @@ def check_sources(
     Raises:
         ToolchainError: no engine works, or a source does not compile without a warning.
     """
-    root = _source(source)
-    names = _names(toolchain, CONTAINERS)
-    rejected: list[tuple[str, str]] = []
-    for name in names:
-        try:
-            taken, base = _container(name, root, log)
-        except Unusable as error:
-            rejected.append((name, str(error)))
-            continue
-        taken.build(root, _DOCKERFILE, {"BASE": base}, target="check", out=None, log=log)
-        return name
-    raise _none(rejected)
+    taken, _ = _first_usable(_names(toolchain, CONTAINERS), _source(source), log)
+    taken.check()
+    return taken.name
 
 
 def format_sums(files: Sequence[BuiltFile]) -> str:
@@ -155,41 +148,50 @@ def format_sums(files: Sequence[BuiltFile]) -> str:
     return "".join(f"{file.sha256}  {file.name}\n" for file in files if file.name.endswith(".wasm"))
 
 
-_Work = Callable[[Path, int], None]
+class _Taken(NamedTuple):
+    """A toolchain that can be used: builds modules of so many pages into a directory, and, if it is a
+    container, checks the sources."""
+
+    name: str
+    version: str
+    build: Callable[[Path, int], None]
+    check: Callable[[], None] = lambda: None
 
 
-def _choose(names: Sequence[str], root: Path, log: Log, rejected: list[tuple[str, str]]) -> tuple[str, _Work]:
-    """The first toolchain that can be used: its version, and a function that builds into a directory."""
+def _first_usable(names: Sequence[str], root: Path, log: Log) -> tuple[_Taken, tuple[tuple[str, str], ...]]:
+    """The first toolchain that can be used, and (name, why) of those before it."""
+    rejected: list[tuple[str, str]] = []
     for name in names:
         try:
-            if name in CONTAINERS:
-                taken, base = _container(name, root, log)
-                return taken.version, _in_container(taken, base, root, log)
-            compiler = local_compiler(name)
+            return (_container if name in CONTAINERS else _compiler)(name, root, log), tuple(rejected)
         except Unusable as error:
             rejected.append((name, str(error)))
             log(f"not {name}: {error}")
-            continue
+    if len(rejected) == 1:
+        raise ToolchainError(f"toolchain {names[0]} cannot be used: {rejected[0][1]}\n{_WAYS}")
+    reasons = "".join(f"    {name}: {why}\n" for name, why in rejected)
+    raise ToolchainError(f"no toolchain that can build WebAssembly modules was found:\n{reasons}{_WAYS}")
 
-        return f"(clang {'.'.join(map(str, compiler.version))})", _with_compiler(compiler, root, log)
-    raise _none(rejected)
 
-
-def _container(name: str, root: Path, log: Log) -> tuple[Engine, str]:
+def _container(name: str, root: Path, log: Log) -> _Taken:
     taken = engine(name)
     taken.probe()
-    return taken, ensure_base(taken, root / _DOCKERFILE, log)
+    base = ensure_base(taken, root / _DOCKERFILE, log)
+
+    def work(out: Path | None, target: str | None = None, **arguments: str) -> None:
+        taken.build(root, _DOCKERFILE, {"BASE": base, **arguments}, target=target, out=out, log=log)
+
+    return _Taken(
+        name,
+        taken.version,
+        build=lambda out, static_pages: work(out, STATIC_PAGES=str(static_pages)),
+        check=lambda: work(None, "check"),
+    )
 
 
-def _in_container(taken: Engine, base: str, root: Path, log: Log) -> _Work:
-    def work(out: Path, static_pages: int) -> None:
-        arguments = {"BASE": base, "STATIC_PAGES": str(static_pages)}
-        taken.build(root, _DOCKERFILE, arguments, target=None, out=out, log=log)
+def _compiler(name: str, root: Path, log: Log) -> _Taken:
+    compiler = local_compiler(name)
 
-    return work
-
-
-def _with_compiler(compiler: Compiler, root: Path, log: Log) -> _Work:
     def work(out: Path, static_pages: int) -> None:
         objects = out.parent / "work"
         make(compiler, root, objects, static_pages=static_pages, log=log)
@@ -197,7 +199,7 @@ def _with_compiler(compiler: Compiler, root: Path, log: Log) -> _Work:
             if path.is_file():
                 shutil.copyfile(path, out / path.name)
 
-    return work
+    return _Taken(name, f"(clang {compiler.release})", work)
 
 
 def _names(toolchain: str | Sequence[str] | None, known: Sequence[str]) -> Sequence[str]:
@@ -206,14 +208,6 @@ def _names(toolchain: str | Sequence[str] | None, known: Sequence[str]) -> Seque
         if name not in known:
             raise ToolchainError(f"there is no toolchain {name!r} for this; there is {', '.join(known)}")
     return names
-
-
-def _none(rejected: Sequence[tuple[str, str]]) -> ToolchainError:
-    if len(rejected) == 1:
-        name, why = rejected[0]
-        return ToolchainError(f"toolchain {name} cannot be used: {why}\n{_WAYS}")
-    reasons = "".join(f"    {name}: {why}\n" for name, why in rejected)
-    return ToolchainError(f"no toolchain that can build WebAssembly modules was found:\n{reasons}{_WAYS}")
 
 
 def _source(source: str | Path | None) -> Path:

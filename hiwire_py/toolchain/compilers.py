@@ -7,6 +7,7 @@ WASI does the compiler driver link, since it alone knows where its C library is.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -15,8 +16,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hiwire_py.errors import ToolchainError
@@ -56,7 +58,12 @@ class Compiler:
     version: tuple[int, int, int]
 
     def __str__(self) -> str:
-        return f"{self.name} (clang {'.'.join(map(str, self.version))}, {shlex.join(self.command)})"
+        return f"{self.name} (clang {self.release}, {shlex.join(self.command)})"
+
+    @property
+    def release(self) -> str:
+        """The version with dots."""
+        return ".".join(map(str, self.version))
 
     def objects(
         self,
@@ -88,27 +95,12 @@ class Compiler:
         for number, source in enumerate(map(Path, sources)):
             spoken = language or _LANGUAGES.get(source.suffix)
             if spoken not in _STANDARDS:
-                raise ToolchainError(
-                    f"{source}: not a C or C++ source file (suffixes: {', '.join(_LANGUAGES)})"
-                )
-            output = (
-                folder / f"{number:02}-{source.stem}.o"
-            )  # numbered: two folders may hold files of one name
-            self._run(
-                [
-                    *self.command,
-                    *self._target(target),
-                    "-x",
-                    spoken,
-                    _STANDARDS[spoken],
-                    *options,
-                    "-c",
-                    source,
-                    "-o",
-                    output,
-                ],
-                f"cannot compile {source.name}",
-            )
+                known = ", ".join(_LANGUAGES)
+                raise ToolchainError(f"{source}: not a C or C++ source file (suffixes: {known})")
+            # Numbered: two folders may hold files of one name.
+            output = folder / f"{number:02}-{source.stem}.o"
+            words = ["-x", spoken, _STANDARDS[spoken], *options, "-c", str(source), "-o", str(output)]
+            self._run([*self._driver(target), *words], f"cannot compile {source.name}")
             made.append(output)
         return made
 
@@ -136,19 +128,11 @@ class Compiler:
         """
         path = Path(output)
         path.parent.mkdir(parents=True, exist_ok=True)
-        flags = _expand(options)
+        flags = list(_expand(options))
         if target == WASI:
             # The driver's own start file has an entry already, so --no-entry would contradict it.
             wrapped = [part for flag in flags if flag != "--no-entry" for part in ("-Xlinker", flag)]
-            command = [
-                *self.command,
-                *self._target(target),
-                "-mexec-model=reactor",
-                *objects,
-                *wrapped,
-                "-o",
-                path,
-            ]
+            command = [*self._driver(target), "-mexec-model=reactor", *objects, *wrapped, "-o", path]
         else:
             entry = [] if "--no-entry" in flags else ["--no-entry"]
             command = [*self.linker, *entry, "--export-if-defined=_initialize", *flags, *objects, "-o", path]
@@ -179,27 +163,23 @@ class Compiler:
 
     def missing(self, target: str) -> str | None:
         """Why this compiler cannot build for a target, found by trying; None if it can."""
-        source = (
-            '#include <stdio.h>\nint f(void) { return puts(""); }\n'
-            if target == WASI
-            else "int f(void) { return 0; }\n"
-        )
+        source, remedy = "int f(void) { return 0; }\n", ""
+        if target == WASI:
+            source = '#include <stdio.h>\nint f(void) { return puts(""); }\n'
+            remedy = " On Debian `apt-get install wasi-libc libclang-rt-NN-dev-wasm32` adds what WASI needs."
         with tempfile.TemporaryDirectory(prefix="hiwire-") as folder:
             trial = Path(folder, "trial.c")
             trial.write_text(source)
             try:
                 self.compile([trial], Path(folder, "trial.wasm"), target=target, link_options=["--export=f"])
             except ToolchainError as error:
-                remedy = (
-                    " On Debian `apt-get install wasi-libc libclang-rt-NN-dev-wasm32` adds what WASI needs."
-                )
-                return f"{self} cannot build for {target}: {error}{remedy if target == WASI else ''}"
+                return f"{self} cannot build for {target}: {error}{remedy}"
         return None
 
-    def _target(self, target: str) -> list[str]:
+    def _driver(self, target: str) -> list[str]:
         if self.name == "zig":
-            return ["-target", _ZIG_TARGETS.get(target, target)]
-        return [f"--target={target}"]
+            return [*self.command, "-target", _ZIG_TARGETS.get(target, target)]
+        return [*self.command, f"--target={target}"]
 
     def _run(self, command: Sequence[str | os.PathLike[str]], what: str) -> None:
         words = [os.fspath(word) for word in command]
@@ -227,22 +207,17 @@ def find_compiler(prefer: str | None = None) -> Compiler:
     if prefer not in (None, "clang", "zig"):
         raise ToolchainError(f"no such toolchain: {prefer!r}; there are 'clang' and 'zig'")
     reasons: list[str] = []
-    if prefer != "zig":
-        for candidate in _clang_candidates():
-            found = _clang(candidate)
-            if isinstance(found, Compiler):
-                return found
-            reasons.append(found)
-        if not reasons:
-            reasons.append("clang: not on PATH")
-    if prefer != "clang":
-        found = _zig()
-        if isinstance(found, Compiler):
-            return found
-        reasons.append(found)
-    raise ToolchainError(
-        "no C compiler for WebAssembly:\n" + "".join(f"  {reason}\n" for reason in reasons) + _ADVICE
-    )
+    clangs = [] if prefer == "zig" else _clang_candidates()
+    ways: list[Callable[[], Compiler]] = [partial(_clang, path) for path in clangs]
+    if prefer != "zig" and not clangs:
+        reasons.append("clang: not on PATH")
+    for way in (*ways, *([] if prefer == "clang" else [_zig])):
+        try:
+            return way()
+        except ToolchainError as error:
+            reasons.append(str(error))
+    listed = "".join(f"  {reason}\n" for reason in reasons)
+    raise ToolchainError(f"no C compiler for WebAssembly:\n{listed}{_ADVICE}")
 
 
 def _clang_candidates() -> list[str]:
@@ -251,33 +226,26 @@ def _clang_candidates() -> list[str]:
         return [forced]
     numbers = set()
     for folder in os.get_exec_path():
-        try:
-            names = os.listdir(folder or ".")
-        except OSError:
-            continue
-        numbers |= {
-            int(match[1]) for name in names if (match := re.fullmatch(r"clang-(\d+)(?:\.exe)?", name))
-        }
+        with contextlib.suppress(OSError):
+            found = (re.fullmatch(r"clang-(\d+)(?:\.exe)?", name) for name in os.listdir(folder or "."))
+            numbers |= {int(match[1]) for match in found if match}
     order = sorted(numbers, key=lambda number: (number == PREFERRED_CLANG, number), reverse=True)
     names = [*(f"clang-{number}" for number in order), "clang"]
     return [path for name in names if (path := shutil.which(name)) is not None]
 
 
-def _clang(path: str) -> Compiler | str:
-    """The compiler at a path, or why it is none."""
-    try:
-        version = _version((path,))
-        targets = _output((path, "--print-targets"))
-    except ToolchainError as error:
-        return str(error)
+def _clang(path: str) -> Compiler:
+    version = _version((path,))
+    targets = _output((path, "--print-targets"))
     if version[0] < MINIMUM_CLANG:
-        return f"{path}: version {version[0]} is too old, {MINIMUM_CLANG} is the oldest that works"
-    if "wasm32" not in targets:
-        return f"{path}: it has no WebAssembly target (Apple's clang has none)"
-    linker = _wasm_ld(path, version[0])
-    if linker is None:
-        return f"{path}: its linker wasm-ld is missing; on Debian `apt-get install lld-{version[0]}`"
-    return Compiler("clang", (path,), (linker,), version)
+        reason = f"version {version[0]} is too old, {MINIMUM_CLANG} is the oldest that works"
+    elif "wasm32" not in targets:
+        reason = "it has no WebAssembly target (Apple's clang has none)"
+    elif (linker := _wasm_ld(path, version[0])) is not None:
+        return Compiler("clang", (path,), (linker,), version)
+    else:
+        reason = f"its linker wasm-ld is missing; on Debian `apt-get install lld-{version[0]}`"
+    raise ToolchainError(f"{path}: {reason}")
 
 
 def _wasm_ld(clang: str, major: int) -> str | None:
@@ -290,46 +258,37 @@ def _wasm_ld(clang: str, major: int) -> str | None:
     return shutil.which(told) or shutil.which(f"wasm-ld-{major}")
 
 
-def _zig() -> Compiler | str:
+def _zig() -> Compiler:
     if importlib.util.find_spec("ziglang") is None:
-        return f"ziglang: not installed for {sys.executable}"
+        raise ToolchainError(f"ziglang: not installed for {sys.executable}")
     zig = (sys.executable, "-m", "ziglang")
     try:
         return Compiler("zig", (*zig, "cc"), (*zig, "wasm-ld"), _version((*zig, "cc")))
     except ToolchainError as error:
-        return f"ziglang: {error}"
+        raise ToolchainError(f"ziglang: {error}") from None
 
 
 def _version(command: tuple[str, ...]) -> tuple[int, int, int]:
     text = _output((*command, "--version"))
     match = re.search(r"clang version (\d+)\.(\d+)\.(\d+)", text)
     if match is None:
-        first = text.strip().splitlines()[:1]
-        raise ToolchainError(
-            f"{command[0]}: not a clang: --version says {first[0] if first else 'nothing'!r}"
-        )
+        first = next(iter(text.strip().splitlines()), "nothing")
+        raise ToolchainError(f"{command[0]}: not a clang: --version says {first!r}")
     return int(match[1]), int(match[2]), int(match[3])
 
 
 def _output(command: tuple[str, ...]) -> str:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=60
-        )
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainError(f"{command[0]}: cannot be started: {error}") from error
     if done.returncode != 0:
-        raise ToolchainError(
-            f"{shlex.join(command)} exited with status {done.returncode}: {done.stderr.strip()}"
-        )
+        said = done.stderr.strip()
+        raise ToolchainError(f"{shlex.join(command)} exited with status {done.returncode}: {said}")
     return done.stdout
 
 
-def _expand(options: Sequence[str]) -> list[str]:
-    flags: list[str] = []
+def _expand(options: Sequence[str]) -> Iterator[str]:
+    """The options, with those of the files that ``@FILE`` names."""
     for option in options:
-        if option.startswith("@"):
-            flags += Path(option[1:]).read_text(encoding="utf-8").split()
-        else:
-            flags.append(option)
-    return flags
+        yield from Path(option[1:]).read_text(encoding="utf-8").split() if option[:1] == "@" else (option,)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from hiwire_py import cache
 from hiwire_py.toolchain.process import Log, Unusable, ask, run
 
-__all__ = ["ENGINES", "Buildah", "Docker", "Engine", "engine"]
+__all__ = ["ENGINES", "Buildah", "Engine", "engine"]
 
 ENGINES = ("docker", "podman", "buildah")
 
@@ -27,137 +27,95 @@ _PULL_SECONDS = 180.0
 # overlay shares the files of layers, vfs copies them: slower and larger, but it works on every file system.
 _DRIVERS = ("overlay", "vfs")
 
+_ISOLATION = ("--isolation", "chroot", "--network", "host")
 
-class Engine(ABC):
-    """One container engine.
+
+class Engine:
+    """docker, or podman, which takes the same words; buildah has words of its own.
 
     Methods that find out something raise ``Unusable`` with the reason; ``build`` raises ``ToolchainError``.
     """
 
-    name: str
-    version: str = ""
+    inspecting: tuple[str, ...] = ("image", "inspect")
 
-    @abstractmethod
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.version = ""
+
+    def client(self, *words: str) -> list[str]:
+        """A command line of the engine's client."""
+        return [self.name, *words]
+
     def probe(self) -> None:
         """Makes sure that the engine answers, and sets ``version``."""
+        side = "Server"
+        if self.name == "podman":
+            ask(self.client("info"))
+            side = "Client"
+        self.version = ask(self.client("version", "--format", f"{{{{.{side}.Version}}}}")).strip()
 
-    @abstractmethod
     def has(self, image: str) -> bool:
         """Whether the engine has the image already."""
+        try:
+            ask(self.client(*self.inspecting, image))
+        except Unusable:
+            return False
+        return True
 
-    @abstractmethod
     def pull(self, image: str) -> None:
         """Fetches the image from its registry."""
+        ask(self.client("pull", image), timeout=_PULL_SECONDS)
 
-    @abstractmethod
     def load(self, root: Path, image: str) -> None:
         """Makes an image of a tar file that holds a root file system."""
+        ask(self.client("import", str(root), image), timeout=_PULL_SECONDS)
 
-    @abstractmethod
     def try_run(self, image: str) -> None:
         """Runs ``true`` in the image, as root, to see that containers run at all."""
+        ask(self.client("run", "--rm", image, "true"), timeout=_PULL_SECONDS)
 
-    @abstractmethod
     def build(
-        self,
-        context: Path,
-        dockerfile: str,
-        arguments: Mapping[str, str],
-        *,
-        target: str | None,
-        out: Path | None,
-        log: Log,
-    ) -> None:
+        self, context: Path, dockerfile: str, arguments: Mapping[str, str],
+        *, target: str | None, out: Path | None, log: Log,
+    ) -> None:  # fmt: skip
         """Builds one target of a Dockerfile.
 
         Args:
             target: the stage; None: the last one.
             out: the directory that gets the files of the image; None: nobody wants them.
         """
-
-    @abstractmethod
-    def _client(self, *words: str) -> list[str]:
-        """A command line of the engine's client."""
-
-    def _build_command(
-        self,
-        context: Path,
-        dockerfile: str,
-        arguments: Mapping[str, str],
-        target: str | None,
-        image_id: Path,
-        *options: str,
-    ) -> list[str]:
-        command = self._client("build", *options, "-f", str(context / dockerfile), "--iidfile", str(image_id))
-        for key, value in arguments.items():
-            command += ["--build-arg", f"{key}={value}"]
-        if target is not None:
-            command += ["--target", target]
-        return [*command, str(context)]
-
-
-class Docker(Engine):
-    """docker, or podman, which takes the same words."""
-
-    def __init__(self, name: str = "docker") -> None:
-        self.name = name
-
-    def _client(self, *words: str) -> list[str]:
-        return [self.name, *words]
-
-    def probe(self) -> None:
-        if self.name == "podman":
-            ask(self._client("info"))
-            self.version = ask(self._client("version", "--format", "{{.Client.Version}}")).strip()
-        else:
-            self.version = ask(self._client("version", "--format", "{{.Server.Version}}")).strip()
-
-    def has(self, image: str) -> bool:
-        try:
-            ask(self._client("image", "inspect", image))
-        except Unusable:
-            return False
-        return True
-
-    def pull(self, image: str) -> None:
-        ask(self._client("pull", image), timeout=_PULL_SECONDS)
-
-    def load(self, root: Path, image: str) -> None:
-        ask(self._client("import", str(root), image), timeout=_PULL_SECONDS)
-
-    def try_run(self, image: str) -> None:
-        ask(self._client("run", "--rm", image, "true"), timeout=_PULL_SECONDS)
-
-    def build(
-        self,
-        context: Path,
-        dockerfile: str,
-        arguments: Mapping[str, str],
-        *,
-        target: str | None,
-        out: Path | None,
-        log: Log,
-    ) -> None:
         with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
             image_id = Path(scratch, "image")
-            command = self._build_command(context, dockerfile, arguments, target, image_id)
-            run(command, log=log, what=f"the build with {self.name}")
-            if out is None:
-                return
-            # The image has no program; `create` wants the name of one all the same.
-            container = ask(self._client("create", image_id.read_text().strip(), "none")).strip()
-            try:
-                run(
-                    self._client("cp", f"{container}:/.", str(out)),
-                    log=log,
-                    what="copying out of the container",
-                )
-            finally:
-                ask(self._client("rm", container))
+            words = ["-f", str(context / dockerfile), "--iidfile", str(image_id), *self._build_options(out)]
+            for key, value in arguments.items():
+                words += ["--build-arg", f"{key}={value}"]
+            if target is not None:
+                words += ["--target", target]
+            run(self.client("build", *words, str(context)), log=log, what=f"the build with {self.name}")
+            if out is not None:
+                self._copy_out(image_id.read_text().strip(), out, log)
+
+    def _build_options(self, out: Path | None) -> list[str]:
+        return []
+
+    def _copy_out(self, image: str, out: Path, log: Log) -> None:
+        # The image has no program; `create` wants the name of one all the same.
+        with self._container("create", image, "none") as container:
+            command = self.client("cp", f"{container}:/.", str(out))
+            run(command, log=log, what="copying out of the container")
         # What docker puts into every container besides the files of the image.
         (out / ".dockerenv").unlink(missing_ok=True)
         for mount_point in ("dev", "etc", "proc", "sys"):
             shutil.rmtree(out / mount_point, ignore_errors=True)
+
+    @contextmanager
+    def _container(self, *words: str) -> Iterator[str]:
+        """A container that the words make, and its removal."""
+        container = ask(self.client(*words)).strip()
+        try:
+            yield container
+        finally:
+            ask(self.client("rm", container))
 
 
 class Buildah(Engine):
@@ -166,12 +124,13 @@ class Buildah(Engine):
     Its images live in the cache directory, apart from the user's own.
     """
 
-    name = "buildah"
+    inspecting = ("inspect", "--type", "image")
 
     def __init__(self) -> None:
+        super().__init__("buildah")
         self._driver = "overlay"
 
-    def _client(self, *words: str) -> list[str]:
+    def client(self, *words: str) -> list[str]:
         store = cache.root() / "buildah" / self._driver
         # The lock files of the run root must not outlive a reboot, so it stays out of the cache.
         locks = Path(tempfile.gettempdir(), f"hiwire-buildah-{os.getuid()}", self._driver)
@@ -183,72 +142,33 @@ class Buildah(Engine):
     def probe(self) -> None:
         self.version = ask(["buildah", "--version"]).removeprefix("buildah version ").split(" ")[0].strip()
         reasons = []
-        for driver in _DRIVERS:
-            self._driver = driver
+        for self._driver in _DRIVERS:
             try:
-                container = ask(self._client("from", "scratch")).strip()
-            except Unusable as error:
-                reasons.append(str(error))
-                continue
-            try:
-                ask(
-                    self._client("mount", container)
-                    if os.getuid() == 0
-                    else self._client("inspect", container)
-                )
+                with self._container("from", "scratch") as container:
+                    ask(self.client("mount" if os.getuid() == 0 else "inspect", container))
                 return
             except Unusable as error:
                 reasons.append(str(error))
-            finally:
-                ask(self._client("rm", container))
         raise Unusable("; ".join(reasons))
 
-    def has(self, image: str) -> bool:
-        try:
-            ask(self._client("inspect", "--type", "image", image))
-        except Unusable:
-            return False
-        return True
-
-    def pull(self, image: str) -> None:
-        ask(self._client("pull", "--quiet", image), timeout=_PULL_SECONDS)
-
     def load(self, root: Path, image: str) -> None:
-        container = ask(self._client("from", "scratch")).strip()
-        try:
-            ask(self._client("add", "--quiet", container, str(root), "/"), timeout=_PULL_SECONDS)
-            ask(self._client("commit", "--quiet", container, image), timeout=_PULL_SECONDS)
-        finally:
-            ask(self._client("rm", container))
+        with self._container("from", "scratch") as container:
+            ask(self.client("add", "--quiet", container, str(root), "/"), timeout=_PULL_SECONDS)
+            ask(self.client("commit", "--quiet", container, image), timeout=_PULL_SECONDS)
 
     def try_run(self, image: str) -> None:
-        container = ask(self._client("from", "--pull-never", image)).strip()
-        try:
-            ask(self._client("run", "--isolation", "chroot", "--network", "host", container, "--", "true"))
-        finally:
-            ask(self._client("rm", container))
+        with self._container("from", "--pull-never", image) as container:
+            ask(self.client("run", *_ISOLATION, container, "--", "true"))
 
-    def build(
-        self,
-        context: Path,
-        dockerfile: str,
-        arguments: Mapping[str, str],
-        *,
-        target: str | None,
-        out: Path | None,
-        log: Log,
-    ) -> None:
-        with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
-            image_id = Path(scratch, "image")
-            options = ["--isolation", "chroot", "--network", "host", "--force-rm"]
-            # Each layer kept makes the next build quicker; but vfs would keep a gigabyte for each.
-            options.append("--layers" if self._driver == "overlay" else "--layers=false")
-            if out is not None:
-                options += ["--output", str(out)]
-            command = self._build_command(context, dockerfile, arguments, target, image_id, *options)
-            run(command, log=log, what="the build with buildah")
+    def _build_options(self, out: Path | None) -> list[str]:
+        # Each layer kept makes the next build quicker; but vfs would keep a gigabyte for each.
+        layers = "--layers" if self._driver == "overlay" else "--layers=false"
+        return [*_ISOLATION, "--force-rm", layers, *([] if out is None else ["--output", str(out)])]
+
+    def _copy_out(self, image: str, out: Path, log: Log) -> None:
+        """Nothing: ``--output`` has done it."""
 
 
 def engine(name: str) -> Engine:
     """The engine of that name, one of ``ENGINES``."""
-    return Buildah() if name == "buildah" else Docker(name)
+    return Buildah() if name == "buildah" else Engine(name)

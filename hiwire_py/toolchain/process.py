@@ -73,15 +73,9 @@ def run(
     tail: deque[str] = deque(maxlen=_TAIL)
     try:
         process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=None if env is None else dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
     except OSError as error:
         raise ToolchainError(f"{what} failed: {command[0]} cannot be run: {error.strerror}") from error
     with process:

@@ -7,6 +7,7 @@ HIWIRE_MODEL_CASES says how many graphs, HIWIRE_MODEL_SEED where their seeds sta
 from __future__ import annotations
 
 import array
+import itertools
 import os
 import types
 from collections import Counter
@@ -101,13 +102,9 @@ def _telling(forge: Callable[[Slots, list[int]], Slots]) -> Callable[..., Any]:
             self.edges, self.add, self.end = edges, edges.add, edges.end
 
         def show(self, objects: Any, tombstones: Any, slots: Slots) -> Any:
-            return self.edges.show(objects, tombstones, forge(slots, list(_found(self.edges))))
+            return self.edges.show(objects, tombstones, forge(slots, self.edges.words()))
 
     return lambda original: lambda none: Forging(original(none))
-
-
-def _found(edges: Any) -> list[int]:
-    return edges.words() if backend.BACKEND == "types" else edges._references  # type: ignore[no-any-return]
 
 
 def _show_nothing(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,26 +125,20 @@ def _faults_of_traverse() -> Faults:
 
 
 def _faults_of_transfer() -> Faults:
-    from hiwire_py.collect.transfer import Edges
+    from hiwire_py.collect import transfer
+    from hiwire_py.collect.layouts import Layout
 
     def count_twice(original: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self: {handle: copies + 1 for handle, copies in original(self).items()}
+        return lambda copies, *rest: original(Counter({one: n + 1 for one, n in copies.items()}), *rest)
 
     def first_handle_only(original: Callable[..., Any]) -> Callable[..., Any]:
-        def add(self: Any, *args: Any) -> None:
-            original(self, *args)
-            self._wrappers[:] = [(wrapper, handles[:1]) for wrapper, handles in self._wrappers]
-
-        return add
-
-    def without_owned(original: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, layout: (layout.handles, [])
+        return lambda *args: itertools.islice(original(*args), 1)
 
     return {
-        "owned structs are missed": (Edges, "_map_of", without_owned),
-        "one copy too many": (Edges, "_copies", count_twice),
-        "wrappers get one object each": (Edges, "add", first_handle_only),
-        "nothing is taken back": (Edges, "end", lambda original: _nothing),
+        "owned structs are missed": (Layout, "owns", lambda original: lambda self: []),
+        "one copy too many": (transfer, "_accounted", count_twice),
+        "one handle of each wrapper is seen": (transfer._Memory, "handles", first_handle_only),
+        "nothing is taken back": (transfer.Edges, "end", lambda original: _nothing),
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from hiwire_py import engines
+from hiwire_py import cache, engines
 from hiwire_py.cli import main
 from hiwire_py.compare import (
     DEFAULT_VARIANTS,
@@ -198,23 +198,23 @@ def test_build_flags() -> None:
         ["static_pages:3", "extern_realloc", "linked_allocator"], None, Settings.quick(), None
     ).variants
     small, shipped_one, linked = (v.facts() for v in found)
-    assert sorted(map(str, small["exports"])) == sorted(map(str, shipped_one["exports"]))  # type: ignore[call-overload]
-    assert set(shipped_one["imports"]) - set(linked["imports"]) == {"env.hiwire_realloc"}  # type: ignore[call-overload]
+    assert sorted(small["exports"]) == sorted(shipped_one["exports"])
+    assert set(shipped_one["imports"]) - set(linked["imports"]) == {"env.hiwire_realloc"}
     assert found[0].most_refs == 3 * 1024 - 1
 
 
-def test_builds_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What was built once is read from the cache; a recipe that fails says so in one line each time."""
+def test_builds_are_kept(cache_home: Path) -> None:
+    """What was built once is read from the cache, until `hiwire cache clear` removes it."""
     from c_support import compiler
 
     compiler()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     recipe = Recipe(("-DHIWIRE_STATIC_PAGES=2",))
-    wasm, _ = Builder().build(recipe)
-    (kept,) = (tmp_path / "hiwire" / "compare").iterdir()
-    assert kept.read_bytes() == wasm
-    kept.write_bytes(b"kept")
-    assert Builder().build(recipe)[0] == b"kept"
+    built = Builder().build(recipe)
+    (kept,) = cache.names(cache.VARIANTS)
+    cache.store(cache.VARIANTS, kept, b"kept")
+    assert Builder().build(recipe) == (b"kept", built[1])
+    cache.clear()
+    assert Builder().build(recipe) == built
 
 
 def measure(
