@@ -4,8 +4,8 @@ base         what an engine must be able to do
 wasmer       one file
 wasmtime/    in C through cffi, in one of two ways: modes says which is taken, and why; moving leaves a store
              for another one
-native*      native_compile leads from a module to its library: native_source writes C around wasm2c's,
-             native_build compiles it and keeps libraries; native.calls calls them
+native/      compile leads from a module to its library: source writes C around wasm2c's, build compiles it
+             and keeps libraries; calls says how they are called
 validation   wasmtime's answer whether a module is valid, for the others
 limits       what guests may use up, and the clock of deadlines
 stack        how much is left of a thread's stack; stack_end.h and stack_guard.c are the same in C
@@ -15,10 +15,10 @@ release      what an engine holds is released when Python no longer refers to it
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
@@ -65,31 +65,13 @@ class EngineInfo:
     capabilities: tuple[str, ...] = ()
 
 
-def _wasmer() -> Engine:
-    from .wasmer import WasmerEngine
-
-    return WasmerEngine.for_this_thread()
-
-
-def _wasmtime() -> Engine:
-    from .wasmtime.engine import WasmtimeEngine
-
-    return WasmtimeEngine.for_this_thread()
-
-
-def _native() -> Engine:
-    from .native.engine import NativeEngine
-
-    return NativeEngine.for_this_thread()
-
-
-_LOADERS: dict[str, Callable[[], Engine]] = {
-    "wasmer": _wasmer,
-    "wasmtime": _wasmtime,
-    "native": _native,
+_CLASSES = {
+    "wasmer": (".wasmer", "WasmerEngine"),
+    "wasmtime": (".wasmtime.engine", "WasmtimeEngine"),
+    "native": (".native.engine", "NativeEngine"),
 }
 
-ENGINE_NAMES = ("wasmer", "wasmtime", "native")
+ENGINE_NAMES = tuple(_CLASSES)
 """The engines, in the order of preference."""
 
 _PACKAGES = {"wasmer": ("wasmer", "wasmer_compiler_cranelift"), "wasmtime": ("wasmtime",)}
@@ -123,21 +105,27 @@ def get_engine(name: str | None = None) -> Engine:
     if name is None:
         for candidate in ENGINE_NAMES:
             try:
-                return _LOADERS[candidate]()
+                return _load(candidate)
             except ImportError:
                 continue
         reasons = "; ".join(f"{i.name}: {i.reason}" for i in engines())
         raise EngineUnavailableError(f"no WebAssembly engine is installed ({reasons})")
-    if name not in _LOADERS:
+    if name not in _CLASSES:
         known = ", ".join(ENGINE_NAMES)
         raise EngineUnavailableError(f"unknown engine {name!r}{source}; the engines are: {known}")
     try:
-        return _LOADERS[name]()
+        return _load(name)
     except EngineUnavailableError:
         raise
     except ImportError as e:
         reason = next((i.reason for i in engines() if i.name == name), str(e))
         raise EngineUnavailableError(f"the engine {name!r}{source} is not available: {reason}") from e
+
+
+def _load(name: str) -> Engine:
+    module, class_ = _CLASSES[name]
+    engine: Engine = getattr(importlib.import_module(module, __name__), class_).for_this_thread()
+    return engine
 
 
 def engines() -> list[EngineInfo]:

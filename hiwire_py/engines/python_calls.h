@@ -6,6 +6,7 @@
 
 #include <Python.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef union {
     int32_t i;
@@ -63,6 +64,47 @@ static PyObject *hw_to_python(char type, const hw_value *value)
 static hw_value *hw_at(void *values, size_t stride, size_t index)
 {
     return (hw_value *)(void *)((char *)values + index * stride);
+}
+
+/* The arguments of a call, of which there are as many as types. 0: one does not fit. */
+static int hw_all_from_python(PyObject *const *given, const char *types, void *values, size_t stride)
+{
+    for (size_t i = 0; types[i] != 0; i++) {
+        if (!hw_from_python(given[i], types[i], hw_at(values, stride, i))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static PyObject *hw_tuple(const char *types, void *values, size_t stride)
+{
+    size_t count = strlen(types);
+    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; tuple != NULL && i < count; i++) {
+        PyObject *one = hw_to_python(types[i], hw_at(values, stride, i));
+        if (one == NULL) {
+            Py_CLEAR(tuple);
+        } else {
+            PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, one);
+        }
+    }
+    return tuple;
+}
+
+/* Put a function of Python's own kind, which is given the address `self`, into the dict `into` under its name. 0: there
+   is no memory for it. */
+static int hw_put_function(PyMethodDef *method, void *self, intptr_t into)
+{
+    PyGILState_STATE state = PyGILState_Ensure(); /* cffi has let go of the lock */
+    PyObject *address = PyLong_FromVoidPtr(self);
+    PyObject *function = address != NULL ? PyCFunction_New(method, address) : NULL;
+    int good = function != NULL && PyDict_SetItemString((PyObject *)into, method->ml_name, function) == 0;
+    PyErr_Clear();
+    Py_XDECREF(address);
+    Py_XDECREF(function);
+    PyGILState_Release(state);
+    return good;
 }
 
 /* Have hosts.py put the exception aside that was raised. What a signal handler raises meanwhile takes its place. */

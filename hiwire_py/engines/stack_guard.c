@@ -80,51 +80,28 @@ static PyType_Slot hw_guard_slots[] = {{Py_tp_new, hw_guard_new},
 static PyType_Spec hw_guard_spec = {"hiwire_py.engines.Guard", sizeof(hw_guard), 0,
                                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL, hw_guard_slots};
 
-static PyObject *hw_py_size(PyObject *module, PyObject *unused)
-{
-    (void)module, (void)unused;
-    return PyLong_FromSize_t(hw_own_stack().size);
-}
-
-static PyObject *hw_py_whole(PyObject *module, PyObject *unused)
-{
-    (void)module, (void)unused;
-    return PyLong_FromSize_t(hw_own_stack().whole);
-}
-
-static PyObject *hw_py_left(PyObject *module, PyObject *unused)
+/* What is left, how much may be used, and what the system would give. */
+static PyObject *hw_look(PyObject *module, PyObject *unused)
 {
     char here;
+    hw_stack stack = hw_own_stack();
     (void)module, (void)unused;
-    return PyLong_FromSsize_t((Py_ssize_t)((uintptr_t)&here - hw_own_stack().low));
+    return Py_BuildValue("nnn", (Py_ssize_t)((uintptr_t)&here - stack.low), (Py_ssize_t)stack.size,
+                         (Py_ssize_t)stack.whole);
 }
 
-static PyObject *hw_py_short(PyObject *module, PyObject *unused)
-{
-    char here;
-    (void)module, (void)unused;
-    return PyBool_FromLong((uintptr_t)&here < hw_stack_guest_end(hw_own_stack()));
-}
+static PyMethodDef hw_look_method = {"look", hw_look, METH_NOARGS, NULL};
 
-static PyMethodDef hw_functions[] = {
-    {"size", hw_py_size, METH_NOARGS, NULL},
-    {"whole", hw_py_whole, METH_NOARGS, NULL},
-    {"left", hw_py_left, METH_NOARGS, NULL},
-    {"short", hw_py_short, METH_NOARGS, NULL},
-};
-
-/* Put the type and the functions into a dict, by the dict's address. 0: there is no memory. */
+/* Put the type and the function into a dict, by the dict's address. 0: there is no memory. */
 static int hw_guard_into(intptr_t address)
 {
     PyGILState_STATE state = PyGILState_Ensure(); /* cffi has let go of the lock */
     PyObject *into = (PyObject *)address, *type = PyType_FromSpec(&hw_guard_spec);
-    int good = type != NULL && PyDict_SetItemString(into, "Guard", type) == 0;
+    PyObject *look = PyCFunction_New(&hw_look_method, NULL);
+    int good = type != NULL && look != NULL && PyDict_SetItemString(into, "Guard", type) == 0 &&
+               PyDict_SetItemString(into, "look", look) == 0;
     Py_XDECREF(type);
-    for (size_t i = 0; i < sizeof hw_functions / sizeof hw_functions[0] && good; i++) {
-        PyObject *function = PyCFunction_New(&hw_functions[i], NULL);
-        good = function != NULL && PyDict_SetItemString(into, hw_functions[i].ml_name, function) == 0;
-        Py_XDECREF(function);
-    }
+    Py_XDECREF(look);
     if (!good)
         PyErr_Clear();
     PyGILState_Release(state);

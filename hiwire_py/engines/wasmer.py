@@ -280,11 +280,11 @@ class WasmerEngine(Engine):
     def for_this_thread(cls) -> WasmerEngine:
         engine: WasmerEngine | None = getattr(cls._threads, "engine", None)
         if engine is None:
-            if stack.whole() > _MOST_STACK:
+            whole = stack.look()[2]
+            if whole > _MOST_STACK:
                 raise EngineUnavailableError(
                     "the engine 'wasmer' has no limit for a guest's stack but that of the thread, which has"
-                    f" {stack.whole() >> 30} GiB here: an endless recursion would take all memory. Set a"
-                    " limit"
+                    f" {whole >> 30} GiB here: an endless recursion would take all memory. Set a limit"
                     " before Python is started (ulimit -s 8192), make the guest in another thread, or use"
                     ' engine="wasmtime"'
                 )

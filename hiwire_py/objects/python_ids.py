@@ -81,16 +81,14 @@ class Ids:
         self._made = 1  # indexes that have been given an id; 0 stands for null
         self._free: list[int] = []  # ids to give out, as signed integers
         self._flight: list[int] = []
-        self._waiting: list[int] = []  # zombies that frames hold, or that were just taken
         self._unheld: list[int] = []  # what nothing held when last it was looked at
         self._floor = 0  # entries of `_flight` that are arguments of the calls on the way, or older
         self._unsettled = False  # see `enter`
-        self._nested = 0  # calls that were not the outermost
         self.moved(base)
 
     def __bool__(self) -> bool:
         zombies = self._status[STATE_ZOMBIES] != LINK_END
-        return bool(self._flight or self._waiting or self._unheld or self.pending or zombies)
+        return bool(self._flight or self._unheld or self.pending or zombies)
 
     def moved(self, base: int) -> None:
         """The runtime's memory, with all that is in it, is at another address now."""
@@ -148,8 +146,7 @@ class Ids:
                     self.clear()
                     return
             self._take_unheld(self._flight, dead)
-            self._take_zombies()
-            self._take_unheld(self._waiting, dead)
+            self._unlink_zombies()
             self._take_unheld(self._unheld, dead)
         except BaseException:
             self.request()  # the next one goes on with it
@@ -168,24 +165,17 @@ class Ids:
     def clear(self) -> None:
         """Drop all objects."""
         self._flight.clear()
-        self._waiting.clear()
         self._unheld.clear()
         self.objects.clear()
         self.tombstones.clear()
 
     def enter(self, interrupting: bool) -> Mark:
-        """A call begins within another one.
+        """A call begins within another one; `unwind` and `exit` take what this returns.
 
-        Args:
-            interrupting: it comes from a finalizer or signal handler, which may have interrupted a call or a
-                host function between getting an id from the engine and looking it up. So nothing that this
-                call does not bring in is released meanwhile.
-
-        Returns:
-            For `unwind` and `exit`, when it has ended.
+        One that is ``interrupting`` comes from a finalizer or signal handler, perhaps between a host
+        function's getting an id and looking it up: nothing but what it brings in is released meanwhile.
         """
         mark = len(self._flight), self._status[STATE_FRAMES_END], self._floor, self.limit, self._unsettled
-        self._nested += 1
         self._floor = mark[0]
         self._unsettled = self._unsettled or interrupting
         return mark
@@ -211,37 +201,40 @@ class Ids:
     def sweep(self) -> None:
         """In the midst of a guest's call: release what no slot, no global and no frame holds.
 
-        Only what the innermost call brought in is looked at, and what was cleared from slots.
+        Only what the innermost call brought in is looked at, and what was cleared from slots. Zombies stay
+        in their list until the outermost call returns, whether they are released or not; only their number
+        starts again. Calls of finalizers leave ``_flight`` as they find it.
         """
-        flight, floor, waiting, unheld = self._flight, self._floor, self._waiting, self._unheld
+        flight, floor = self._flight, self._floor
         first, end = (self._status[i] & _WORD for i in (STATE_FRAMES, STATE_FRAMES_END))
         frames = self._words[first // 4 : end // 4].tolist()
         if OPAQUE in frames or self._unsettled:
             self.limit = len(flight) + self.patience
             return
-        nested = None
-        while nested != self._nested:  # a finalizer's call changes what is looked at here
-            nested = self._nested
-            self._take_zombies()
-            earlier = set(flight[:floor])
-            in_frames = set(frames) - earlier
-            new = dict.fromkeys(flight[floor:])
-            # Cleared from slots by any call, so they may be in the frames of calls further out than this one.
-            cleared = dict.fromkeys(waiting)
-            kept = [id_ for id_ in new if id_ in in_frames]
-            waited = [id_ for id_ in cleared if id_ in in_frames]
-            lost = [id_ for id_ in {**new, **cleared} if id_ not in in_frames and id_ not in earlier]
-            here, everything = slice(floor, None), slice(None)
+        held = {*frames, *flight[:floor]}
+        kept = [id_ for id_ in dict.fromkeys(flight[floor:]) if id_ in held]
+        lost = [id_ for id_ in (*flight[floor:], *self._zombies()) if id_ not in held]
+        here = slice(floor, None)
+        self._unheld += lost
         flight[here] = kept
-        waiting[everything] = waited
-        unheld += lost
+        self._status[STATE_ZOMBIE_COUNT] = 0
         # So that sweeps of deep stacks cost no more than the calls.
         self.limit = 2 * len(flight) + self.patience
         self._drop_unheld()
 
-    def _take_zombies(self) -> None:
-        """Move the ids whose last slot was cleared to ``_waiting``."""
-        waiting = self._waiting
+    def _zombies(self) -> list[int]:
+        """The ids whose last slot was cleared; 0 and other ids in the place of some that were released."""
+        found: list[int] = []
+        link = self._status[STATE_ZOMBIES]
+        while link != LINK_END:
+            at = (self._status[STATE_RECORDS] & _WORD) // 4 + (link >> 1) * RECORD_WORDS
+            found.append(self._words[at + RECORD_ID])
+            link = self._words[at + RECORD_LINK]
+        return found
+
+    def _unlink_zombies(self) -> None:
+        """Move them to ``_unheld``."""
+        unheld = self._unheld
         while True:
             status, words = self._status, self._words
             zombie = status[STATE_ZOMBIES]
@@ -249,7 +242,7 @@ class Ids:
                 at = (status[STATE_RECORDS] & _WORD) // 4 + (zombie >> 1) * RECORD_WORDS
                 status[STATE_ZOMBIES] = words[at + RECORD_LINK]
                 words[at + RECORD_LINK] = 0
-                waiting += (words[at + RECORD_ID],)
+                unheld += (words[at + RECORD_ID],)
             else:
                 break
         status[STATE_ZOMBIE_COUNT] = 0
@@ -264,7 +257,7 @@ class Ids:
                 del ids[-1]
                 words = self._words
                 at = (self._status[STATE_RECORDS] & _WORD) // 4 + (id_ & ID_INDEX) * RECORD_WORDS
-                # An id can be both in flight and a zombie: then its record is empty now, or another id's.
+                # An id can be in several lists: then its record is empty now, or another id's.
                 # The cases are told apart without a jump, at which the id could be lost to a signal handler.
                 if not words[at + RECORD_HOLDERS] and (id_ in objects) | (id_ in tombstones):
                     kept = (tombstones, objects)[id_ in objects]
@@ -284,9 +277,8 @@ class Ids:
 
     def fault(self) -> int:
         """Why the runtime caused the last trap, as in `layout`; 0: it did not. It is told once."""
-        why: int = self._status[STATE_FAULT]
-        self._status[STATE_FAULT] = 0
-        return why
+        why, self._status[STATE_FAULT] = self._status[STATE_FAULT], 0
+        return int(why)
 
     @property
     def records(self) -> int:
@@ -296,11 +288,9 @@ class Ids:
     @property
     def record_count(self) -> int:
         """How many there are."""
-        count: int = self._status[STATE_RECORD_COUNT] & _WORD
-        return count
+        return int(self._status[STATE_RECORD_COUNT] & _WORD)
 
     @property
     def frame_words(self) -> int:
         """How many words the frames of running functions take."""
-        size: int = self._status[STATE_FRAMES_END] - self._status[STATE_FRAMES]
-        return size // 4
+        return int(self._status[STATE_FRAMES_END] - self._status[STATE_FRAMES]) // 4

@@ -132,7 +132,8 @@ def bind({names}):
 """
 
 _HOST = """\
-def bind(own_ref, name, fix, NULL, gone, nesting, inside, raised):
+def bind(own_ref, name, fix, NULL, nesting, inside, raised):
+    given = f"host function {{name}} was given"
     def host({params}):
         own = own_ref()
         if own is None:
@@ -159,6 +160,14 @@ def bind(own_ref, name, fix, NULL, gone, nesting, inside, raised):
 """
 
 _BEGIN, _END = "space.store.begin()", "space.store.end()"  # where calls have a deadline or fuel
+
+
+def _bound(code: Any, *given: Any) -> Callable[..., Any]:
+    """What ``bind`` of a compiled template makes of these."""
+    names: dict[str, Any] = {"gone": _gone, "told": _told, "wrong_count": _wrong_count}
+    exec(code, names)
+    function: Callable[..., Any] = names["bind"](*given)
+    return function
 
 
 class HostResultError(TypeError):
@@ -271,11 +280,9 @@ def bind_export(
         keep: kept alive as long as the function: what the instance needs.
         fix: for arguments that are not in the form engines take; None: `check_value`.
     """
-    names: dict[str, Any] = {}
-    exec(_export_code(functype, call.form, tuple(call.names), space.timed), names)
-    function: Callable[..., Any] = names["bind"](
-        space, guard, f"{name}()", get_ident, fix or check_value, NULL, TOO_DEEP, *call.names.values()
-    )
+    code = _export_code(functype, call.form, tuple(call.names), space.timed)
+    given = space, guard, f"{name}()", get_ident, fix or check_value, NULL, TOO_DEEP
+    function = _bound(code, *given, *call.names.values())
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The guest's export {name}{functype}."
     function.__keep__ = keep  # type: ignore[attr-defined]
@@ -294,9 +301,8 @@ def bind_each(space: Any, guard: Any, call: Call, functype: FuncType, name: str,
         functype: takes a pointer, and no references pass.
         space, guard, call, name, keep: as of `bind_export`.
     """
-    names: dict[str, Any] = {}
-    exec(_each_code(call.form, tuple(call.names), space.timed), names)
-    function: ForEach = names["bind"](space, guard, f"{name}()", *call.names.values())
+    code = _each_code(call.form, tuple(call.names), space.timed)
+    function: ForEach = _bound(code, space, guard, f"{name}()", *call.names.values())
     function.__keep__ = keep, call.keep  # type: ignore[attr-defined]
     return function
 
@@ -315,9 +321,7 @@ def _each_code(form: CallForm, names: tuple[str, ...], timed: bool) -> Any:
 def bind_raw(call: Call, functype: FuncType) -> Callable[..., Any]:
     """A Python function that calls an export as the engine does it, with ids for references, and raises what
     the engine raises. For the package's own functions."""
-    names: dict[str, Any] = {}
-    exec(_raw_code(functype, call.form, tuple(call.names)), names)
-    function: Callable[..., Any] = names["bind"](*call.names.values())
+    function = _bound(_raw_code(functype, call.form, tuple(call.names)), *call.names.values())
     function.__call_keep__ = call.keep  # type: ignore[attr-defined]
     return function
 
@@ -348,7 +352,6 @@ def _host_code(functype: FuncType, form: HostForm) -> Any:
             ]
     if EXTERNREF in functype.params:
         convert.append("own.tidy()")
-    what = 'f"the result of host function {name}"'
     count = len(functype.results)
     values = ["result"] if count == 1 else [f"r{i}" for i in range(count)]
     result = []
@@ -357,11 +360,9 @@ def _host_code(functype: FuncType, form: HostForm) -> Any:
             f"try: {', '.join(values)} = result",
             f"except (TypeError, ValueError): raise wrong_count(result, {count}, name) from None",
         ]
-        what = 'f"result {i} of host function {{name}}"'
-    result += [
-        _check(value, code, what.replace("{i}", str(i + 1)).replace("{{name}}", "{name}"))
-        for i, (value, code) in enumerate(zip(values, functype.results))
-    ]
+    for i, (value, code) in enumerate(zip(values, functype.results)):
+        what = "the result" if count == 1 else f"result {i + 1}"
+        result.append(_check(value, code, f'f"{what} of host function {{name}}"'))
     if EXTERNREF in functype.results:
         result.append("own.tidy()")  # before the first result has an id: no frame holds it yet
     given = [
@@ -408,17 +409,8 @@ def bind_host(
     Engines hold what they are given where Python's cycle collector cannot see it, so this holds ``Given``
     weakly. ``nesting`` is its space's, and ``here`` the space's thread.
     """
-    shown = f"{name}{functype}"
-    names: dict[str, Any] = {
-        "wrong_count": _wrong_count,
-        "told": _told,
-        "given": f"host function {shown} was given",
-    }
-    exec(_host_code(functype, form), names)
-    function: Callable[..., Any] = names["bind"](
-        given_ref, shown, check_value, NULL, _gone, nesting, here.inside, here.raised
-    )
-    return function
+    code, shown = _host_code(functype, form), f"{name}{functype}"
+    return _bound(code, given_ref, shown, check_value, NULL, nesting, here.inside, here.raised)
 
 
 def _gone(name: str) -> ClosedError:

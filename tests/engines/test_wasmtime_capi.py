@@ -81,7 +81,7 @@ class _Function:
     ("changed", "words"),
     [
         ({"wasmtime_func_t": _LongFunc}, "wasmtime_func_t has 24 bytes, not 16"),
-        ({"wasmtime_func_t": _MovedFunc}, r"wasmtime_func_t.store_id has 4 bytes at 0, not 8 at 0"),
+        ({"wasmtime_func_t": _MovedFunc}, r"wasmtime_func_t.store_id has 8 bytes at 8, not 8 at 0"),
         ({"wasmtime_func_t": None}, "there is no wasmtime_func_t"),
         ({"wasmtime_val_raw_t": _LongFunc}, "wasmtime_val_raw_t"),
         (

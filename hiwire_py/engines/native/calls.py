@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import WrongThreadError
-from ...values import F32, F64, I32, I64, FuncType, type_name
+from ...values import CROSSING, I32, FuncType, type_name
 from .. import hosts
 from ..calls import Call, CallForm, Quick, call_of
 from .source import crosses
@@ -26,7 +26,6 @@ _KINDS = {
     9: "call stack exhausted",
 }
 _TRAPPED, _PENDING, _REFUSED = 1 << 40, 1 << 41, 1 << 42
-_LETTERS = {I32: "i", I64: "j", F32: "f", F64: "d"}
 
 
 class NativeTrap(Exception):
@@ -63,27 +62,22 @@ def call_of_export(instance: Any, slot: int, functype: FuncType, lowered: FuncTy
     """
     params, results = lowered
     if not crosses(lowered):
-        names = ", ".join(type_name(code) for code in params + results if code not in _LETTERS)
+        names = ", ".join(type_name(code) for code in params + results if code not in CROSSING)
 
         def refuse(*args: Any) -> Any:
             raise TypeError(f"the function has values of type {names}, which cannot cross to Python")
 
         return call_of(refuse, functype)
-    library = instance.library
-    given = [f"{{{i}}}" for i in range(len(params))]
-    names_: dict[str, Any] = {"late": _late}
+    code = f"r = entry({', '.join(f'{{{i}}}' for i in range(len(params)))})"
     if not results or results == bytes((I32,)):
-        code = (f"r = entry({', '.join(given)})", "if r > 0x7FFFFFFF: r = late(r)")
-        form = CallForm(code, ("r",) if results else (), _QUICK)
-        # cffi passes no Python objects; the dict's address is its id in CPython.
-        if not library.lib.hw_bind(slot, instance.address, id(names_)):
-            raise MemoryError("no memory for a function")
+        form = CallForm((code, "if r > 0x7FFFFFFF: r = late(r)"), ("r",) if results else (), _QUICK)
     else:
-        read = tuple(f"v[{i}].{_LETTERS[code]}" for i, code in enumerate(results))
-        make = f"v = new('hw_value[{len(results)}]')"
-        form = CallForm((make, f"r = entry({', '.join(['address', *given, 'v'])})", "if r: late(r)"), read)
-        entry = getattr(library.lib, f"enter_{slot}")
-        names_.update(entry=entry, address=instance.address, new=library.ffi.new)
+        read = tuple(f"r[{i}]" for i in range(len(results)))
+        form = CallForm((code, "if r.__class__ is not tuple: late(r)"), read)
+    names_: dict[str, Any] = {"late": _late}
+    # cffi passes no Python objects; the dict's address is its id in CPython.
+    if not instance.library.lib.hw_bind(instance.address, slot, id(names_)):
+        raise MemoryError("no memory for a function")
     return Call(form, names_, instance)
 
 

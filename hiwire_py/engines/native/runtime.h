@@ -129,33 +129,20 @@ static hw_runtime *hw = &hw_own_runtime;
 
 /* wasm2c reports tables and memories as one; its helpers for tables have the word in their names. */
 static __attribute__((noreturn, cold)) void hw_trap(wasm_rt_trap_t trap, const char *function) {
-    int why;
-    switch (trap) {
-    case WASM_RT_TRAP_UNREACHABLE:
-        why = HW_UNREACHABLE;
-        break;
-    case WASM_RT_TRAP_DIV_BY_ZERO:
-        why = HW_DIVIDE_BY_ZERO;
-        break;
-    case WASM_RT_TRAP_INT_OVERFLOW:
-        why = HW_INTEGER_OVERFLOW;
-        break;
-    case WASM_RT_TRAP_INVALID_CONVERSION:
-        why = HW_INVALID_CONVERSION;
-        break;
-    case WASM_RT_TRAP_OOB:
-        why = strncmp(function, "funcref_table_", 14) == 0 ? HW_TABLE_BOUNDS : HW_MEMORY_BOUNDS;
-        break;
-    case WASM_RT_TRAP_CALL_INDIRECT:
-        why = HW_MISMATCH;
-        break;
-    case WASM_RT_TRAP_EXHAUSTION:
-        why = HW_STACK;
-        break;
-    default:
-        why = HW_OTHER;
+    static const uint8_t known[] = {
+        [WASM_RT_TRAP_UNREACHABLE] = HW_UNREACHABLE,
+        [WASM_RT_TRAP_DIV_BY_ZERO] = HW_DIVIDE_BY_ZERO,
+        [WASM_RT_TRAP_INT_OVERFLOW] = HW_INTEGER_OVERFLOW,
+        [WASM_RT_TRAP_INVALID_CONVERSION] = HW_INVALID_CONVERSION,
+        [WASM_RT_TRAP_OOB] = HW_MEMORY_BOUNDS,
+        [WASM_RT_TRAP_CALL_INDIRECT] = HW_MISMATCH,
+        [WASM_RT_TRAP_EXHAUSTION] = HW_STACK,
+    };
+    int why = (size_t)trap < sizeof known ? known[trap] : HW_OK;
+    if (why == HW_MEMORY_BOUNDS && strncmp(function, "funcref_table_", 14) == 0) {
+        why = HW_TABLE_BOUNDS;
     }
-    hw->trap(why);
+    hw->trap(why != HW_OK ? why : HW_OTHER);
 }
 
 #define wasm_rt_trap(trap) hw_trap(trap, __func__)
@@ -356,11 +343,44 @@ typedef struct {
 #define HW_IS_PENDING (thread->called || (store->watched && *store->watched != 1))
 #define HW_RESULT(result) (HW_IS_PENDING ? HW_PENDING | (int64_t)(uint32_t)(result) : (int64_t)(int32_t)(result))
 
-/* An i32 comes as a number of either sign. */
-#define HW_CHECK(argument)                                  \
-    if ((argument) < INT32_MIN || (argument) > UINT32_MAX) { \
-        return HW_REFUSED | HW_RANGE;                       \
+/* An export that Python can call. */
+typedef struct {
+    /* Gives the result if that is an i32 or none, or a code of those above; other results go into `out`. */
+    int64_t (*enter)(void *instance, const hw_value *given, hw_value *out);
+    const char *params, *results;
+    int is_short; /* it keeps Python's lock: that costs less than to give it up and take it back */
+} hw_entry;
+
+typedef struct {
+    void *instance;
+    const hw_entry *entry;
+} hw_bound;
+
+/* A function of Python's own kind, as cffi's would look at the type of the instance, and at errno, in each call. It
+ * gives what `enter` does; or a tuple of the results, where there are others than an i32 and it has not failed. */
+static PyObject *hw_call_entry(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    const hw_bound *bound = PyLong_AsVoidPtr(self);
+    const hw_entry *entry = bound->entry;
+    const char *results = entry->results;
+    hw_value given[count + 1], out[strlen(results) + 1];
+    int64_t result;
+    if (!hw_all_from_python(args, entry->params, given, sizeof *given)) {
+        return PyLong_FromLongLong(HW_REFUSED | HW_RANGE);
     }
+    if (entry->is_short) {
+        result = entry->enter(bound->instance, given, out);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        result = entry->enter(bound->instance, given, out);
+        Py_END_ALLOW_THREADS
+    }
+    if (result != HW_OK || results[0] == 0 || (results[0] == 'i' && results[1] == 0)) {
+        return PyLong_FromLongLong(result);
+    }
+    return hw_tuple(results, out, sizeof *out);
+}
+
+static PyMethodDef hw_entry_method = {"entry", (PyCFunction)(void *)hw_call_entry, METH_FASTCALL, NULL};
 
 /* Call the Python function behind an import. */
 static void hw_call_host(void *function, const char *params, const char *results, hw_value *given, hw_value *got) {

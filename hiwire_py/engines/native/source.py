@@ -13,7 +13,6 @@ __all__ = ["Dialect", "Source", "crosses", "letters", "make_source"]
 
 _C = {I32: "u32", I64: "u64", F32: "f32", F64: "f64", FUNCREF: "wasm_rt_funcref_t"}
 _PUBLIC = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
-_GIVEN = {**_PUBLIC, I32: "int64_t"}  # either sign
 _LETTERS = {
     I32: "i",
     I64: "j",
@@ -33,7 +32,6 @@ _SHORT = frozenset(
 )
 
 _COMMON = """\
-typedef union { int32_t i; int64_t j; float f; double d; } hw_value;
 void *hw_new_store(void);
 void hw_free_store(void *);
 void hw_watch(void *, uintptr_t);
@@ -54,7 +52,7 @@ int64_t hw_instantiate(void *);
 void hw_import(void *, int, void *, void *);
 void *hw_host(int);
 void *hw_export(void *, int);
-int hw_bind(int, void *, intptr_t);
+int hw_bind(void *, int, intptr_t);
 """
 
 # Before wasm2c's header. Loads and stores are not checked then; what instructions copy and fill still is.
@@ -67,6 +65,7 @@ _UNCHECKED = """\
 
 _BODY = """\
 typedef struct {{
+    hw_bound bound[{exports} + 1];
     hw_slot slots[{slots}];
     hw_head head;
     {instance} module;
@@ -119,34 +118,17 @@ static void hw_import(void *instance, int index, void *function, void *with) {{
 }}
 """
 
-# Entries whose result is an i32 or none are called through functions of Python's own kind, each bound to an
-# instance: cffi's would look at the type of the instance, and at errno, in each call.
-_BOUND = """\
-{functions}
-static PyMethodDef hw_methods[] = {{
-{methods}    {{NULL, NULL, 0, NULL}},
+_SWITCHES = """\
+static const hw_entry hw_entries[] = {{
+{entries}    {{NULL}},
 }};
 
-/* Put the function that calls the entry of an instance into a dict. 0: there is none, or no memory for it. */
-static int hw_bind(int index, void *instance, intptr_t into) {{
-    int good = 0, at;
-    switch (index) {{
-{cases}    default:
-        return 0;
-    }}
-    PyGILState_STATE state = PyGILState_Ensure();
-    PyObject *self = PyLong_FromVoidPtr(instance);
-    PyObject *function = self ? PyCFunction_New(&hw_methods[at], self) : NULL;
-    good = function && PyDict_SetItemString((PyObject *)into, "entry", function) == 0;
-    PyErr_Clear();
-    Py_XDECREF(self);
-    Py_XDECREF(function);
-    PyGILState_Release(state);
-    return good;
+static int hw_bind(void *given, int index, intptr_t into) {{
+    hw_instance *instance = given;
+    instance->bound[index] = (hw_bound){{instance, &hw_entries[index]}};
+    return hw_put_function(&hw_entry_method, &instance->bound[index], into);
 }}
-"""
 
-_SWITCHES = """\
 static void *hw_host(int index) {{
     switch (index) {{
 {hosts}    default:
@@ -238,8 +220,7 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
         code_file: the name of the file that it wrote.
         trusted: its loads and stores need no check: its own code sees to what a guest hands it.
     """
-    cdef, parts, hosts, exports = [_COMMON], [], [], []
-    bound: list[tuple[int, str]] = []
+    parts, hosts, exports, entries = [], [], [], []
     for index, wanted in enumerate(module.imports):
         if wanted.kind == FUNCTION:
             assert isinstance(wanted.type, FuncType)
@@ -254,11 +235,10 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
             exports.append(f"    case {index}:\n        return (void *){dialect.exported(index)};\n")
             functype = module.function_type(export.index)
             if crosses(functype):
-                declaration, body = _entry(dialect, index, functype)
-                cdef.append(declaration + ";\n")
-                parts.append(f"static {declaration} {body}")
-                if functype.results in (b"", bytes((I32,))):
-                    bound.append((index, _bound(index, functype, export.name in _SHORT)))
+                parts.append(_entry(dialect, index, functype))
+                params, results = map(letters, functype)
+                short = int(export.name in _SHORT)
+                entries.append(f'    [{index}] = {{enter_{index}, "{params}", "{results}", {short}}},\n')
         else:
             exports.append(
                 f"    case {index}:\n        return {dialect.exported(index)}(hw_with(instance));\n"
@@ -266,6 +246,7 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
     body = _BODY.format(
         handed=f"enum {{ HW_HANDED = {_handed(dialect, module)} }};",
         instance="Z_m_instance_t" if dialect.old else "w2c_m",
+        exports=len(module.exports),
         slots=len(module.imports) or 1,
         layout=f"wasm2c-{dialect.memory_arguments}",
         prepare="Z_m_init_module();" if dialect.old else "",
@@ -273,7 +254,7 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
         instantiate="Z_m_instantiate" if dialect.old else "wasm2c_m_instantiate",
         pass_imports=", (void *)((char *)instance + HW_HANDED)" if module.imports else "",
     )
-    switches = _SWITCHES.format(hosts="".join(hosts), exports="".join(exports))
+    switches = _SWITCHES.format(entries="".join(entries), hosts="".join(hosts), exports="".join(exports))
     preamble = [
         f"#define HW_MEMORY_ARGUMENTS {dialect.memory_arguments}\n",
         dialect.unchecked() if trusted else "",
@@ -282,19 +263,8 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
         body,
         *parts,
         switches,
-        _BOUND.format(
-            functions="\n".join(function for _, function in bound),
-            methods="".join(
-                f'    {{"entry", (PyCFunction)(void *)bound_{index}, METH_FASTCALL, NULL}},\n'
-                for index, _ in bound
-            ),
-            cases="".join(
-                f"    case {index}:\n        at = {at};\n        break;\n"
-                for at, (index, _) in enumerate(bound)
-            ),
-        ),
     ]
-    return Source("".join(cdef), "\n".join(preamble))
+    return Source(_COMMON, "\n".join(preamble))
 
 
 def _result(functype: FuncType) -> str:
@@ -303,8 +273,8 @@ def _result(functype: FuncType) -> str:
     return _C[functype.results[0]] if functype.results else "void"
 
 
-def _parameters(first: str, functype: FuncType, types: dict[int, str] = _C) -> str:
-    return ", ".join([first, *(f"{types[code]} a{i}" for i, code in enumerate(functype.params))])
+def _parameters(first: str, functype: FuncType) -> str:
+    return ", ".join([first, *(f"{_C[code]} a{i}" for i, code in enumerate(functype.params))])
 
 
 def _arguments(first: str, functype: FuncType) -> str:
@@ -365,44 +335,20 @@ def _host(index: int, functype: FuncType) -> str:
     )
 
 
-def _entry(dialect: Dialect, index: int, functype: FuncType) -> tuple[str, str]:
-    """How Python calls an export: it returns the result if that is an i32, or a code of runtime.h."""
-    i32 = functype.results == bytes((I32,))
-    out = bool(functype.results) and not i32
-    parameters = _parameters("void *given", functype, _GIVEN) + (", hw_value *out" if out else "")
-    declaration = f"int64_t enter_{index}({parameters})"
-    call = f"{dialect.exported(index)}({_arguments('&instance->module', functype)});"
-    lines = ["hw_instance *instance = given;"]
-    lines += (f"HW_CHECK(a{i});" for i, code in enumerate(functype.params) if code == I32)
-    lines.append("HW_ENTER(&instance->head);")
+def _entry(dialect: Dialect, index: int, functype: FuncType) -> str:
+    """How Python calls an export: an ``hw_entry`` of runtime.h has it."""
+    params = zip(letters(functype.params), functype.params)
+    given = ", ".join(["&instance->module", *(f"({_C[c]})a[{i}].{at}" for i, (at, c) in enumerate(params))])
+    call = f"{dialect.exported(index)}({given});"
+    lines = ["hw_instance *instance = given;", "HW_ENTER(&instance->head);"]
     lines.append(f"{_result(functype)} result = {call}" if functype.results else call)
     lines.append("HW_LEAVE;")
-    if i32:
-        lines.append("return HW_RESULT(result);")
-    elif not functype.results:
-        lines.append("return HW_RESULT(0);")
+    if functype.results in (b"", bytes((I32,))):
+        lines.append(f"return HW_RESULT({'result' if functype.results else 0});")
     else:
         for i, code in enumerate(functype.results):
             value = f"result.{_LETTERS[code]}{i}" if len(functype.results) > 1 else "result"
             lines.append(f"out[{i}].{_LETTERS[code]} = ({_PUBLIC[code]}){value};")
         lines.append("return HW_OK;")
-    return declaration, "{\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
-
-
-def _bound(index: int, functype: FuncType, short: bool) -> str:
-    """The function of Python's own kind for an entry. ``short``: it keeps Python's lock."""
-    lines = ["void *instance = PyLong_AsVoidPtr(self);", "int64_t result;"]
-    for i, letter in enumerate(letters(functype.params)):
-        lines.append(f"hw_value a{i};")
-        lines.append(
-            f"if (!hw_from_python(args[{i}], '{letter}', &a{i}))"
-            " return PyLong_FromLongLong(HW_REFUSED | HW_RANGE);"
-        )
-    values = (f"a{i}.{letter}" for i, letter in enumerate(letters(functype.params)))
-    given = ", ".join(["instance", *values])
-    call = f"result = enter_{index}({given});"
-    lines.append(call if short else f"Py_BEGIN_ALLOW_THREADS {call} Py_END_ALLOW_THREADS")
-    lines.append("return PyLong_FromLongLong(result);")
     body = "".join(f"    {line}\n" for line in lines)
-    head = f"static PyObject *bound_{index}(PyObject *self, PyObject *const *args, Py_ssize_t count)"
-    return f"{head} {{\n    (void)count;\n{body}}}\n"
+    return f"static int64_t enter_{index}(void *given, const hw_value *a, hw_value *out) {{\n{body}}}\n"

@@ -21,7 +21,7 @@ from .capi import as_integers, fields, refusing, set_up
 from .declarations import TYPES
 from .store import WasmtimeStore
 
-__all__ = ["AbiStore"]
+__all__ = ["STORE"]
 
 ffi: Any = cffi.FFI()
 ffi.cdef(TYPES)
@@ -138,3 +138,6 @@ class AbiStore(WasmtimeStore):
             raise failure
         finally:
             del failure  # else it and this frame would refer to each other
+
+
+STORE = AbiStore

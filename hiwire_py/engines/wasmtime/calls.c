@@ -6,12 +6,9 @@
 #include <string.h>
 
 #if defined(_MSC_VER)
-#include <intrin.h>
 #define HW_THREAD __declspec(thread)
-#define HW_ADD(at, n) (_InterlockedExchangeAdd64((volatile long long *)(at), (n)) + (n))
 #else
 #define HW_THREAD __thread
-#define HW_ADD(at, n) __atomic_add_fetch((at), (n), __ATOMIC_ACQ_REL)
 #endif
 
 typedef struct hw_failure {
@@ -26,7 +23,6 @@ typedef struct hw_failure {
 enum { HW_WASMTIME = 1, HW_STACK = 2, HW_RAISED = 3 };
 
 struct hw_space {
-    int64_t users; /* its functions that Python has, and 1 for the store: the last one frees it, on any thread */
     wasmtime_context_t *context;
     const void *thread; /* whose it is: the address of a variable that each thread has */
     hw_failure *failures; /* a stack: a finalizer may call, and fail, before a failure before it is looked at */
@@ -62,7 +58,6 @@ static hw_space *hw_space_new(intptr_t context)
 {
     hw_space *space = calloc(1, sizeof *space);
     if (space != NULL) {
-        space->users = 1;
         space->context = (wasmtime_context_t *)context;
         space->thread = &hw_end;
     }
@@ -71,12 +66,6 @@ static hw_space *hw_space_new(intptr_t context)
 
 /* The store becomes another one. */
 static void hw_space_move(hw_space *space, intptr_t context) { space->context = (wasmtime_context_t *)context; }
-
-static void hw_space_unuse(hw_space *space)
-{
-    if (HW_ADD(&space->users, -1) == 0)
-        free(space);
-}
 
 /* What the last call that failed left, for the caller to delete; and its kind, or 0: there is none. */
 static int hw_failure_take(hw_space *space, intptr_t *trap, intptr_t *error)
@@ -101,13 +90,13 @@ static void hw_delete(wasm_trap_t *trap, wasmtime_error_t *error)
         hw_wasmtime.wasmtime_error_delete(error);
 }
 
-/* The store is gone; Python may still have functions of it. */
+/* The store is gone, and so are its functions; this may come on any thread. */
 static void hw_space_drop(hw_space *space)
 {
     intptr_t trap, error;
     while (hw_failure_take(space, &trap, &error))
         hw_delete((wasm_trap_t *)trap, (wasmtime_error_t *)error);
-    hw_space_unuse(space);
+    free(space);
 }
 
 /* ---- calls of exports */
@@ -122,20 +111,11 @@ static hw_func *hw_func_new(hw_space *space, intptr_t func, const char *params, 
     hw_func *f = calloc(1, sizeof *f + given + gives + 2);
     if (f == NULL)
         return NULL;
-    PyGILState_STATE state = PyGILState_Ensure();
-    PyObject *self = PyLong_FromVoidPtr(f);
-    PyObject *call = self != NULL ? PyCFunction_New(&hw_call_method, self) : NULL;
-    int good = call != NULL && PyDict_SetItemString((PyObject *)into, "call", call) == 0;
-    PyErr_Clear();
-    Py_XDECREF(self);
-    Py_XDECREF(call);
-    PyGILState_Release(state);
-    if (!good) {
+    if (!hw_put_function(&hw_call_method, f, into)) {
         free(f);
         return NULL;
     }
     f->space = space;
-    HW_ADD(&space->users, 1);
     f->func = *(wasmtime_func_t *)func;
     f->size = given > gives ? given : gives;
     f->params = strcpy(f->types, params);
@@ -146,11 +126,7 @@ static hw_func *hw_func_new(hw_space *space, intptr_t func, const char *params, 
 /* The same function in the store that the space has been moved to. */
 static void hw_func_move(hw_func *f, intptr_t func) { f->func = *(wasmtime_func_t *)func; }
 
-static void hw_func_drop(hw_func *f)
-{
-    hw_space_unuse(f->space);
-    free(f);
-}
+static void hw_func_drop(hw_func *f) { free(f); }
 
 static int hw_fail(hw_space *space, int kind, wasm_trap_t *trap, wasmtime_error_t *error)
 {
@@ -200,20 +176,11 @@ static int hw_enter(hw_func *f, wasmtime_val_raw_t *values)
 
 static PyObject *hw_results(const char *types, wasmtime_val_raw_t *values)
 {
-    size_t count = strlen(types);
-    if (count == 0)
+    if (types[0] == 0)
         Py_RETURN_TRUE;
-    if (count == 1)
-        return hw_to_python(types[0], (hw_value *)&values[0]);
-    PyObject *results = PyTuple_New((Py_ssize_t)count);
-    for (size_t i = 0; results != NULL && i < count; i++) {
-        PyObject *result = hw_to_python(types[i], (hw_value *)&values[i]);
-        if (result == NULL)
-            Py_CLEAR(results);
-        else
-            PyTuple_SET_ITEM(results, (Py_ssize_t)i, result);
-    }
-    return results;
+    if (types[1] == 0)
+        return hw_to_python(types[0], (hw_value *)values);
+    return hw_tuple(types, values, sizeof *values);
 }
 
 /* Give the result, or a tuple of several, or True for none; False if the call failed; None if it has not begun: the
@@ -224,23 +191,20 @@ static PyObject *hw_call(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     wasmtime_val_raw_t few[HW_FEW], *values = few;
     PyObject *result = NULL;
     int failed;
+    (void)count;
     if (f->space->thread != &hw_end)
         Py_RETURN_NONE;
     if (f->size > HW_FEW && (values = PyMem_Malloc(f->size * sizeof *values)) == NULL)
         return PyErr_NoMemory();
-    for (Py_ssize_t i = 0; i < count; i++)
-        if (!hw_from_python(arguments[i], f->params[i], (hw_value *)&values[i])) {
-            result = Py_None;
-            Py_INCREF(result);
-            goto done;
-        }
+    if (!hw_all_from_python(arguments, f->params, values, sizeof *values)) {
+        result = Py_None;
+        Py_INCREF(result);
+        goto done;
+    }
     Py_BEGIN_ALLOW_THREADS
     failed = hw_enter(f, values);
     Py_END_ALLOW_THREADS
-    if (!failed)
-        result = hw_results(f->results, values);
-    else
-        result = PyBool_FromLong(0);
+    result = failed ? PyBool_FromLong(0) : hw_results(f->results, values);
 done:
     if (values != few)
         PyMem_Free(values);

@@ -28,7 +28,7 @@ except ImportError as e:
         " python -m pip install --force-reinstall --no-binary hiwire_py hiwire_py"
     ) from None
 
-__all__ = ["CompiledStore"]
+__all__ = ["STORE"]
 
 ffi: Any = _ffi
 lib: Any = _lib
@@ -49,6 +49,10 @@ def _call_form(functype: FuncType) -> CallForm:
 
 def _letters(codes: bytes) -> bytes:
     return "".join(_LETTERS.get(code, "?") for code in codes).encode()
+
+
+def _drop_function(raw: Any, space: object) -> None:
+    lib.hw_func_drop(raw)
 
 
 class CompiledStore(WasmtimeStore):
@@ -96,8 +100,9 @@ class CompiledStore(WasmtimeStore):
         raw = lib.hw_func_new(self._space, ctypes.addressof(function._func), *map(_letters, codes), id(names))
         if not raw:
             raise MemoryError("no memory for a function")
-        keep = self._kept(at_release(functools.partial(lib.hw_func_drop, raw)), function, raw)
-        return Call(_call_form(codes), names, keep)
+        # The function in C refers to the space, which is therefore dropped after it.
+        token = at_release(functools.partial(_drop_function, raw, self._drop))
+        return Call(_call_form(codes), names, self._kept(token, function, raw))
 
     def _host_raised(self, error: BaseException) -> bool:
         return bool(lib.hw_unwound())
@@ -113,3 +118,6 @@ class CompiledStore(WasmtimeStore):
         if taken == _RAISED:
             hosts.raise_again()
         raise self._failure(trap[0], error[0])
+
+
+STORE = CompiledStore

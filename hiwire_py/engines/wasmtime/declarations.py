@@ -16,8 +16,10 @@ __all__ = ["STRUCTS", "TYPES", "addresses", "differences"]
 
 STRUCTS = ("wasmtime_func_t", "wasmtime_val_raw_t")
 
-# A field that only wasmtime itself reads is named p1. `env` and `data` are pointers to
-# wasmtime; as integers they cost less to pass and say that nothing is to be found behind them.
+_UNREAD = "p1"  # a field that only wasmtime itself reads
+
+# `env` and `data` are pointers to wasmtime; as integers they cost less to pass and say that nothing is to be
+# found behind them.
 TYPES = """
 typedef struct wasmtime_context wasmtime_context_t;
 typedef struct wasmtime_caller wasmtime_caller_t;
@@ -67,14 +69,18 @@ def differences(ffi: Any, bindings: Any) -> Iterator[str]:
     """How the declarations as ``ffi`` sees them differ from ``bindings``, the package's module
     `wasmtime._bindings`."""
     for name in STRUCTS:
-        ours = ffi.typeof(name)
-        theirs = getattr(bindings, name, None)
+        ours, theirs = ffi.typeof(name), getattr(bindings, name, None)
         if theirs is None:
             yield f"there is no {name}"
             continue
         if (ffi.sizeof(ours), ffi.alignof(ours)) != (ctypes.sizeof(theirs), ctypes.alignment(theirs)):
             yield f"{name} has {ctypes.sizeof(theirs)} bytes, not {ffi.sizeof(ours)}"
-        yield from _fields(ffi, ours, theirs, name)
+        for key, field in ours.fields:
+            place, size = getattr(theirs, key, None), ffi.sizeof(field.type)
+            if place is None and key != _UNREAD:
+                yield f"{name} has no {key}"
+            elif place is not None and (place.offset, place.size) != (field.offset, size):
+                yield f"{name}.{key} has {place.size} bytes at {place.offset}, not {size} at {field.offset}"
     for name, field in ffi.typeof("hw_api").fields:
         function = getattr(bindings.dll, name, None)
         if function is None:
@@ -84,29 +90,6 @@ def differences(ffi: Any, bindings: Any) -> Iterator[str]:
         have = [_ctypes_class(t) for t in (function.restype, *(function.argtypes or ()))]
         if want != have:
             yield f"{name} is ({', '.join(have[1:])}) -> {have[0]}, not ({', '.join(want[1:])}) -> {want[0]}"
-
-
-def _fields(ffi: Any, ours: Any, theirs: Any, where: str) -> Iterator[str]:
-    """Fields in their order; those of a union by their names, as we do not declare all."""
-    mine = list(ours.fields)
-    other = [(entry[0], entry[1], getattr(theirs, entry[0])) for entry in theirs._fields_]
-    if ours.kind == "union":
-        named = {name: (name, type_, place) for name, type_, place in other}
-        missing = [name for name, _ in mine if name not in named]
-        if missing:
-            yield f"{where} has no {', '.join(missing)}"
-            return
-        other = [named[name] for name, _ in mine]
-    if len(mine) != len(other):
-        yield f"{where} has {len(other)} fields, not {len(mine)}"
-        return
-    for (name, field), (_, type_, place) in zip(mine, other):
-        at = f"{where}.{name}"
-        if (field.offset, ffi.sizeof(field.type)) != (place.offset, place.size):
-            size = ffi.sizeof(field.type)
-            yield f"{at} has {place.size} bytes at {place.offset}, not {size} at {field.offset}"
-        elif field.type.kind in ("struct", "union"):
-            yield from _fields(ffi, field.type, type_, at)
 
 
 def _class(ffi: Any, type_: Any) -> str:

@@ -7,6 +7,7 @@ which needs no compiler (`abi`).
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 from dataclasses import dataclass
 
@@ -47,28 +48,16 @@ def mode() -> Mode:
 def _mode(wanted: str | None) -> Mode:
     if wanted is not None and wanted not in MODES:
         raise ImportError(f"HIWIRE_WASMTIME_MODE is {wanted!r}; it can be {', '.join(MODES)}")
-    reasons: dict[str, str] = {}
+    told: dict[str, str] = {}  # a reason why a way is not there -> the sentence; both ways may have the same
     for key, name in MODES.items():
-        if wanted is not None and key != wanted:
+        if wanted not in (None, key):
             continue
         try:
-            store = _load(key)
+            module = importlib.import_module(f".{key}", __package__)
         except (ImportError, AttributeError) as e:
-            reasons[str(e)] = name
+            told[str(e)] = f"{name} is not used: {e}"
             continue
-        told = [f"{name} is not used: {reason}" for reason, name in reasons.items()]
-        if wanted is not None:
-            told.append("HIWIRE_WASMTIME_MODE asks for it")
-        return Mode(name, "; ".join(told), store)
-    asked = f"HIWIRE_WASMTIME_MODE is {wanted!r}, but " if wanted else ""
-    raise ImportError(asked + "; ".join(f"{name} is not used: {reason}" for reason, name in reasons.items()))
-
-
-def _load(key: str) -> type[WasmtimeStore]:
-    if key == "compiled":
-        from .compiled import CompiledStore
-
-        return CompiledStore
-    from .abi import AbiStore
-
-    return AbiStore
+        asked = ["HIWIRE_WASMTIME_MODE asks for it"] if wanted else []
+        return Mode(name, "; ".join([*told.values(), *asked]), module.STORE)
+    asked_for = f"HIWIRE_WASMTIME_MODE is {wanted!r}, but " if wanted else ""
+    raise ImportError(asked_for + "; ".join(told.values()))

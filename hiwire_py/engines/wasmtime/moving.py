@@ -22,7 +22,7 @@ from ...requirements import State
 from ..base import Imports, RawExtern
 from ..stack import StackEnd
 
-__all__ = ["Lasting", "Move", "global_value"]
+__all__ = ["Lasting", "Move", "global_value", "table_functions"]
 
 _bindings: Any = wasmtime._bindings
 _PAGE = 65536
@@ -49,21 +49,10 @@ class Lasting(NamedTuple):
     functions: list[list[int]]
     imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports]
 
-    @classmethod
-    def of(
-        cls,
-        store: Any,
-        compiled: Any,
-        raw: Mapping[str, RawExtern],
-        imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
-    ) -> Lasting:
-        """One that was just made."""
-        return cls(compiled, raw, _functions(store, compiled, raw), imports)
-
     def why_fixed(self, store: Any) -> str:
         """Why it cannot be moved, or ""."""
         state: State = self.compiled.state
-        if not state.why_fixed and _functions(store, self.compiled, self.raw) != self.functions:
+        if not state.why_fixed and table_functions(store, self.compiled, self.raw) != self.functions:
             return "its table of functions has been changed"
         return state.why_fixed
 
@@ -107,7 +96,7 @@ class Move:
             store.leave(self._before)
             for one, state in zip(self._lasting, saved):
                 self._made.append(store.instantiate(one.compiled, one.imports(self._made), lambda made: None))
-                self._functions.append(_functions(store, one.compiled, self._made[-1]))
+                self._functions.append(table_functions(store, one.compiled, self._made[-1]))
                 _restore(store, one.compiled.state, self._made[-1], state)
         except (wasmtime.WasmtimeError, wasmtime.Trap, RecursionError, StackEnd) as error:
             raise MemoryError(" ".join(str(error).split())) from error
@@ -160,12 +149,12 @@ def global_value(store: wasmtime.Store, global_: RawExtern) -> Any:
     return value
 
 
-def _functions(store: Any, compiled: Any, raw: Mapping[str, RawExtern]) -> list[list[int]]:
+def table_functions(store: Any, compiled: Any, raw: Mapping[str, RawExtern]) -> list[list[int]]:
     """Where the functions in an instance's tables are, 0 for null."""
-    return [_table_functions(store, raw[name]) for name in compiled.state.functions]
+    return [_functions_of(store, raw[name]) for name in compiled.state.functions]
 
 
-def _table_functions(store: Any, table: RawExtern) -> list[int]:
+def _functions_of(store: Any, table: RawExtern) -> list[int]:
     context, pointer = store._store._context(), ctypes.byref(table._table)
     found = array.array("q")
     value = _bindings.wasmtime_val_t()

@@ -23,7 +23,7 @@ from ..base import NO_LIMITS, Imports, RawExtern, Store
 from ..limits import TICK, GuestLimits
 from ..release import at_release
 from .capi import FIELDS
-from .moving import Lasting, Move, global_value
+from .moving import Lasting, Move, global_value, table_functions
 
 __all__ = ["Compiled", "WasmtimeStore"]
 
@@ -107,7 +107,7 @@ class WasmtimeStore(Store):
         raw: Mapping[str, RawExtern],
         imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
     ) -> Lasting:
-        return Lasting.of(self, compiled, raw, imports)
+        return Lasting(compiled, raw, table_functions(self, compiled, raw), imports)
 
     def move(self, lasting: Sequence[Lasting]) -> Move:
         return Move(self, lasting)
