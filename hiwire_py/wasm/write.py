@@ -121,8 +121,10 @@ class Writer:
         Raises:
             UnsupportedModuleError: it is malformed.
         """
-        # Code decides on types and functions that are added, so it is written before them.
-        bodies_ = {kind: self.section(kind) for kind in (Kind.CODE, Kind.IMPORTS, *Kind) if kind}
+        # Code decides on types and functions that are added, so it is written before them: once, as it takes
+        # nearly all of the time.
+        order = dict.fromkeys((Kind.CODE, Kind.IMPORTS, *Kind))
+        bodies_ = {kind: self.section(kind) for kind in order if kind}
         parts = [(kind.value, bodies_[kind]) for kind in Kind if kind]
         parts += [(Kind.CUSTOM.value, body) for body in self.custom()]
         return self.module.wasm[:8] + b"".join(
