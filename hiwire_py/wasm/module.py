@@ -71,12 +71,14 @@ _PLACES = {kind.value: place for place, kind in enumerate(Kind)}
 
 
 class Import(NamedTuple):
-    """``type`` is a FuncType, TableType, Limits, Global or Tag, as ``kind`` says."""
+    """``type`` is a FuncType, TableType, Limits, Global or Tag, as ``kind`` says; ``type_index`` is that of a
+    function's type in the module, and 0 for others."""
 
     module: str
     name: str
     kind: int
     type: ExternType
+    type_index: int = 0
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
@@ -246,6 +248,7 @@ class Module:
     def _read_import(self, r: Reader) -> None:
         module, name, kind = r.name(), r.name(), r.byte()
         found: ExternType
+        index = 0
         if kind == FUNCTION:
             index = r.u32()
             if index >= len(self.types):
@@ -266,7 +269,7 @@ class Module:
             self.tags.append(found)
         else:
             raise UnsupportedModuleError(f"import {module}.{name} is of kind {kind}, which is not supported")
-        self.imports.append(Import(module, name, kind, found))
+        self.imports.append(Import(module, name, kind, found, index))
 
     def _read_function(self, r: Reader) -> None:
         self.functions.append(r.u32())

@@ -13,7 +13,7 @@ from ..errors import UnsupportedModuleError
 from .binary import Reader, leb, name, section, vector
 from .code import Renumber, bodies, instructions, rewritten
 from .module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Element, Import, Kind, Module
-from .types import FuncType, Global, Limits, TableType, Tag, limits_bytes, value_type
+from .types import Global, Limits, TableType, Tag, limits_bytes, value_type
 
 __all__ = ["Edit", "Writer", "export_bytes", "fresh_name", "table_bytes"]
 
@@ -172,13 +172,10 @@ class Writer:
 
     def imports(self) -> Iterable[bytes]:
         """Entries of the import section."""
-        functions = iter(self.module.functions)
-        for wanted in self.module.imports:
-            type_ = next(functions) if wanted.kind == FUNCTION else None
-            yield self.import_(wanted, type_)
+        return map(self.import_, self.module.imports)
 
-    def import_(self, wanted: Import, type_: int | None) -> bytes:
-        """One import; ``type_`` is the index of a function's type."""
+    def import_(self, wanted: Import) -> bytes:
+        """One import."""
         described = wanted.type
         if isinstance(described, TableType):
             what = self.spelling(described.spelling) + limits_bytes(described.limits)
@@ -189,8 +186,7 @@ class Writer:
         elif isinstance(described, Tag):
             what = b"\0" + leb(self.index("T", described.type))
         else:
-            assert isinstance(described, FuncType) and type_ is not None
-            what = leb(self.index("T", type_))
+            what = leb(self.index("T", wanted.type_index))
         return name(wanted.module) + name(wanted.name) + bytes((wanted.kind,)) + what
 
     def functions(self) -> Iterable[bytes]:
