@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from ..errors import UnsupportedModuleError
 from .binary import Reader, leb, name, section, vector
 from .code import Renumber, bodies, instructions, rewritten
-from .module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Element, Import, Kind, Module
+from .module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Element, Export, Import, Kind, Module
 from .types import Global, Limits, TableType, Tag, limits_bytes, value_type
 
 __all__ = ["Edit", "Writer", "export_bytes", "fresh_name", "table_bytes"]
@@ -221,8 +221,11 @@ class Writer:
 
     def exports(self) -> Iterable[bytes]:
         """Entries of the export section."""
-        for export in self.module.exports:
-            yield export_bytes(export.name, export.kind, self.index("FtMGX"[export.kind], export.index))
+        return map(self.export, self.module.exports)
+
+    def export(self, export: Export) -> bytes:
+        """One export."""
+        return export_bytes(export.name, export.kind, self.index("FtMGX"[export.kind], export.index))
 
     def elements(self) -> Iterable[bytes]:
         """Entries of the element section."""

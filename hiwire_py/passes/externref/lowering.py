@@ -116,8 +116,7 @@ class _Lowering(CodeLowering):
     def exports(self) -> Iterator[bytes]:
         for export in self.module.exports:
             if export.kind != TABLE or export.index in self.to.table:
-                letter = "FtMGX"[export.kind]
-                yield export_bytes(export.name, export.kind, self.index(letter, export.index))
+                yield self.export(export)
         for index, field in self.hidden_globals.items():
             yield export_bytes(field, GLOBAL, self.to.global_(index))
 
