@@ -2,8 +2,8 @@
 
 lowering                       the pass: the module and its sections
 code                           its instructions
-analysis, stacks, liveness, frames
-                               which externrefs a function holds while it calls others
+analysis, stacks               a walk through a function: where the externrefs in its hands come from
+liveness, frames               which of them it holds while it calls others, and where it writes them
 indirect, tails                functions whose address is taken; calls that take their caller's place
 added, indexes                 what comes to the module, and where everything goes
 wide                           tables with indexes of 64 bits
