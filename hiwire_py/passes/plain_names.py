@@ -10,7 +10,7 @@ sections, that of names among them, are gone. Everything else is as it was, byte
 from __future__ import annotations
 
 from ..wasm.binary import vector
-from ..wasm.module import FUNCTION, Kind, Module
+from ..wasm.module import Kind, Module
 from ..wasm.write import Edit, Writer, export_bytes
 
 __all__ = ["plain_names"]
@@ -22,12 +22,8 @@ def plain_names(module: Module) -> bytes:
     """The module's bytes, with plain names."""
     edit, writer = Edit(module), Writer(module)
     edit.drop_custom()
-    functions = iter(module.functions)
     imports = [
-        writer.import_(
-            wanted._replace(module=_IMPORTS_FROM, name=f"i{i}"),
-            next(functions) if wanted.kind == FUNCTION else None,
-        )
+        writer.import_(wanted._replace(module=_IMPORTS_FROM, name=f"i{i}"))
         for i, wanted in enumerate(module.imports)
     ]
     if imports:

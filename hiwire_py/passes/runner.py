@@ -82,14 +82,12 @@ def run(module: Module, requires: Requirements, validate: Validator, lasting: bo
         module: as it was given.
         requires: what the engine declares.
         validate: raises UnsupportedModuleError for a module that is not valid. A pass that needs a valid
-        module
-            leaves a valid one.
+            module leaves a valid one.
         lasting: everything that can change in an instance must be exported, so that it can be moved.
 
     Raises:
         UnsupportedModuleError: the module is malformed or invalid, was lowered before, or a pass cannot
-        handle
-            it.
+            handle it.
     """
     refuse_lowered(module)
     steps = _Steps(module, validate)

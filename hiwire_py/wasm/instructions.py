@@ -3,11 +3,14 @@
 Instructions with an opcode of two parts, a prefix and a number, are known here by ``prefix << 16 | number``.
 What follows the opcode, the *immediates*, is one letter each:
 
-    F T t M G E D X   the index of a function, type, table, memory, global, segment of elements or of data,
-    tag x n l             the index of a local, another number, how many blocks a branch leaves i I
-    a signed number of 32 or 64 bits 1 4 8 w           so many bytes; 16 bytes a                 alignment,
-    memory and offset of an access b h v             the type of a block; a heap type; a vector of value types
-    L Y               the targets of br_table; the catch clauses of try_table
+    F T t M G   the index of a function, type, table, memory or global
+    E D X       the index of a segment of elements or of data, or of a tag
+    x n l       the index of a local, another number, how many blocks a branch leaves
+    i I         a signed number of 32 or 64 bits
+    1 4 8 w     so many bytes; 16 bytes
+    a           alignment, memory and offset of an access
+    b h v       the type of a block; a heap type; a vector of value types
+    L Y         the targets of br_table; the catch clauses of try_table
 
 Format: WebAssembly core specification 3.0, section 5.4, and the proposals of threads, exceptions in their
 older form, and wide arithmetic.
@@ -36,7 +39,8 @@ class Instruction(NamedTuple):
 _VARIES = -1
 # Each line: opcodes, operands, results, immediates. A hyphen stands between the first and the last of some.
 _CORE = """
-00-01,05,0b,0f . .          ; unreachable, nop, else, end, return
+00,05,0b,0f . .             ; unreachable, else, end, return
+01 0 0                      ; nop
 02-04,06 . . b              ; block, loop, if, try
 07,08 . . X                 ; catch, throw
 09,0c,0d,18 . . l           ; rethrow, br, br_if, delegate

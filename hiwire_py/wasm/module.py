@@ -71,12 +71,14 @@ _PLACES = {kind.value: place for place, kind in enumerate(Kind)}
 
 
 class Import(NamedTuple):
-    """``type`` is a FuncType, TableType, Limits, Global or Tag, as ``kind`` says."""
+    """``type`` is a FuncType, TableType, Limits, Global or Tag, as ``kind`` says; ``type_index`` is that of a
+    function's type in the module, and 0 for others."""
 
     module: str
     name: str
     kind: int
     type: ExternType
+    type_index: int = 0
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
@@ -246,6 +248,7 @@ class Module:
     def _read_import(self, r: Reader) -> None:
         module, name, kind = r.name(), r.name(), r.byte()
         found: ExternType
+        index = 0
         if kind == FUNCTION:
             index = r.u32()
             if index >= len(self.types):
@@ -266,10 +269,7 @@ class Module:
             self.tags.append(found)
         else:
             raise UnsupportedModuleError(f"import {module}.{name} is of kind {kind}, which is not supported")
-        self.imports.append(Import(module, name, kind, found))
-
-    def _read_function(self, r: Reader) -> None:
-        self.functions.append(r.u32())
+        self.imports.append(Import(module, name, kind, found, index))
 
     def _read_table(self, r: Reader) -> None:
         if r.peek() != 0x40:
@@ -279,14 +279,8 @@ class Module:
             raise UnsupportedModuleError(f"malformed table at byte {r.pos}")
         self.tables.append(self._table_type(r)._replace(init=self._expression(r)))
 
-    def _read_memory(self, r: Reader) -> None:
-        self.memories.append(read_limits(r, "memory"))
-
     def _read_global(self, r: Reader) -> None:
         self.globals.append(read_global_type(r)._replace(init=self._expression(r)))
-
-    def _read_tag(self, r: Reader) -> None:
-        self.tags.append(self._tag(r))
 
     def _read_export(self, r: Reader) -> None:
         export = Export(r.name(), r.byte(), r.u32())
@@ -320,10 +314,10 @@ class Module:
     _readers: ClassVar[dict[int, Callable[[Module, Reader], None]]] = {
         Kind.TYPES: _read_type,
         Kind.IMPORTS: _read_import,
-        Kind.FUNCTIONS: _read_function,
+        Kind.FUNCTIONS: lambda self, r: self.functions.append(r.u32()),
         Kind.TABLES: _read_table,
-        Kind.MEMORIES: _read_memory,
-        Kind.TAGS: _read_tag,
+        Kind.MEMORIES: lambda self, r: self.memories.append(read_limits(r, "memory")),
+        Kind.TAGS: lambda self, r: self.tags.append(self._tag(r)),
         Kind.GLOBALS: _read_global,
         Kind.EXPORTS: _read_export,
         Kind.ELEMENTS: _read_element,

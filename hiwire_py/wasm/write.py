@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable
 from ..errors import UnsupportedModuleError
 from .binary import Reader, leb, name, section, vector
 from .code import Renumber, bodies, instructions, rewritten
-from .module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Element, Import, Kind, Module
-from .types import FuncType, Global, Limits, TableType, Tag, limits_bytes, value_type
+from .module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Element, Export, Import, Kind, Module
+from .types import Global, Limits, TableType, Tag, limits_bytes, value_type
 
 __all__ = ["Edit", "Writer", "export_bytes", "fresh_name", "table_bytes"]
 
@@ -121,8 +121,10 @@ class Writer:
         Raises:
             UnsupportedModuleError: it is malformed.
         """
-        # Code decides on types and functions that are added, so it is written before them.
-        bodies_ = {kind: self.section(kind) for kind in (Kind.CODE, Kind.IMPORTS, *Kind) if kind}
+        # Code decides on types and functions that are added, so it is written before them: once, as it takes
+        # nearly all of the time.
+        order = dict.fromkeys((Kind.CODE, Kind.IMPORTS, *Kind))
+        bodies_ = {kind: self.section(kind) for kind in order if kind}
         parts = [(kind.value, bodies_[kind]) for kind in Kind if kind]
         parts += [(Kind.CUSTOM.value, body) for body in self.custom()]
         return self.module.wasm[:8] + b"".join(
@@ -170,13 +172,10 @@ class Writer:
 
     def imports(self) -> Iterable[bytes]:
         """Entries of the import section."""
-        functions = iter(self.module.functions)
-        for wanted in self.module.imports:
-            type_ = next(functions) if wanted.kind == FUNCTION else None
-            yield self.import_(wanted, type_)
+        return map(self.import_, self.module.imports)
 
-    def import_(self, wanted: Import, type_: int | None) -> bytes:
-        """One import; ``type_`` is the index of a function's type."""
+    def import_(self, wanted: Import) -> bytes:
+        """One import."""
         described = wanted.type
         if isinstance(described, TableType):
             what = self.spelling(described.spelling) + limits_bytes(described.limits)
@@ -187,8 +186,7 @@ class Writer:
         elif isinstance(described, Tag):
             what = b"\0" + leb(self.index("T", described.type))
         else:
-            assert isinstance(described, FuncType) and type_ is not None
-            what = leb(self.index("T", type_))
+            what = leb(self.index("T", wanted.type_index))
         return name(wanted.module) + name(wanted.name) + bytes((wanted.kind,)) + what
 
     def functions(self) -> Iterable[bytes]:
@@ -223,8 +221,11 @@ class Writer:
 
     def exports(self) -> Iterable[bytes]:
         """Entries of the export section."""
-        for export in self.module.exports:
-            yield export_bytes(export.name, export.kind, self.index("FtMGX"[export.kind], export.index))
+        return map(self.export, self.module.exports)
+
+    def export(self, export: Export) -> bytes:
+        """One export."""
+        return export_bytes(export.name, export.kind, self.index("FtMGX"[export.kind], export.index))
 
     def elements(self) -> Iterable[bytes]:
         """Entries of the element section."""

@@ -2,7 +2,8 @@
 
 lowering                       the pass: the module and its sections
 code                           its instructions
-analysis, liveness, frames     which externrefs a function holds while it calls others
+analysis, stacks               a walk through a function: where the externrefs in its hands come from
+liveness, frames               which of them it holds while it calls others, and where it writes them
 indirect, tails                functions whose address is taken; calls that take their caller's place
 added, indexes                 what comes to the module, and where everything goes
 wide                           tables with indexes of 64 bits
@@ -32,9 +33,7 @@ __all__ = [
 
 
 def needs_lowering(module: Module, no_tables: bool = False) -> bool:
-    """Whether an externref can cross the module's boundary: in a function's type, an exported or imported
-    table or global. Also a segment of externrefs, which engines without externref do not take at all, and a
-    function type that ends in a funcref: see `indirect`.
+    """Whether a module needs lowering, as `hiwire_py.needs_lowering` describes it.
 
     Args:
         module: the module.
@@ -48,12 +47,7 @@ def needs_lowering(module: Module, no_tables: bool = False) -> bool:
         return False  # it has been lowered
     if any(ends_in_funcref(t) for t in module.types):
         return True
-    shared: list[object] = [i.type for i in module.imports]
-    for export in module.exports:
-        if export.kind == 1:
-            shared.append(module.tables[export.index])
-        elif export.kind == 3:
-            shared.append(module.globals[export.index])
+    shared = [i.type for i in module.imports] + [module.type_of(e.kind, e.index) for e in module.exports]
     return any(
         (isinstance(x, TableType) and x.element == EXTERNREF)
         or (isinstance(x, Global) and x.type == EXTERNREF)

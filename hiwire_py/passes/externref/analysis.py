@@ -1,22 +1,18 @@
 """What a function does with externrefs: the operand stack and locals are followed as in validation.
 
-Two questions are answered here (core specification, appendix "Validation Algorithm", for the walk itself):
+Two questions are answered here:
 
 * Which reference type does each ``ref.is_null`` test? The instruction does not say.
 * Which externrefs are in this function's hands while it calls another? They must be found there when a host
   function releases what no one holds: see `frames`.
-
-An externref on the stack is known by its *origins*: the instructions it may come from. What happened to it
-while it was there is found out when it leaves the stack, by counting calls and assignments: nothing is looked
-through at each of them, so that the walk takes time in proportion to the code.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from ...errors import UnsupportedModuleError
 from ...wasm.binary import Reader
@@ -25,6 +21,7 @@ from ...wasm.instructions import INSTRUCTIONS
 from ...wasm.module import Module
 from ...wasm.types import EXTERNREF, I32, heap_type, value_type
 from .liveness import CALL, GET, SET, Event, live_at_calls
+from .stacks import Block, Origin, Stacks, held_origins
 
 __all__ = ["Analysis", "analyse"]
 
@@ -39,32 +36,6 @@ _LOCAL_GET, _LOCAL_SET, _LOCAL_TEE, _GLOBAL_GET, _TABLE_GET = 0x20, 0x21, 0x22, 
 _REF_NULL, _REF_IS_NULL, _REF_AS_NON_NULL = 0xD0, 0xD1, 0xD4
 _STRUCT_NEW, _ARRAY_NEW_FIXED = 0xFB0000, 0xFB0008
 _PUSHES_EXCEPTION = 1  # of the kind of a catch clause
-
-
-class _Origin:
-    """Where an externref comes from: an instruction, or one of several places where ways flow together.
-
-    Attributes:
-        end: the position behind the instruction; None if there is none, or none that needs to be known.
-        local: the local that the instruction reads, if it does.
-        parts: the places.
-        held: whether it was on the stack during a call.
-        overtaken: whether the local was set while its older value was on the stack; where there are parts,
-            whether any local was.
-    """
-
-    __slots__ = ("end", "held", "local", "overtaken", "parts")
-
-    def __init__(self, end: int | None = None, local: int | None = None) -> None:
-        self.end = end
-        self.local = local
-        self.parts: list[_Origin] = []
-        self.held = self.overtaken = False
-
-
-_Entry = Union[int, _Origin, None]
-"""On the operand stack: an externref's origin, None: open, in dead code, or a type, where I32 can stand for
-any."""
 
 
 class Analysis(NamedTuple):
@@ -94,40 +65,15 @@ class Analysis(NamedTuple):
     landings: set[int]
 
 
-class _Frame:
-    """A block being read: its types, the stack's height at its start, and whether the rest of it is dead
-    code."""
-
-    __slots__ = ("catches", "dead", "given", "height", "landing", "loop", "one_arm", "results", "start")
-
-    def __init__(self, height: int, results: bytes, op: int, given: list[_Entry], start: int = 0) -> None:
-        self.height = height
-        self.results: list[_Entry] = [_Origin() if t == EXTERNREF else t for t in results]
-        self.loop = op == _LOOP
-        self.one_arm = op == _IF
-        self.given = given
-        self.start = start
-        self.dead = False
-        self.catches: list[int] = []  # where exceptions go: how many blocks outside of this one
-        self.landing = False  # whether one is a target of that
-
-
-class _Walk:
+class _Walk(Stacks):
     def __init__(self, module: Module, r: Reader, function: int, groups: Sequence[tuple[int, int]]) -> None:
+        params, results = module.types[function]
+        super().__init__(Block(0, results, _BLOCK, []))
         self.module = module
         self.r = r
-        params, results = module.types[function]
         groups = [*((1, code) for code in params), *groups]
         self.local_ends = list(accumulate(count for count, _ in groups))
         self.local_types = [code for _, code in groups]
-        self.stack: list[_Entry] = []
-        self.since: list[
-            tuple[int, int]
-        ] = []  # `calls` and `sets` when each externref on the stack came there
-        self.calls = self.sets = 0
-        self.last_set: dict[int, int] = {}  # local -> `sets` when it was set last
-        self.origins: list[_Origin] = []
-        self.frames = [_Frame(0, results, _BLOCK, [])]
         self.landings: set[int] = set()
         self.catching = 0  # blocks that catch exceptions, around here
         self.tests: dict[int, int | None] = {}
@@ -144,63 +90,9 @@ class _Walk:
             raise UnsupportedModuleError("the code uses a local that does not exist")
         return self.local_types[group]
 
-    def push(self, entry: _Entry) -> None:
-        self.stack.append(entry)
-        if isinstance(entry, _Origin):
-            self.since.append((self.calls, self.sets))
-
-    def push_all(self, entries: Iterable[_Entry]) -> None:
-        for entry in entries:
-            self.push(entry)
-
-    def pop(self) -> _Entry:
-        frame = self.frames[-1]
-        if len(self.stack) > frame.height:
-            entry = self.stack.pop()
-            if isinstance(entry, _Origin):
-                self.note_time(entry)
-            return entry
-        if frame.dead:
-            return None
-        raise UnsupportedModuleError("the code takes operands that are not there")
-
-    def note_time(self, origin: _Origin) -> None:
-        """An externref has left the stack: what happened while it was there?"""
-        calls, sets = self.since.pop()
-        if calls != self.calls:
-            origin.held = True
-        if sets != self.sets:
-            local = origin.local
-            origin.overtaken |= bool(origin.parts) or (
-                local is not None and self.last_set.get(local, 0) > sets
-            )
-
-    def cut(self, height: int) -> None:
-        """Take everything above ``height`` off the stack."""
-        stack = self.stack
-        while len(stack) > height:
-            entry = stack.pop()
-            if isinstance(entry, _Origin):
-                self.note_time(entry)
-
-    def effect(self, operands: int, results: int) -> None:
-        for _ in range(operands):
-            self.pop()
-        self.stack.extend([I32] * results)
-
-    def origin(self, end: int | None = None, local: int | None = None) -> _Origin:
-        made = _Origin(end, local)
-        self.origins.append(made)
-        return made
-
     def give(self, code: int, local: int | None = None) -> None:
         """Push a value that the instruction just read gives."""
         self.push(self.origin(self.r.pos, local) if code == EXTERNREF else code)
-
-    def end_of_code(self) -> None:
-        frame = self.frames[-1]
-        self.cut(frame.height)
-        frame.dead = True
 
     # ---- control
 
@@ -224,10 +116,10 @@ class _Walk:
                 self.landings.add(label.start)
             # Nothing holds what an exception carries, while it is on its way or kept.
             self.opaque |= EXTERNREF in carried or (kind & _PUSHES_EXCEPTION > 0 and self.carried())
-        frame = _Frame(len(self.stack), results, op, given, self.r.pos)
-        frame.catches = [depth for _, _, depth in catches]
+        block = Block(len(self.stack), results, op, given, self.r.pos)
+        block.catches = [depth for _, _, depth in catches]
         self.catching += bool(catches)
-        self.frames.append(frame)
+        self.blocks.append(block)
         self.push_all(given)
         self.events.append(("open", op))
 
@@ -238,45 +130,30 @@ class _Walk:
     def may_throw(self) -> None:
         """What is live where exceptions are caught is so here, too."""
         if self.catching:
-            for distance, frame in enumerate(reversed(self.frames)):
-                for depth in frame.catches:
+            for distance, block in enumerate(reversed(self.blocks)):
+                for depth in block.catches:
                     self.events.append(("branch", distance + 1 + depth))
 
-    def flow_to(self, frame: _Frame, given: list[_Entry] | None = None) -> None:
-        """What is on top of the stack, or ``given``, becomes the results of a block."""
-        count = len(frame.results)
-        if given is None:
-            given = self.stack[max(self.frames[-1].height, len(self.stack) - count) :]
-        for i, entry in enumerate(given, count - len(given)):
-            wanted = frame.results[i]
-            if isinstance(wanted, _Origin) and isinstance(entry, _Origin):
-                wanted.parts.append(entry)
-
-    def label(self, depth: int) -> _Frame:
-        if depth >= len(self.frames):
-            raise UnsupportedModuleError("the code branches to a block that does not exist")
-        return self.frames[-1 - depth]
-
     def close_block(self) -> None:
-        frame = self.frames[-1]
-        self.flow_to(frame)
-        if frame.one_arm:
-            self.flow_to(frame, frame.given)
-        self.frames.pop()
-        self.catching -= bool(frame.catches)
-        if frame.landing and not frame.loop:
+        block = self.blocks[-1]
+        self.flow_to(block)
+        if block.one_arm:
+            self.flow_to(block, block.given)
+        self.blocks.pop()
+        self.catching -= bool(block.catches)
+        if block.landing and not block.loop:
             self.landings.add(self.r.pos)
-        self.cut(frame.height)
-        self.origins.extend(result for result in frame.results if isinstance(result, _Origin))
-        self.push_all(frame.results)
+        self.cut(block.height)
+        self.origins.extend(result for result in block.results if isinstance(result, Origin))
+        self.push_all(block.results)
         self.events.append(("end", 0))
 
     def second_arm(self) -> None:
-        frame = self.frames[-1]
-        self.flow_to(frame)
-        frame.one_arm = frame.dead = False
-        self.cut(frame.height)
-        self.push_all(frame.given)
+        block = self.blocks[-1]
+        self.flow_to(block)
+        block.one_arm = block.dead = False
+        self.cut(block.height)
+        self.push_all(block.given)
         self.events.append(("else", 0))
 
     def branch(self, depths: list[int], conditional: bool) -> None:
@@ -339,20 +216,16 @@ class _Walk:
 
     def run(self) -> None:
         for at, op in instructions(self.r):
-            if not self.frames:
+            if not self.blocks:
                 raise UnsupportedModuleError("a function's code goes on after its end")
-            known = INSTRUCTIONS[op]
-            if op in _SPECIAL:
+            operands, results, _ = INSTRUCTIONS[op]
+            if operands < 0 or op in _FOLLOWED:
                 self.step(op, at)
-            elif known.operands >= 0:
+            else:
                 skip(self.r, op)
-                for _ in range(known.operands):
+                for _ in range(operands):
                     self.pop()
-                self.stack.extend([I32] * known.results)
-            elif op != 0x01:
-                raise UnsupportedModuleError(
-                    f"instruction {op:#x} at byte {at} is not supported: exceptions in their older form"
-                )
+                self.stack.extend([I32] * results)
 
     def step(self, op: int, at: int) -> None:
         r, stack = self.r, self.stack
@@ -419,7 +292,7 @@ class _Walk:
             known = one if one is not None else other
             if known is None:
                 known = self.origin() if EXTERNREF in types else types[0]
-            elif isinstance(one, _Origin) and isinstance(other, _Origin):
+            elif isinstance(one, Origin) and isinstance(other, Origin):
                 known = self.origin()
                 known.parts += (one, other)
             self.push(known)
@@ -433,7 +306,7 @@ class _Walk:
             self.push(self.origin() if code in (EXTERNREF, 0x72) else code)
         elif op == _REF_IS_NULL:
             entry = self.pop()
-            self.tests[at] = EXTERNREF if isinstance(entry, _Origin) else entry
+            self.tests[at] = EXTERNREF if isinstance(entry, Origin) else entry
             stack.append(I32)
         elif op == _REF_AS_NON_NULL:
             self.push(self.pop())
@@ -442,16 +315,25 @@ class _Walk:
             for _ in range(len(type_.first) if op == _STRUCT_NEW else r.u32()):
                 self.pop()
             stack.append(I32)
+        else:
+            raise UnsupportedModuleError(
+                f"instruction {op:#x} at byte {at} is not supported: exceptions in their older form"
+            )
 
 
 _CALLS = frozenset((_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _CALL_REF, _RETURN_CALL_REF))
-_SPECIAL = frozenset(
+# Of the instructions with a fixed number of operands, those that move or make references, or look at them.
+_FOLLOWED = frozenset(
     (
-        *(_UNREACHABLE, _BLOCK, _LOOP, _IF, _ELSE, _END, _RETURN, _DROP, _THROW, _THROW_REF, _TRY_TABLE),
-        *(_BR, _BR_IF, _BR_TABLE, _BR_ON_NULL, _BR_ON_NON_NULL, _BR_ON_CAST, _BR_ON_CAST_FAIL),
-        *_CALLS,
-        *(_SELECT, _TYPED_SELECT, _LOCAL_GET, _LOCAL_SET, _LOCAL_TEE, _GLOBAL_GET, _TABLE_GET),
-        *(_REF_NULL, _REF_IS_NULL, _REF_AS_NON_NULL, _STRUCT_NEW, _ARRAY_NEW_FIXED),
+        _DROP,
+        _LOCAL_GET,
+        _LOCAL_SET,
+        _LOCAL_TEE,
+        _GLOBAL_GET,
+        _TABLE_GET,
+        _REF_NULL,
+        _REF_IS_NULL,
+        _REF_AS_NON_NULL,
     )
 )
 
@@ -472,7 +354,7 @@ def analyse(
     params = [i for i, t in enumerate(module.types[function].params) if held and t == EXTERNREF]
     walk.events += [(SET, index) for index in params]
     walk.run()
-    handed = _held(walk.origins)
+    handed = held_origins(walk.origins)
     # A parameter that is never assigned is held by the caller.
     changing = {*params, *(local for _, local in walk.assigned)}
     locals_ = live_at_calls(walk.events) | {o.local for o in handed if o.local is not None}
@@ -487,17 +369,3 @@ def analyse(
         walk.opaque,
         walk.landings,
     )
-
-
-def _held(origins: list[_Origin]) -> list[_Origin]:
-    """Those that are held; what holds for one where ways flow together holds for its parts."""
-    waiting = [origin for origin in origins if origin.parts and (origin.held or origin.overtaken)]
-    while waiting:
-        origin = waiting.pop()
-        for part in origin.parts:
-            marks = part.held, part.overtaken
-            part.held |= origin.held
-            part.overtaken |= origin.overtaken
-            if part.parts and marks != (part.held, part.overtaken):
-                waiting.append(part)
-    return [origin for origin in origins if origin.held]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from ...errors import UnsupportedModuleError
 from ...wasm.binary import Reader, leb, vector
@@ -52,18 +51,6 @@ def _changes(code: int, instruction: Instruction) -> bool:
 _unchanged = runs(_changes, (EXTERNREF,), (_CALL, _GLOBAL_GET, _GLOBAL_SET))
 
 
-class _Function(NamedTuple):
-    """What is known of the function being rewritten.
-
-    Attributes:
-        scratch: the index of a free i32 local, for indirect calls; that of an i64 is behind it.
-        tests: position of a ``ref.is_null`` -> the type that it tests.
-    """
-
-    scratch: int
-    tests: Mapping[int, int | None]
-
-
 class CodeLowering(Writer):
     """Lowers the code of one module."""
 
@@ -80,8 +67,10 @@ class CodeLowering(Writer):
         self.functions_added = AddedFunctions(to.function(len(module.functions)))
         self.indirect = IndirectCalls(module, _lowered, self.added, self.functions_added, to)
         self.tails = TailCalls(self.indirect)
-        self._function = _Function(0, {})
         self._frequent: dict[bytes, tuple[bytes, bool, bool]] = {}  # what `_indexed` has said, by instruction
+        # Of the function being rewritten:
+        self._scratch = 0  # a free i32 local, for indirect calls; that of an i64 is behind it
+        self._null_tests: Mapping[int, int | None] = {}  # position of a ref.is_null -> the type that it tests
         self._more = 0  # locals it needs more: one for the frame, one i32 and one i64 for indirect calls
         self._calls = False  # whether the function calls any other,
         self._gets_refs = False  # and gets externrefs from somewhere
@@ -113,7 +102,7 @@ class CodeLowering(Writer):
         groups = [(r.u32(), value_type(r)) for _ in r.count()]
         start, declared = r.pos, self.module.types[type_]
         frame = len(declared.params) + sum(count for count, _ in groups)
-        self._function = _Function(frame + 1, {})
+        self._scratch, self._null_tests = frame + 1, {}
         self._calls = self._gets_refs = self._catches = self._tests = False
         self._more = 0
         inserted = None
@@ -122,7 +111,7 @@ class CodeLowering(Writer):
         if self._tests or self._catches or (self._calls and (self._gets_refs or held)):
             locals_ = [(count, spelling[0]) for count, spelling in groups]
             analysis = analyse(self.module, r.at(start), type_, locals_, held)
-            self._function = _Function(frame + 1, analysis.tests)
+            self._null_tests = analysis.tests
             results = [*map(_lowered, self.module.subtypes[type_].second)]
             result_block = block_type(results, self.added)
             inserted = frame_code(analysis, frame, self.to.call, result_block, start, r.end - 1)
@@ -231,7 +220,7 @@ class CodeLowering(Writer):
             self._check(b"\x63" + heap)
         elif op == _REF_IS_NULL:
             self._tests = True
-            return b"\x45" if self._function.tests.get(pos) == EXTERNREF else b"\xd1"
+            return b"\x45" if self._null_tests.get(pos) == EXTERNREF else b"\xd1"
         elif op == _TABLE_INIT:
             segment, table = r.u32(), r.u32()
             if table not in to.table:
@@ -284,7 +273,7 @@ class CodeLowering(Writer):
         # The index of the function is on top of the arguments, and the extra ones go between.
         wide = self.module.tables[table].limits.wide
         self._more = max(self._more, 2 + wide)
-        scratch = leb(self._function.scratch + wide)
+        scratch = leb(self._scratch + wide)
         return b"\x21" + scratch + extra + b"\x20" + scratch + call
 
     def _check_casts(self, r: Reader, op: int) -> None:

@@ -94,10 +94,8 @@ class _Walk:
             elif name == CALL:
                 found |= live
                 live = 0
-            elif (
-                name == "stop"
-            ):  # what follows is not reached from here; branches that belong to it come next
-                live = 0
+            elif name == "stop":
+                live = 0  # what follows is not reached from here; branches that belong to it come next
             elif name == "branch":
                 live |= blocks[-1 - number].label & ~found if number < len(blocks) else 0
             elif name == "end" and position in ends:

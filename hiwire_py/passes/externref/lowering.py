@@ -95,11 +95,9 @@ class _Lowering(CodeLowering):
         yield from self.added.written()
 
     def imports(self) -> Iterator[bytes]:
-        functions = iter(self.module.functions)
         for wanted in self.module.imports:
-            type_ = next(functions) if wanted.kind == FUNCTION else None
             if not (isinstance(wanted.type, TableType) and wanted.type.element == EXTERNREF):
-                yield self.import_(wanted, type_)
+                yield self.import_(wanted)
         for helper, (params, results) in HELPERS.items():
             type_index = self.added([b"\x7f"] * params, [b"\x7f"] * results)
             yield name(COMPANION_MODULE) + name(helper) + b"\0" + leb(type_index)
@@ -118,8 +116,7 @@ class _Lowering(CodeLowering):
     def exports(self) -> Iterator[bytes]:
         for export in self.module.exports:
             if export.kind != TABLE or export.index in self.to.table:
-                letter = "FtMGX"[export.kind]
-                yield export_bytes(export.name, export.kind, self.index(letter, export.index))
+                yield self.export(export)
         for index, field in self.hidden_globals.items():
             yield export_bytes(field, GLOBAL, self.to.global_(index))
 

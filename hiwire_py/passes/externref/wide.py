@@ -9,8 +9,9 @@ largest that does, which is beyond every table, too.
 
     (func $set64 (param i64 i32 i32)
       (call $externref.set
-        (i32.wrap_i64 (select (local.get 0) (i64.const 0xffffffff) (i64.lt_u (local.get 0) (i64.const
-        0xffffffff)))) (local.get 1) (local.get 2)))
+        (i32.wrap_i64
+          (select (local.get 0) (i64.const 0xffffffff) (i64.lt_u (local.get 0) (i64.const 0xffffffff))))
+        (local.get 1) (local.get 2)))
 """
 
 from __future__ import annotations
