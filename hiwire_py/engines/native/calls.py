@@ -25,7 +25,7 @@ _KINDS = {
     8: "indirect call type mismatch",
     9: "call stack exhausted",
 }
-_TRAPPED, _PENDING, _REFUSED = 1 << 40, 1 << 41, 1 << 42
+_TRAPPED, _REFUSED = 1 << 40, 1 << 41
 _LETTERS = {I32: "i", I64: "j", F32: "f", F64: "d"}
 
 
@@ -47,8 +47,7 @@ class NativeTrap(Exception):
         return cls(_KINDS.get(why, f"trap {why}"))
 
 
-# What entries return says whether they trapped, and whether there is anything to do after the call; C has
-# checked thread and arguments.
+# What entries return says whether they trapped; C has checked thread and arguments.
 _QUICK = Quick(done="r <= 0x7FFFFFFF", refused=f"r >= {_REFUSED}")
 
 
@@ -71,9 +70,9 @@ def call_of_export(instance: Any, slot: int, functype: FuncType, lowered: FuncTy
         return call_of(refuse, functype)
     library = instance.library
     given = [f"{{{i}}}" for i in range(len(params))]
-    names_: dict[str, Any] = {"late": _late}
+    names_: dict[str, Any] = {"fail": _fail}
     if not results or results == bytes((I32,)):
-        code = (f"r = entry({', '.join(given)})", "if r > 0x7FFFFFFF: r = late(r)")
+        code = (f"r = entry({', '.join(['{mark}', *given])})", "if r > 0x7FFFFFFF: fail(r)")
         form = CallForm(code, ("r",) if results else (), _QUICK)
         # cffi passes no Python objects; the dict's address is its id in CPython.
         if not library.lib.hw_bind(slot, instance.address, id(names_)):
@@ -81,21 +80,14 @@ def call_of_export(instance: Any, slot: int, functype: FuncType, lowered: FuncTy
     else:
         read = tuple(f"v[{i}].{_LETTERS[code]}" for i, code in enumerate(results))
         make = f"v = new('hw_value[{len(results)}]')"
-        form = CallForm((make, f"r = entry({', '.join(['address', *given, 'v'])})", "if r: late(r)"), read)
+        form = CallForm((make, f"r = entry({', '.join(['address', *given, 'v'])})", "if r: fail(r)"), read)
         entry = getattr(library.lib, f"enter_{slot}")
         names_.update(entry=entry, address=instance.address, new=library.ffi.new)
     return Call(form, names_, instance)
 
 
-def _signed(r: int) -> int:
-    r &= 0xFFFFFFFF
-    return r - (1 << 32) if r >> 31 else r
-
-
-def _late(r: int) -> int:
-    """The result of a call that left something to do, or what it failed with: see runtime.h."""
-    if r & _PENDING:
-        return _signed(r)
+def _fail(r: int) -> None:
+    """Raise what a call failed with: see runtime.h."""
     if r & _REFUSED:
         if r & 1:
             raise WrongThreadError("the guest belongs to another thread, which has ended")

@@ -47,11 +47,9 @@ enum {
     HW_OTHER,
 };
 
-/* Results of entries that are no i32. The low bits say why the function trapped; or are its result, where there is
- * something to do after the call; or say why it was not called. */
+/* Results of entries that are no i32. The low bits say why the function trapped, or why it was not called. */
 #define HW_TRAPPED ((int64_t)1 << 40)
-#define HW_PENDING ((int64_t)1 << 41)
-#define HW_REFUSED ((int64_t)1 << 42)
+#define HW_REFUSED ((int64_t)1 << 41)
 enum { HW_RANGE, HW_THREAD };
 
 typedef struct {
@@ -59,7 +57,6 @@ typedef struct {
     uintptr_t stack_limit; /* guests stop when the stack pointer is below */
     pthread_t self;
     int why;
-    bool called; /* the innermost entry has called a host function */
 } hw_thread;
 
 typedef struct {
@@ -170,7 +167,6 @@ static __attribute__((noreturn, cold)) void hw_trap(wasm_rt_trap_t trap, const c
 /* What the instances of a store share. All run on one thread. */
 typedef struct {
     uintptr_t stack_limit;
-    const uint32_t *watched; /* other than 1 when there is something to do after a call; or NULL */
     pthread_t owner;
 } hw_store;
 
@@ -344,17 +340,12 @@ typedef struct {
         return HW_REFUSED | HW_THREAD;              \
     }                                               \
     store->stack_limit = thread->stack_limit;       \
-    thread->called = false;                         \
     if (_setjmp(here)) {                            \
         thread->target = outer;                     \
         return HW_TRAPPED | thread->why;            \
     }                                               \
     thread->target = &here
 #define HW_LEAVE thread->target = outer
-
-/* Whether something waits for the end of the outermost call. */
-#define HW_IS_PENDING (thread->called || (store->watched && *store->watched != 1))
-#define HW_RESULT(result) (HW_IS_PENDING ? HW_PENDING | (int64_t)(uint32_t)(result) : (int64_t)(int32_t)(result))
 
 /* An i32 comes as a number of either sign. */
 #define HW_CHECK(argument)                                  \
@@ -364,9 +355,7 @@ typedef struct {
 
 /* Call the Python function behind an import. */
 static void hw_call_host(void *function, const char *params, const char *results, hw_value *given, hw_value *got) {
-    bool good = hw_call_python(function, params, results, given, got, sizeof *given);
-    hw->thread()->called = true;
-    if (!good) {
+    if (!hw_call_python(function, params, results, given, got, sizeof *given)) {
         hw->trap(HW_HOST_RAISED);
     }
 }
@@ -381,10 +370,6 @@ static void *hw_new_store(void) {
 
 static void hw_free_store(void *store) {
     free(store);
-}
-
-static void hw_watch(void *store, uintptr_t address) {
-    ((hw_store *)store)->watched = (const uint32_t *)address;
 }
 
 static void *hw_lend(void) {

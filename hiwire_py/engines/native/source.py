@@ -36,7 +36,6 @@ _COMMON = """\
 typedef union { int32_t i; int64_t j; float f; double d; } hw_value;
 void *hw_new_store(void);
 void hw_free_store(void *);
-void hw_watch(void *, uintptr_t);
 void *hw_lend(void);
 void hw_borrow(void *);
 uint64_t hw_memory_size(void *);
@@ -378,9 +377,9 @@ def _entry(dialect: Dialect, index: int, functype: FuncType) -> tuple[str, str]:
     lines.append(f"{_result(functype)} result = {call}" if functype.results else call)
     lines.append("HW_LEAVE;")
     if i32:
-        lines.append("return HW_RESULT(result);")
+        lines.append("return (int32_t)result;")
     elif not functype.results:
-        lines.append("return HW_RESULT(0);")
+        lines.append("return HW_OK;")
     else:
         for i, code in enumerate(functype.results):
             value = f"result.{_LETTERS[code]}{i}" if len(functype.results) > 1 else "result"
@@ -395,9 +394,12 @@ def _bound(index: int, functype: FuncType, short: bool) -> str:
     for i, letter in enumerate(letters(functype.params)):
         lines.append(f"hw_value a{i};")
         lines.append(
-            f"if (!hw_from_python(args[{i}], '{letter}', &a{i}))"
+            f"if (!hw_from_python(args[{i + 1}], '{letter}', &a{i}))"
             " return PyLong_FromLongLong(HW_REFUSED | HW_RANGE);"
         )
+    lines.append("if (hw->thread()->self != ((hw_instance *)instance)->head.store->owner)")
+    lines.append("    return PyLong_FromLongLong(HW_REFUSED | HW_THREAD);")
+    lines.append("hw_mark(args[0]);")
     values = (f"a{i}.{letter}" for i, letter in enumerate(letters(functype.params)))
     given = ", ".join(["instance", *values])
     call = f"result = enter_{index}({given});"

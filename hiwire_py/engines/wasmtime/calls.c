@@ -216,7 +216,7 @@ static PyObject *hw_results(const char *types, wasmtime_val_raw_t *values)
     return results;
 }
 
-/* Give the result, or a tuple of several, or True for none; False if the call failed; None if it has not begun: the
+/* The first argument is for hw_mark. Give the result, or a tuple of several, or True for none; False if the call failed; None if it has not begun: the
    thread is another one, or an argument does not fit. */
 static PyObject *hw_call(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
@@ -228,12 +228,13 @@ static PyObject *hw_call(PyObject *self, PyObject *const *arguments, Py_ssize_t 
         Py_RETURN_NONE;
     if (f->size > HW_FEW && (values = PyMem_Malloc(f->size * sizeof *values)) == NULL)
         return PyErr_NoMemory();
-    for (Py_ssize_t i = 0; i < count; i++)
-        if (!hw_from_python(arguments[i], f->params[i], (hw_value *)&values[i])) {
+    for (Py_ssize_t i = 1; i < count; i++)
+        if (!hw_from_python(arguments[i], f->params[i - 1], (hw_value *)&values[i - 1])) {
             result = Py_None;
             Py_INCREF(result);
             goto done;
         }
+    hw_mark(arguments[0]);
     Py_BEGIN_ALLOW_THREADS
     failed = hw_enter(f, values);
     Py_END_ALLOW_THREADS
