@@ -131,10 +131,6 @@ class Store(abc.ABC):
     def global_set(self, global_: RawExtern, value: Any) -> None:
         """Set a mutable global."""
 
-    def watch(self, address: int) -> None:
-        """The 32-bit number at ``address`` is 1 when a call leaves nothing to do. For engines that look."""
-        return None
-
 
 class Engine(abc.ABC):
     """An engine as one thread uses it.

@@ -15,16 +15,15 @@ __all__ = ["Call", "CallForm", "HostForm", "Quick", "call_of", "plain_form", "pl
 
 
 class Quick(NamedTuple):
-    """How a call goes whose result says by itself whether there is anything else to do.
+    """How a call goes whose thread and arguments the engine's part checks itself.
 
     Attributes:
-        done: an expression of ``r``: there is not. It is false for None, which says that the call has not
-            begun: the thread is another one, or an argument does not fit.
-        refused: an expression of ``r`` that says the same as None; "" where there is no other.
+        done: an expression of ``r``: the call has returned.
+        refused: the same: it has not begun, since the thread is another one, or an argument does not fit.
     """
 
     done: str
-    refused: str = ""
+    refused: str
 
 
 class CallForm(NamedTuple):
@@ -32,10 +31,11 @@ class CallForm(NamedTuple):
 
     Attributes:
         code: statements, with ``{0}``, ``{1}`` and so on for the parameters, which are signed integers and
-            floats. They raise what the engine raises.
+            floats. They raise what the engine raises. ``{mark}`` is for the list in which a quick call writes
+            how deep calls are nested, once it has been checked; None in others.
         results: expressions for the results, good until another call is made.
-        quick: the first statement may be run alone, before anything else of the call: it leaves ``r``. None
-            where that is not so.
+        quick: the first statement may be run before anything is checked: it leaves ``r``. None where that is
+            not so.
     """
 
     code: tuple[str, ...]

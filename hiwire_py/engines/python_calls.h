@@ -61,6 +61,16 @@ static PyObject *hw_to_python(char type, const hw_value *value)
     }
 }
 
+/* A call from Python begins: write its depth into the list that is given, unless that is None. Its caller could
+ * not do so after the thread was checked without a moment in between, at which a signal handler may call. */
+static void hw_mark(PyObject *nesting)
+{
+    PyObject *one = nesting != Py_None ? PyLong_FromLong(1) : NULL;
+    if (one != NULL) {
+        PyList_SetItem(nesting, 0, one);
+    }
+}
+
 static hw_value *hw_at(void *values, size_t stride, size_t index)
 {
     return (hw_value *)(void *)((char *)values + index * stride);

@@ -87,7 +87,6 @@ class Runtime:
         state = self.call["state"]() & _WORD
         reserve = functools.partial(_reserve, weakref.ref(self))
         self.ids = new_ids(self._base, state, reserve, settle, self.patience)
-        store.watch(self._base + state)
 
     def _function(self, name: str, functype: FuncType) -> Callable[..., Any]:
         return bind_raw(self._store.call(self.exports[name], functype), functype)

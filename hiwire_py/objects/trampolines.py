@@ -40,7 +40,7 @@ _EXPORT = """\
 def bind(space, guard, shown, get_ident, fix, NULL, too_deep{names}):
     check, inside, nesting, explain = space.here.check, space.here.inside, space.nesting, space.explain
     ids, objects, hold, release = space.ids, space.objects, space.ids.hold, space.ids.release
-    enter, unwind, exit = space.ids.enter, space.ids.unwind, space.ids.exit
+    enter, unwind, exit, thread = space.ids.enter, space.ids.unwind, space.ids.exit, space.here.ident
     def nested({params}):
         outer = nesting[0]
         level = outer if outer > 0 else -outer
@@ -64,7 +64,7 @@ def bind(space, guard, shown, get_ident, fix, NULL, too_deep{names}):
         nesting[0] = 1
         try:
             {begin}
-            {outer_body}
+            {body}
         except BaseException as error:
             unwind()
             explain(error, shown)
@@ -84,16 +84,31 @@ if inside[0]:
     check(shown)
 """
 
-# A call that makes no id, where nothing else is on the way: no trace of it is kept, and where its result says
-# so nothing is to be done after it. Otherwise it goes on as any other does after the engine's call, with `r`.
-# Host functions count the depth themselves. An owner of None is of a closed guard, of 0 of one that is held.
+# A call that makes no id, where nothing else is on the way. The engine's part checks the thread and the
+# arguments, and then writes into `nesting`: a signal handler or finalizer that comes in before the result has
+# been looked up is to find that a call is on its way. What was refused goes the ordinary way, which says why.
+# An owner of None is of a closed guard, of 0 of one that is held.
 _QUICK = """\
-r = None
 if guard.owner and not (nesting[0] or inside[0]){classes}:
-    {call}
-    if {done} and not ids:
-        {results}
-    {refused}
+    begun = True
+    try:
+        {call}
+        if {done}:
+            {results}
+        if {refused}:
+            begun = False
+        else:
+            {failed}
+    except BaseException as error:
+        begun = get_ident() == thread
+        if begun:
+            unwind()
+            explain(error, shown)
+        raise
+    finally:
+        if begun:
+            nesting[0] = 0
+            if ids: release()
 """
 
 # For functions that take a pointer: one call from Python for many of the guest's. Its caller does what
@@ -138,7 +153,7 @@ def bind(own_ref, name, fix, NULL, nesting, inside, raised):
         own = own_ref()
         if own is None:
             raise gone(name)
-        counted = nesting[0]  # 0 where the engine made the call that led here the quick way
+        counted = nesting[0]  # 0 in calls of this package's own
         level = inside[0]
         {enter}
         try:
@@ -198,10 +213,6 @@ def _lines(statements: Iterable[str], indent: int) -> str:
     return ("\n" + " " * indent).join(lines) or "pass"
 
 
-def _indented(lines: Iterable[str]) -> list[str]:
-    return [f"    {line}" for line in lines if line]
-
-
 def _names(params: bytes) -> list[str]:
     return [f"a{i}" for i in range(len(params))]
 
@@ -233,32 +244,26 @@ def _export_code(functype: FuncType, form: CallForm, names: tuple[str, ...], tim
         _check("None", code, 'f"the result of {shown}"') for code in functype.results if code not in CROSSING
     ]
     given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
-    code = [statement.format(*given) for statement in form.code]
-    results = _give_back(form, functype)
-    let_in, quick, outer = _LET_IN.format(args=args).splitlines(), "", [*checks, *code, *results]
+    code = [statement.format(*given, mark=None) for statement in form.code]
+    results, quick = _give_back(form, functype), ""
     if form.quick is not None and not timed and EXTERNREF not in functype.params:
-        # Where an id is none, it goes on as well, and the same is found out where that is explained.
-        ids = EXTERNREF in functype.results
-        quick_results = ["try:", *_indented(results), "except KeyError: pass"] if ids else results
         quick = _QUICK.format(
             classes="".join(
                 f" and {a}.__class__ is {_CLASSES[code]}" for a, code in zip(params, functype.params)
             ),
-            call=code[0],
+            call=form.code[0].format(*params, mark="nesting"),
             done=form.quick.done,
-            refused=f"if {form.quick.refused}: r = None" if form.quick.refused else "",
-            results=_lines(quick_results, 8),
+            results=_lines(results, 12),
+            refused=form.quick.refused,
+            failed=_lines(code[1:], 12),
         )
-        let_in = ["if r is None:", *_indented(let_in)]
-        outer = ["if r is None:", *_indented([*checks, code[0]]), *code[1:], *results]
     source = _EXPORT.format(
         names="".join(f", {name}" for name in names),
         params=", ".join([*params, "/"] if params else []),
         args=args,
         body=_lines([*checks, *code, *results], 12),
-        outer_body=_lines(outer, 12),
         quick=_lines([quick], 8),
-        let_in=_lines(let_in, 8),
+        let_in=_lines(_LET_IN.format(args=args).splitlines(), 8),
         deepest=DEEPEST,
         begin=_BEGIN if timed else "pass",
         end=_END if timed else "pass",
@@ -311,7 +316,7 @@ def bind_each(space: Any, guard: Any, call: Call, functype: FuncType, name: str,
 def _each_code(form: CallForm, names: tuple[str, ...], timed: bool) -> Any:
     source = _EACH.format(
         names="".join(f", {name}" for name in names),
-        body=_lines((statement.format("pointer") for statement in form.code), 16),
+        body=_lines((statement.format("pointer", mark=None) for statement in form.code), 16),
         begin=_BEGIN if timed else "pass",
         end=_END if timed else "pass",
     )
@@ -329,7 +334,7 @@ def bind_raw(call: Call, functype: FuncType) -> Callable[..., Any]:
 @functools.lru_cache(maxsize=64)
 def _raw_code(functype: FuncType, form: CallForm, names: tuple[str, ...]) -> Any:
     params = _names(functype.params)
-    lines = [statement.format(*params) for statement in form.code]
+    lines = [statement.format(*params, mark=None) for statement in form.code]
     if len(form.results) > 1:
         lines.append(f"return ({', '.join(form.results)})")
     elif form.results:

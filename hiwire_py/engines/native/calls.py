@@ -25,7 +25,7 @@ _KINDS = {
     8: "indirect call type mismatch",
     9: "call stack exhausted",
 }
-_TRAPPED, _PENDING, _REFUSED = 1 << 40, 1 << 41, 1 << 42
+_TRAPPED, _REFUSED = 1 << 40, 1 << 41
 
 
 class NativeTrap(Exception):
@@ -46,8 +46,7 @@ class NativeTrap(Exception):
         return cls(_KINDS.get(why, f"trap {why}"))
 
 
-# What entries return says whether they trapped, and whether there is anything to do after the call; C has
-# checked thread and arguments.
+# What entries return says whether they trapped; C has checked thread and arguments.
 _QUICK = Quick(done="r <= 0x7FFFFFFF", refused=f"r >= {_REFUSED}")
 
 
@@ -68,28 +67,21 @@ def call_of_export(instance: Any, slot: int, functype: FuncType, lowered: FuncTy
             raise TypeError(f"the function has values of type {names}, which cannot cross to Python")
 
         return call_of(refuse, functype)
-    code = f"r = entry({', '.join(f'{{{i}}}' for i in range(len(params)))})"
+    code = f"r = entry({', '.join(['{mark}', *(f'{{{i}}}' for i in range(len(params)))])})"
     if not results or results == bytes((I32,)):
-        form = CallForm((code, "if r > 0x7FFFFFFF: r = late(r)"), ("r",) if results else (), _QUICK)
+        form = CallForm((code, "if r > 0x7FFFFFFF: fail(r)"), ("r",) if results else (), _QUICK)
     else:
         read = tuple(f"r[{i}]" for i in range(len(results)))
-        form = CallForm((code, "if r.__class__ is not tuple: late(r)"), read)
-    names_: dict[str, Any] = {"late": _late}
+        form = CallForm((code, "if r.__class__ is not tuple: fail(r)"), read)
+    names_: dict[str, Any] = {"fail": _fail}
     # cffi passes no Python objects; the dict's address is its id in CPython.
     if not instance.library.lib.hw_bind(instance.address, slot, id(names_)):
         raise MemoryError("no memory for a function")
     return Call(form, names_, instance)
 
 
-def _signed(r: int) -> int:
-    r &= 0xFFFFFFFF
-    return r - (1 << 32) if r >> 31 else r
-
-
-def _late(r: int) -> int:
-    """The result of a call that left something to do, or what it failed with: see runtime.h."""
-    if r & _PENDING:
-        return _signed(r)
+def _fail(r: int) -> None:
+    """Raise what a call failed with: see runtime.h."""
     if r & _REFUSED:
         if r & 1:
             raise WrongThreadError("the guest belongs to another thread, which has ended")

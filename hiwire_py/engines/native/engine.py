@@ -103,7 +103,6 @@ class SharedState:
 class NativeStore(Store):
     def __init__(self) -> None:
         self._shared: SharedState | None = None
-        self._watch = _nothing
 
     def instantiate(
         self, compiled: Compiled, imports: Imports, keep: Callable[[object], None]
@@ -111,7 +110,6 @@ class NativeStore(Store):
         lib = compiled.library.lib
         if self._shared is None:
             self._shared = SharedState(lib)
-            self._watch = functools.partial(lib.hw_watch, self._shared.address)
         instance = Instance(compiled, self._shared)
         for index, wanted in enumerate(compiled.module.imports):
             extern = imports[wanted.module, wanted.name]
@@ -162,9 +160,6 @@ class NativeStore(Store):
                 limits = type_.limits if isinstance(type_, TableType) else type_
                 _check_size(lib, extern, wanted, limits)
         return _NULL, extern.address
-
-    def watch(self, address: int) -> None:
-        self._watch(address)
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
         return HostFunction(id(function), _lowered(functype), hosts.keep(function)[1])
@@ -255,10 +250,6 @@ def _declarations(module: Module) -> bytes:
     wasm = module.wasm
     kept = (section(kind, wasm[start:end]) for kind, start, end in module.sections if kind in _DECLARING)
     return wasm[:8] + b"".join(kept)
-
-
-def _nothing(address: int) -> None:
-    """Before the first instance there is nothing to watch."""
 
 
 def _lowered(functype: FuncType) -> FuncType:

@@ -47,11 +47,9 @@ enum {
     HW_OTHER,
 };
 
-/* Results of entries that are no i32. The low bits say why the function trapped; or are its result, where there is
- * something to do after the call; or say why it was not called. */
+/* Results of entries that are no i32. The low bits say why the function trapped, or why it was not called. */
 #define HW_TRAPPED ((int64_t)1 << 40)
-#define HW_PENDING ((int64_t)1 << 41)
-#define HW_REFUSED ((int64_t)1 << 42)
+#define HW_REFUSED ((int64_t)1 << 41)
 enum { HW_RANGE, HW_THREAD };
 
 typedef struct {
@@ -59,7 +57,6 @@ typedef struct {
     uintptr_t stack_limit; /* guests stop when the stack pointer is below */
     pthread_t self;
     int why;
-    bool called; /* the innermost entry has called a host function */
 } hw_thread;
 
 typedef struct {
@@ -157,7 +154,6 @@ static __attribute__((noreturn, cold)) void hw_trap(wasm_rt_trap_t trap, const c
 /* What the instances of a store share. All run on one thread. */
 typedef struct {
     uintptr_t stack_limit;
-    const uint32_t *watched; /* other than 1 when there is something to do after a call; or NULL */
     pthread_t owner;
 } hw_store;
 
@@ -331,17 +327,12 @@ typedef struct {
         return HW_REFUSED | HW_THREAD;              \
     }                                               \
     store->stack_limit = thread->stack_limit;       \
-    thread->called = false;                         \
     if (_setjmp(here)) {                            \
         thread->target = outer;                     \
         return HW_TRAPPED | thread->why;            \
     }                                               \
     thread->target = &here
 #define HW_LEAVE thread->target = outer
-
-/* Whether something waits for the end of the outermost call. */
-#define HW_IS_PENDING (thread->called || (store->watched && *store->watched != 1))
-#define HW_RESULT(result) (HW_IS_PENDING ? HW_PENDING | (int64_t)(uint32_t)(result) : (int64_t)(int32_t)(result))
 
 /* An export that Python can call. */
 typedef struct {
@@ -353,20 +344,26 @@ typedef struct {
 
 typedef struct {
     void *instance;
+    const hw_head *head; /* of the instance */
     const hw_entry *entry;
 } hw_bound;
 
 /* A function of Python's own kind, as cffi's would look at the type of the instance, and at errno, in each call. It
- * gives what `enter` does; or a tuple of the results, where there are others than an i32 and it has not failed. */
+ * gives what `enter` does; or a tuple of the results, where there are others than an i32 and it has not failed. The
+ * first argument is for hw_mark; there are as many others as parameters. */
 static PyObject *hw_call_entry(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     const hw_bound *bound = PyLong_AsVoidPtr(self);
     const hw_entry *entry = bound->entry;
     const char *results = entry->results;
-    hw_value given[count + 1], out[strlen(results) + 1];
+    hw_value given[count], out[strlen(results) + 1];
     int64_t result;
-    if (!hw_all_from_python(args, entry->params, given, sizeof *given)) {
+    if (!hw_all_from_python(args + 1, entry->params, given, sizeof *given)) {
         return PyLong_FromLongLong(HW_REFUSED | HW_RANGE);
     }
+    if (hw->thread()->self != bound->head->store->owner) {
+        return PyLong_FromLongLong(HW_REFUSED | HW_THREAD);
+    }
+    hw_mark(args[0]);
     if (entry->is_short) {
         result = entry->enter(bound->instance, given, out);
     } else {
@@ -384,9 +381,7 @@ static PyMethodDef hw_entry_method = {"entry", (PyCFunction)(void *)hw_call_entr
 
 /* Call the Python function behind an import. */
 static void hw_call_host(void *function, const char *params, const char *results, hw_value *given, hw_value *got) {
-    bool good = hw_call_python(function, params, results, given, got, sizeof *given);
-    hw->thread()->called = true;
-    if (!good) {
+    if (!hw_call_python(function, params, results, given, got, sizeof *given)) {
         hw->trap(HW_HOST_RAISED);
     }
 }
@@ -401,10 +396,6 @@ static void *hw_new_store(void) {
 
 static void hw_free_store(void *store) {
     free(store);
-}
-
-static void hw_watch(void *store, uintptr_t address) {
-    ((hw_store *)store)->watched = (const uint32_t *)address;
 }
 
 static void *hw_lend(void) {

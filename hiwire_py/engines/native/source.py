@@ -34,7 +34,6 @@ _SHORT = frozenset(
 _COMMON = """\
 void *hw_new_store(void);
 void hw_free_store(void *);
-void hw_watch(void *, uintptr_t);
 void *hw_lend(void);
 void hw_borrow(void *);
 uint64_t hw_memory_size(void *);
@@ -125,7 +124,7 @@ static const hw_entry hw_entries[] = {{
 
 static int hw_bind(void *given, int index, intptr_t into) {{
     hw_instance *instance = given;
-    instance->bound[index] = (hw_bound){{instance, &hw_entries[index]}};
+    instance->bound[index] = (hw_bound){{instance, &instance->head, &hw_entries[index]}};
     return hw_put_function(&hw_entry_method, &instance->bound[index], into);
 }}
 
@@ -344,7 +343,7 @@ def _entry(dialect: Dialect, index: int, functype: FuncType) -> str:
     lines.append(f"{_result(functype)} result = {call}" if functype.results else call)
     lines.append("HW_LEAVE;")
     if functype.results in (b"", bytes((I32,))):
-        lines.append(f"return HW_RESULT({'result' if functype.results else 0});")
+        lines.append(f"return {'(int32_t)result' if functype.results else 'HW_OK'};")
     else:
         for i, code in enumerate(functype.results):
             value = f"result.{_LETTERS[code]}{i}" if len(functype.results) > 1 else "result"

@@ -183,8 +183,8 @@ static PyObject *hw_results(const char *types, wasmtime_val_raw_t *values)
     return hw_tuple(types, values, sizeof *values);
 }
 
-/* Give the result, or a tuple of several, or True for none; False if the call failed; None if it has not begun: the
-   thread is another one, or an argument does not fit. */
+/* The first argument is for hw_mark. Give the result, or a tuple of several, or True for none; False if the call
+   failed; None if it has not begun: the thread is another one, or an argument does not fit. */
 static PyObject *hw_call(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
     hw_func *f = PyLong_AsVoidPtr(self);
@@ -196,11 +196,12 @@ static PyObject *hw_call(PyObject *self, PyObject *const *arguments, Py_ssize_t 
         Py_RETURN_NONE;
     if (f->size > HW_FEW && (values = PyMem_Malloc(f->size * sizeof *values)) == NULL)
         return PyErr_NoMemory();
-    if (!hw_all_from_python(arguments, f->params, values, sizeof *values)) {
+    if (!hw_all_from_python(arguments + 1, f->params, values, sizeof *values)) {
         result = Py_None;
         Py_INCREF(result);
         goto done;
     }
+    hw_mark(arguments[0]);
     Py_BEGIN_ALLOW_THREADS
     failed = hw_enter(f, values);
     Py_END_ALLOW_THREADS

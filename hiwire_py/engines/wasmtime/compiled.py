@@ -36,12 +36,12 @@ set_up(ffi, lib.hw_wasmtime)
 
 _STACK, _RAISED = 2, 3  # what hw_failure_take says where the stack was too short, or a host function raised
 _LETTERS = {I32: "i", I64: "j", F32: "f", F64: "d"}
-_QUICK = Quick(done="r is not False and r is not None")
+_QUICK = Quick(done="r is not False and r is not None", refused="r is None")
 
 
 @functools.lru_cache(maxsize=1024)
 def _call_form(functype: FuncType) -> CallForm:
-    given = ", ".join(f"{{{i}}}" for i in range(len(functype.params)))
+    given = ", ".join(["{mark}", *(f"{{{i}}}" for i in range(len(functype.params)))])
     count = len(functype.results)
     results = ("r",) if count == 1 else tuple(f"r[{i}]" for i in range(count))
     return CallForm((f"r = call({given})", "if r is False or r is None: failed()"), results, _QUICK)
