@@ -52,6 +52,7 @@ WHOLE = """(module
 def every_module(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The cache is empty, and the smallest modules are kept. The engines of this thread forget theirs."""
     monkeypatch.setattr(kept, "LEAST", 0)
+    forget()
     yield
     forget()
 
