@@ -8,21 +8,30 @@ the environment chooses, for tests.
 
 from __future__ import annotations
 
-import os
 from typing import Any
+
+from ..compiled_types import load_unless_python
 
 __all__ = ["BACKEND", "WHY_NOT_TYPES", "Registry", "WrapperBase", "new_edges"]
 
-_VARIABLE = "HIWIRE_COLLECTOR"
 
+def _traverse() -> Any:
+    from . import traverse
+
+    return traverse
+
+
+_backend, WHY_NOT_TYPES = load_unless_python("HIWIRE_COLLECTOR", "types", _traverse)
 BACKEND = "types"
-"""``"types"`` (`traverse`) or ``"python"`` (`transfer`)."""
-WHY_NOT_TYPES = ""
-"""Why it is not ``"types"``."""
+"""``"types"`` (`traverse`) or ``"python"`` (`transfer`); `WHY_NOT_TYPES` says why it is not the first."""
+if _backend is None:
+    from . import transfer
 
-Registry: Any
-WrapperBase: Any
-new_edges: Any
+    BACKEND, _backend = "python", transfer
+
+Registry: Any = _backend.Registry
+WrapperBase: Any = _backend.WrapperBase
+new_edges: Any = _backend.new_edges
 """Of a number that stands for no reference: what the wrappers of some registries refer to, for one
 collection.
 
@@ -34,18 +43,3 @@ show(objects, tombstones, slots): have the wrappers hold what is theirs alone, u
 end(): the wrappers that are alive give everything back. It can be called again, and nothing is shown by who
     calls `show` after it.
 """
-
-_wanted = os.environ.get(_VARIABLE, "")
-if _wanted not in ("", "types", "python"):
-    raise ImportError(
-        f"{_VARIABLE} is {_wanted!r}; it can be types or python, or not set for the best there is"
-    )
-try:
-    if _wanted == "python":
-        raise ImportError(f"{_VARIABLE}=python says so")
-    from .traverse import Registry, WrapperBase, new_edges
-except ImportError as error:
-    if _wanted == "types":
-        raise
-    BACKEND, WHY_NOT_TYPES = "python", str(error)
-    from .transfer import Registry, WrapperBase, new_edges

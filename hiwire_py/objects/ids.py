@@ -15,39 +15,27 @@ machines that had no C compiler then. The environment variable HIWIRE_IDS choose
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 
+from ..compiled_types import load_types, load_unless_python
 from ..values import NULL
 from .python_ids import Ids
 
 __all__ = ["WAY", "WHY_NOT_COMPILED", "Ids", "new_ids"]
 
-_VARIABLE = "HIWIRE_IDS"
 
-WAY = "compiled"
-"""``"compiled"`` or ``"python"``."""
-WHY_NOT_COMPILED = ""
-"""Why it is not ``"compiled"``."""
+def _compiled() -> type[Ids]:
+    from ._ids import lib  # type: ignore[import-not-found]  # made at install, perhaps
 
-_class: type[Ids] = Ids
-_wanted = os.environ.get(_VARIABLE, "")
-if _wanted not in ("", "compiled", "python"):
-    raise ImportError(
-        f"{_VARIABLE} is {_wanted!r}; it can be compiled or python, or not set for the best there is"
-    )
-try:
-    if _wanted == "python":
-        raise ImportError(f"{_VARIABLE}=python says so")
-    from ..compiled_types import load_types
-    from ._ids import lib as _lib  # type: ignore[import-not-found]  # made at install, perhaps
+    found: type[Ids] = load_types(lib.hw_ids_into)["Ids"]
+    return found
 
-    _class = load_types(_lib.hw_ids_into)["Ids"]
-except ImportError as error:
-    if _wanted == "compiled":
-        raise
-    WAY, WHY_NOT_COMPILED = "python", str(error)
+
+_found, WHY_NOT_COMPILED = load_unless_python("HIWIRE_IDS", "compiled", _compiled)
+WAY = "python" if _found is None else "compiled"
+"""``"compiled"`` or ``"python"``; `WHY_NOT_COMPILED` says why it is not the first."""
+_class = _found or Ids
 
 
 def new_ids(
