@@ -59,7 +59,9 @@ def _here() -> list[str] | None:
             with open("/proc/cpuinfo", "rb") as file:
                 lines = file.read(8192).split(b"\n")  # of the first processor; all have the same
             features = b"".join(x for x in lines if x.lower().startswith((b"flags", b"features", b"isa")))
-        sources = sorted(path for name in _SOURCES for path in (package / name).rglob("*.py"))
+        sources = sorted(
+            [*package.glob("*.py"), *(p for name in _SOURCES for p in (package / name).rglob("*.py"))]
+        )
         code = b"".join(path.read_bytes() for path in sources)
     except OSError as e:
         cache.refuse(e)
