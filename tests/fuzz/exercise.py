@@ -3,6 +3,8 @@
 `exercise` does it through this package, `oracle` through the plain ``wasmtime`` package, which shares no
 code with it beyond the engine. Both write down what happened, in the same words; what differs is a bug of
 ours, or of the other engine.
+
+It is long because both sides must write the same words, which are kept together.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import wasmtime
+from oracle import TRAPS
 
 from hiwire_py import NULL, Guest, Hiwire
 from hiwire_py.errors import DeadlineError, GuestTrap, HiwireError, UnsupportedModuleError
@@ -300,17 +303,6 @@ def _look_at_everything(guest: Guest, module: Module, script: Script) -> None:
 # ---- the plain package
 
 _CODES = {"i32": I32, "i64": I64, "f32": F32, "f64": F64, "externref": EXTERNREF}
-_TRAPS = {
-    wasmtime.TrapCode.STACK_OVERFLOW: "call stack exhausted",
-    wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS: "out of bounds memory access",
-    wasmtime.TrapCode.TABLE_OUT_OF_BOUNDS: "out of bounds table access",
-    wasmtime.TrapCode.INDIRECT_CALL_TO_NULL: "uninitialized element",
-    wasmtime.TrapCode.BAD_SIGNATURE: "indirect call type mismatch",
-    wasmtime.TrapCode.INTEGER_OVERFLOW: "integer overflow",
-    wasmtime.TrapCode.INTEGER_DIVISION_BY_ZERO: "integer divide by zero",
-    wasmtime.TrapCode.BAD_CONVERSION_TO_INTEGER: "invalid conversion to integer",
-    wasmtime.TrapCode.UNREACHABLE: "unreachable",
-}
 
 
 def _engine() -> wasmtime.Engine:
@@ -391,12 +383,12 @@ def oracle(wasm: bytes, number: int, table_limit: int = _LIMITS[1]) -> Log:
 
 def _fuel(script: Script, what: str, error: wasmtime.Trap, line: str) -> Log:
     code = error.trap_code
-    if code is not None and code not in _TRAPS:
+    if code is not None and code not in TRAPS:
         script.log.append(line + BEYOND)
         if what == "start":
             return [f"start{BEYOND}"]
     else:
-        kind = "trap" if code is None else _TRAPS[code]
+        kind = "trap" if code is None else TRAPS[code]
         script.log.append(line + kind + (BEYOND if kind == "call stack exhausted" else ""))
     return script.log
 

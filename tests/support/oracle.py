@@ -13,9 +13,9 @@ import wasmtime
 
 from hiwire_py import NULL
 
-__all__ = ["Oracle", "OracleTrap"]
+__all__ = ["TRAPS", "Oracle", "OracleTrap"]
 
-_KINDS = {
+TRAPS = {
     wasmtime.TrapCode.STACK_OVERFLOW: "call stack exhausted",
     wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS: "out of bounds memory access",
     wasmtime.TrapCode.TABLE_OUT_OF_BOUNDS: "out of bounds table access",
@@ -74,7 +74,7 @@ class Oracle:
             results = self._exports[name](self._store, *given)  # type: ignore[operator]
         except wasmtime.Trap as error:
             code = error.trap_code
-            raise OracleTrap("trap" if code is None else _KINDS[code]) from None
+            raise OracleTrap("trap" if code is None else TRAPS[code]) from None
         if isinstance(results, list):
             return tuple(map(_out, results, type_.results))
         return _out(results, type_.results[0]) if type_.results else None
