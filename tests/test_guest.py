@@ -1,4 +1,7 @@
-"""Class Guest: imports, exports and the values that cross, on every engine."""
+"""Class Guest: imports, exports and the values that cross, on every engine.
+
+It is long because of the modules in text form.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """What a guest's imports are given: each mistake is an error that names the import, what it wants, and what
-would help."""
+would help.
+
+It is long because there are many mistakes.
+"""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def _show(report: Report) -> None:
     titles = {
         "engines": f"engines (default: {report.default_engine or 'none'})",
         "modules": "modules in the package",
-        "collector": "collector of cycles",
+        "collector": "what is compiled at install",
         "cache": "cache of compiled modules",
         "toolchains": "toolchains, for hiwire build only",
     }

@@ -4,6 +4,9 @@ calls.
 A call costs a few hundred nanoseconds in all, so there is no loop over parameter types in it, and no call of
 Python code between the user's and the engine's: the source of a function is written for its type once, with
 the engine's part in it (engines/calls.py), compiled once, and bound to a space for each export or import.
+
+All templates stand in this one long file, since each relies on the moments at which the others write to
+``nesting``.
 """
 
 from __future__ import annotations

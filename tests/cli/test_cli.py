@@ -1,4 +1,7 @@
-"""The command `hiwire`: what it prints, where, and its exit codes."""
+"""The command `hiwire`: what it prints, where, and its exit codes.
+
+It is long because each command has its few lines here, and all share how the command is started.
+"""
 
 from __future__ import annotations
 

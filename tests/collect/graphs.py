@@ -3,6 +3,8 @@
 Python objects refer to each other, wrappers to structs, structs to structs that they own, and structs and the
 guest's globals to Python objects through handles. `World` builds such graphs on a real table and a real
 memory, keeps a plain description of them, and marks what can be reached in the description.
+
+It is long because the graphs, their description and the marking only make sense side by side.
 """
 
 from __future__ import annotations

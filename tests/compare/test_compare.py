@@ -1,4 +1,7 @@
-"""`hiwire compare`: its report, its files, and what it says of bad input."""
+"""`hiwire compare`: its report, its files, and what it says of bad input.
+
+It is long because most of its tests look at parts of one report, which takes a while to make.
+"""
 
 from __future__ import annotations
 

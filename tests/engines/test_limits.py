@@ -1,4 +1,7 @@
-"""Limits for untrusted guests: each raises its own exception, and host and other guests go on."""
+"""Limits for untrusted guests: each raises its own exception, and host and other guests go on.
+
+It is long because each limit is tried in the same few situations.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""wasmtime through cffi: the two ways of calling, exceptions, growth, depth."""
+"""wasmtime through cffi: the two ways of calling, exceptions, growth, depth.
+
+It is long because most tests are for both ways of calling, which must do the same.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Cost that must not grow with what a module declares, or with what is long gone."""
+"""Cost that must not grow with what a module declares, or with what is long gone.
+
+It is long because each kind of growth needs a module of its own, in text form.
+"""
 
 from __future__ import annotations
 

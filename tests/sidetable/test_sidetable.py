@@ -1,4 +1,7 @@
-"""The side table: its three forms behave the same on every engine, driven by one Python host."""
+"""The side table: its three forms behave the same on every engine, driven by one Python host.
+
+It is long because one set of tests is for all three forms.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@
  *   - knows one thread, or one counter of calls, where here a guest may call Python, and that a guest again.
  *
  * Here memories never move, bounds are checked, and the end of the stack is seen by comparing the stack pointer.
+ * It is longer than other files here, as a library is one translation unit, and its parts share the thread's state.
+ *
  * A trap jumps to the innermost entry from Python: between the two there are C frames only, because a host
  * function that raises is done before the trap begins (see hw_call_host).
  *
