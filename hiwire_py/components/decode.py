@@ -1,7 +1,7 @@
 """From the bytes of a component to its definitions. Only syntax: what they refer to is for validate.py.
 
-What belongs to the asynchronous part of the component model, to values as definitions, and to garbage-collected
-types of core modules is refused by name.
+What belongs to the asynchronous part of the component model, to values as definitions, and to
+garbage-collected types of core modules is refused by name.
 
 Format: component model, Binary.md.
 """
@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from ..errors import UnsupportedModuleError
 from ..wasm.binary import Reader
 from ..wasm.module import Module, TableType
-from ..wasm.types import Global, value_type
-from ..wasm.types import read_global_type, read_limits
+from ..wasm.types import Global, read_global_type, read_limits, value_type
 from .definitions import (
     Alias,
     Canon,
@@ -82,9 +81,11 @@ _ASYNC_CANONS = {
     0x0A: "context.get", 0x0B: "context.set", 0x0C: "thread.yield", 0x0D: "subtask.drop", 0x0E: "stream.new",
     0x0F: "stream.read", 0x10: "stream.write", 0x11: "stream.cancel-read", 0x12: "stream.cancel-write",
     0x13: "stream.drop-readable", 0x14: "stream.drop-writable", 0x15: "future.new", 0x16: "future.read",
-    0x17: "future.write", 0x18: "future.cancel-read", 0x19: "future.cancel-write", 0x1A: "future.drop-readable",
+    0x17: "future.write", 0x18: "future.cancel-read", 0x19: "future.cancel-write", 0x1A:
+        "future.drop-readable",
     0x1B: "future.drop-writable", 0x1C: "error-context.new", 0x1D: "error-context.debug-message",
-    0x1E: "error-context.drop", 0x1F: "waitable-set.new", 0x20: "waitable-set.wait", 0x21: "waitable-set.poll",
+    0x1E: "error-context.drop", 0x1F: "waitable-set.new", 0x20: "waitable-set.wait", 0x21:
+        "waitable-set.poll",
     0x22: "waitable-set.drop", 0x23: "waitable.join", 0x24: "backpressure.inc", 0x25: "backpressure.dec",
     0x26: "thread.index", 0x27: "thread.new-indirect", 0x28: "thread.resume-later", 0x29: "thread.suspend",
     0x2A: "thread.suspend-then-resume", 0x2B: "thread.yield-then-resume", 0x2C: "thread.suspend-then-promote",
@@ -272,6 +273,8 @@ class _Decoder:
         found: dict[str, Any] = {}
         for _ in self.r.count():
             code = self.r.byte()
+            name: str
+            value: str | int
             if code < 3:
                 name, value = "encoding", _ENCODINGS[code]
             elif code in (3, 4, 5):

@@ -1,6 +1,7 @@
 """The definitions of a component, as its binary has them: names and indexes, nothing looked up.
 
-A component is a list of definitions, each with the byte at which it stands. What they refer to is found by the
+A component is a list of definitions, each with the byte at which it stands. What they refer to is found by
+the
 index spaces that they fill, in order: scope.py.
 
 Format: component model, Binary.md; the names here are those of the grammar there.
@@ -58,8 +59,8 @@ ValueRef = Union[str, int]
 
 
 class SortIndex(NamedTuple):
-    """Something in an index space. ``sort`` is the name of the space: ``"func"``, ``"type"``, ``"component"``,
-    ``"instance"``, or one of the core module's with ``"core "`` before it."""
+    """Something in an index space. ``sort`` is the name of the space: ``"func"``, ``"type"``,
+    ``"component"``, ``"instance"``, or one of the core module's with ``"core "`` before it."""
 
     sort: str
     index: int
@@ -225,8 +226,8 @@ class InlineExports(NamedTuple):
 
 
 class Alias(NamedTuple):
-    """``kind`` is ``"export"`` or ``"core export"``, of instance ``index`` and by ``name``; or ``"outer"``, of
-    the scope ``count`` levels out, by ``index``."""
+    """``kind`` is ``"export"`` or ``"core export"``, of instance ``index`` and by ``name``; or ``"outer"``,
+    of the scope ``count`` levels out, by ``index``."""
 
     kind: str
     sort: str
@@ -285,6 +286,6 @@ class Export(NamedTuple):
 
 Declaration = Union[CoreType, TypeDef, Alias, Import, Export]
 Definition = Union[
-    CoreModule, CoreInstantiate, CoreExports, CoreType, Component, Instantiate, InlineExports, Alias, TypeDef, Lift,
-    LowerDef, ResourceBuiltin, Import, Export,
+    CoreModule, CoreInstantiate, CoreExports, CoreType, Component, Instantiate, InlineExports, Alias, TypeDef,
+    Lift, LowerDef, ResourceBuiltin, Import, Export,
 ]  # fmt: skip

@@ -4,8 +4,8 @@ Definitions are executed in order, as instantiating does it, except that core mo
 step of the plan stands for that, and what it exports is known by number and name. Nothing here depends on an
 engine, or on what is imported; all that can be wrong with a component was found by validate.py.
 
-The words of this file: a *closure* is a component, or the type of one or of an instance, with the scope around
-it; a *level* has the index spaces of one scope.
+The words of this file: a *closure* is a component, or the type of one or of an instance, with the scope
+around it; a *level* has the index spaces of one scope.
 """
 
 from __future__ import annotations
@@ -216,8 +216,8 @@ class _Inliner:
         if type_.sort == "instance":
             return self.host_instance(level.of("type")[type_.index], path)
         raise UnsupportedModuleError(
-            f"the component imports {'.'.join(path)}, a {type_.sort}: only functions, instances and types can be"
-            " imported from the host; compose it with what it needs first"
+            f"the component imports {'.'.join(path)}, a {type_.sort}: only functions, instances and types can
+            be" " imported from the host; compose it with what it needs first"
         )
 
     def host_instance(self, closure: _Closure, path: tuple[str, ...]) -> dict[str, Any]:
@@ -257,9 +257,9 @@ def _seen_as(level: _Level, type_: d.ExternType, item: Any) -> Any:
     if type_.sort == "type" and type_.index is not None:
         seen = level.of("type")[type_.index]
         return item if isinstance(seen, Resource) else seen
-    if type_.sort == "func":
+    if type_.sort == "func" and type_.index is not None:
         return _Func(item.function, level.of("type")[type_.index])
-    if type_.sort == "instance":
+    if type_.sort == "instance" and type_.index is not None:
         closure: _Closure = level.of("type")[type_.index]
         inner = _Level(closure.level, None)
         found: dict[str, Any] = {}
@@ -288,7 +288,8 @@ def _options(level: _Level, given: d.OptionList) -> Options:
 
 
 def _at_the_edge(items: Mapping[str, Any]) -> dict[str, Export]:
-    """As the plan has it. Types of functions, instances and components have no use there, and are left out."""
+    """As the plan has it. Types of functions, instances and components have no use there, and are left
+    out."""
     found: dict[str, Export] = {}
     for name, item in items.items():
         if isinstance(item, _Func):

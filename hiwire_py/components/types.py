@@ -1,7 +1,8 @@
 """Types of components, free of the index spaces that a binary writes them in.
 
 Value types are equal if their structure is, with one exception: a `Resource` is equal to itself only, and so
-are the handles to it. Each place that makes a type (a definition, an import, an export) makes an object of its
+are the handles to it. Each place that makes a type (a definition, an import, an export) makes an object of
+its
 own, which is what names are kept by: two records of the same fields may have two names.
 
 Format: component model, Explainer.md, "Type Definitions" and "Type Checking".

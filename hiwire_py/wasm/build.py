@@ -12,14 +12,17 @@ from .write import export_bytes
 
 __all__ = ["ModuleBuilder"]
 
+ANY_SIZE = Limits(0, None)
+"""Of a memory that is imported, whatever its size."""
+
 _END = b"\x0b"
 
 
 class ModuleBuilder:
     """A module that grows. Each thing is known by its index, which adding it gives.
 
-    Imports take the first indexes of their kind, so all functions, memories and globals that are imported come
-    before the first one that is not.
+    Imports take the first indexes of their kind, so all functions, memories and globals that are imported
+    come before the first one that is not.
     """
 
     def __init__(self) -> None:
@@ -35,7 +38,7 @@ class ModuleBuilder:
     def import_function(self, module: str, field: str, type_: FuncType) -> int:
         return self._import(module, field, FUNCTION, leb(self._type(type_)), bool(self._functions))
 
-    def import_memory(self, module: str, field: str, limits: Limits = Limits(0, None)) -> int:
+    def import_memory(self, module: str, field: str, limits: Limits = ANY_SIZE) -> int:
         return self._import(module, field, MEMORY, limits_bytes(limits), bool(self._memories))
 
     def import_global(self, module: str, field: str, mutable: bool, code: int = I32) -> int:
