@@ -33,8 +33,9 @@ def value_type(ref: ValueRef, types: Sequence[Any]) -> ValueType:
 
 
 def evaluate(defined: Shape | Handle | FuncDef, types: Sequence[Any]) -> ValueType | FuncType:
-    """A new type. The definition is valid, or will be found not to be: only indexes must be within
-    ``types``.""" if isinstance(defined, Handle):
+    """A new type. The definition is valid, or will be found not to be: only its indexes must be within
+    ``types``."""
+    if isinstance(defined, Handle):
         return (Own if defined.form == "own" else Borrow)(types[defined.resource])
     if isinstance(defined, FuncDef):
         params = tuple((label, value_type(ref, types)) for label, ref in defined.params)

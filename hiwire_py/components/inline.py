@@ -216,8 +216,8 @@ class _Inliner:
         if type_.sort == "instance":
             return self.host_instance(level.of("type")[type_.index], path)
         raise UnsupportedModuleError(
-            f"the component imports {'.'.join(path)}, a {type_.sort}: only functions, instances and types can
-            be" " imported from the host; compose it with what it needs first"
+            f"the component imports {'.'.join(path)}, a {type_.sort}: only functions, instances and types"
+            " can be imported from the host; compose it with what it needs first"
         )
 
     def host_instance(self, closure: _Closure, path: tuple[str, ...]) -> dict[str, Any]:

@@ -47,7 +47,8 @@ _END = b"\x0b"
 _LOADS = {
     "i32.load": 0x28, "i64.load": 0x29, "f32.load": 0x2A, "f64.load": 0x2B, "i32.load8_s": 0x2C,
     "i32.load8_u": 0x2D, "i32.load16_s": 0x2E, "i32.load16_u": 0x2F, "i64.load8_s": 0x30,
-    "i64.load8_u": 0x31, "i64.load16_s": 0x32, "i64.load16_u": 0x33, "i64.load32_s": 0x34, "i64.load32_u": 0x35,
+    "i64.load8_u": 0x31, "i64.load16_s": 0x32, "i64.load16_u": 0x33,
+    "i64.load32_s": 0x34, "i64.load32_u": 0x35,
 }  # fmt: skip
 _STORES = {
     "i32.store": 0x36, "i64.store": 0x37, "f32.store": 0x38, "f64.store": 0x39, "i32.store8": 0x3A,
