@@ -9,7 +9,8 @@ Format: component model, Binary.md; the names here are those of the grammar ther
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from dataclasses import dataclass
+from typing import Union
 
 from ..wasm.module import Module
 from ..wasm.types import FuncType as CoreFuncType
@@ -58,7 +59,8 @@ ValueRef = Union[str, int]
 """A value type where it is used: a primitive one by its name, another by its index in the type space."""
 
 
-class SortIndex(NamedTuple):
+@dataclass(frozen=True)
+class SortIndex:
     """Something in an index space. ``sort`` is the name of the space: ``"func"``, ``"type"``,
     ``"component"``, ``"instance"``, or one of the core module's with ``"core "`` before it."""
 
@@ -66,7 +68,8 @@ class SortIndex(NamedTuple):
     index: int
 
 
-class ExternName(NamedTuple):
+@dataclass(frozen=True)
+class ExternName:
     """The name of an import or export, and its attributes, by their kinds."""
 
     text: str
@@ -76,7 +79,8 @@ class ExternName(NamedTuple):
 # ---- types
 
 
-class Shape(NamedTuple):
+@dataclass(frozen=True)
+class Shape:
     """A value type that is made of others.
 
     Attributes:
@@ -94,38 +98,44 @@ class Shape(NamedTuple):
     length: int | None = None
 
 
-class Handle(NamedTuple):
+@dataclass(frozen=True)
+class Handle:
     """``form`` is ``"own"`` or ``"borrow"``, and ``resource`` an index of the type space."""
 
     form: str
     resource: int
 
 
-class FuncDef(NamedTuple):
+@dataclass(frozen=True)
+class FuncDef:
     params: tuple[tuple[str, ValueRef], ...]
     result: ValueRef | None
     is_async: bool
 
 
-class ResourceDef(NamedTuple):
+@dataclass(frozen=True)
+class ResourceDef:
     """``representation`` is a core value type, ``destructor`` an index of the space of core functions."""
 
     representation: int
     destructor: int | None
 
 
-class ComponentType(NamedTuple):
+@dataclass(frozen=True)
+class ComponentType:
     declarations: tuple[Declaration, ...]
 
 
-class InstanceType(NamedTuple):
+@dataclass(frozen=True)
+class InstanceType:
     declarations: tuple[Declaration, ...]
 
 
 DefinedType = Union[Shape, Handle, FuncDef, ResourceDef, ComponentType, InstanceType]
 
 
-class ExternType(NamedTuple):
+@dataclass(frozen=True)
+class ExternType:
     """Of an import or export.
 
     Attributes:
@@ -140,7 +150,8 @@ class ExternType(NamedTuple):
 # ---- types of core modules
 
 
-class CoreFunc(NamedTuple):
+@dataclass(frozen=True)
+class CoreFunc:
     """A function type; parameters and results in their spelling (see `wasm.types`)."""
 
     params: tuple[bytes, ...]
@@ -151,7 +162,8 @@ class CoreFunc(NamedTuple):
         return CoreFuncType(bytes(t[0] for t in self.params), bytes(t[0] for t in self.results))
 
 
-class CoreTag(NamedTuple):
+@dataclass(frozen=True)
+class CoreTag:
     """``type`` is an index of the module type's own types."""
 
     type: int
@@ -161,71 +173,83 @@ CoreExternType = Union[int, TableType, Limits, Global, CoreTag]
 """Of a module's import or export; that of a function is an index of the module type's own types."""
 
 
-class CoreImportDecl(NamedTuple):
+@dataclass(frozen=True)
+class CoreImportDecl:
     module: str
     name: str
     type: CoreExternType
 
 
-class CoreExportDecl(NamedTuple):
+@dataclass(frozen=True)
+class CoreExportDecl:
     name: str
     type: CoreExternType
 
 
-class CoreAliasOuter(NamedTuple):
+@dataclass(frozen=True)
+class CoreAliasOuter:
     """A core type of an enclosing scope, so many levels out."""
 
     count: int
     index: int
 
 
-class CoreModuleType(NamedTuple):
+@dataclass(frozen=True)
+class CoreModuleType:
     declarations: tuple[CoreImportDecl | CoreExportDecl | CoreAliasOuter | CoreFunc, ...]
 
 
 # ---- definitions
 
 
-class CoreModule(NamedTuple):
+@dataclass(frozen=True)
+class CoreModule:
     """The bytes of a module start at byte ``at`` of the component."""
 
     module: Module
     at: int
 
 
-class CoreInstantiate(NamedTuple):
+@dataclass(frozen=True)
+class CoreInstantiate:
     """Arguments are core instances by name."""
 
     module: int
     arguments: tuple[tuple[str, int], ...]
 
 
-class CoreExports(NamedTuple):
+@dataclass(frozen=True)
+class CoreExports:
     """A core instance that is put together from what there is."""
 
     exports: tuple[tuple[str, SortIndex], ...]
 
 
-class CoreType(NamedTuple):
+@dataclass(frozen=True)
+class CoreType:
     type: CoreFunc | CoreModuleType
 
 
-class Component(NamedTuple):
+@dataclass(frozen=True)
+class Component:
     definitions: tuple[tuple[int, Definition], ...]
 
 
-class Instantiate(NamedTuple):
+@dataclass(frozen=True)
+class Instantiate:
     component: int
     arguments: tuple[tuple[str, SortIndex], ...]
 
 
-class InlineExports(NamedTuple):
+@dataclass(frozen=True)
+class InlineExports:
     """An instance that is put together from what there is."""
 
     exports: tuple[tuple[ExternName, SortIndex], ...]
 
 
-class Alias(NamedTuple):
+@dataclass(frozen=True)
+class Alias:
     """``kind`` is ``"export"`` or ``"core export"``, of instance ``index`` and by ``name``; or ``"outer"``,
     of the scope ``count`` levels out, by ``index``."""
 
@@ -236,11 +260,13 @@ class Alias(NamedTuple):
     count: int = 0
 
 
-class TypeDef(NamedTuple):
+@dataclass(frozen=True)
+class TypeDef:
     type: DefinedType
 
 
-class OptionList(NamedTuple):
+@dataclass(frozen=True)
+class OptionList:
     """Options of a canonical definition. ``encoding`` is None where it is not said; the others are indexes
     of memories and core functions."""
 
@@ -250,18 +276,21 @@ class OptionList(NamedTuple):
     post_return: int | None = None
 
 
-class Lift(NamedTuple):
+@dataclass(frozen=True)
+class Lift:
     core: int
     options: OptionList
     type: int
 
 
-class LowerDef(NamedTuple):
+@dataclass(frozen=True)
+class LowerDef:
     func: int
     options: OptionList
 
 
-class ResourceBuiltin(NamedTuple):
+@dataclass(frozen=True)
+class ResourceBuiltin:
     """``name`` is ``"resource.new"``, ``"resource.drop"`` or ``"resource.rep"``."""
 
     name: str
@@ -271,12 +300,14 @@ class ResourceBuiltin(NamedTuple):
 Canon = Union[Lift, LowerDef, ResourceBuiltin]
 
 
-class Import(NamedTuple):
+@dataclass(frozen=True)
+class Import:
     name: ExternName
     type: ExternType
 
 
-class Export(NamedTuple):
+@dataclass(frozen=True)
+class Export:
     """``target`` is None in types, which only declare; ``type`` is None where it is that of the target."""
 
     name: ExternName
