@@ -110,9 +110,8 @@ def layout(type_: ValueType) -> Layout:
     if isinstance(type_, (Own, Borrow)):
         return Layout(4, 4)
     if isinstance(type_, Flags):
-        count = len(type_.labels)
-        size = 1 if count <= 8 else 2 if count <= 16 else 4 * ((count + 31) // 32)
-        return Layout(size, min(size, 4))
+        size = 1 if len(type_.labels) <= 8 else 2 if len(type_.labels) <= 16 else 4
+        return Layout(size, size)
     if isinstance(type_, List) and type_.length is not None:
         one = layout(type_.element)
         return Layout(one.size * type_.length, one.alignment)
@@ -163,10 +162,8 @@ def flatten(type_: ValueType) -> bytes:
     """The codes of the core values that a value is passed as."""
     if isinstance(type_, Primitive):
         return bytes((I32, I32)) if type_ == STRING else bytes((_FLAT.get(type_.name, I32),))
-    if isinstance(type_, (Own, Borrow)):
+    if isinstance(type_, (Own, Borrow, Flags)):
         return bytes((I32,))
-    if isinstance(type_, Flags):
-        return bytes((I32,)) * ((len(type_.labels) + 31) // 32)
     if isinstance(type_, List) and type_.length is not None:
         return flatten(type_.element) * type_.length
     if isinstance(type_, (List, Map)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .binary import leb, name, section, vector
-from .emit import i32_const
+from .emit import i32_const, i64_const
 from .module import FUNCTION, GLOBAL, MEMORY, Kind
 from .types import I32, FuncType, Limits, function_type, limits_bytes
 from .write import export_bytes
@@ -57,9 +57,10 @@ class ModuleBuilder:
         self._memories.append(limits_bytes(limits))
         return self._add(MEMORY, export)
 
-    def add_global(self, value: int, export: str | None = None, mutable: bool = True) -> int:
-        """An i32."""
-        self._globals.append(bytes((I32, mutable)) + i32_const(value) + _END)
+    def add_global(self, value: int, export: str | None = None, code: int = I32) -> int:
+        """A mutable i32 or i64."""
+        constant = i32_const(value) if code == I32 else i64_const(value)
+        self._globals.append(bytes((code, 1)) + constant + _END)
         return self._add(GLOBAL, export)
 
     def export(self, field: str, kind: int, index: int) -> None:

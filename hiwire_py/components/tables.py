@@ -1,0 +1,157 @@
+"""The handle table of a component instance: a module of its own, so that no guest reaches its memory.
+
+Its bytes are always the same, so that an engine compiles it once for all instances. An entry, at 16 times the
+handle, has 16 bytes::
+
+    0   representation; of a free entry the next free one
+    4   2 * number of the resource type + whether the handle is owned; 0: the entry is free
+    8   the number of the call that it was lent to last, 64 bits
+
+Entry 0 is never given out. Freed entries are used again, the last one first, as the canonical ABI has it.
+
+An instance has at most one call of its own out at a time: whoever it calls cannot call it back. So what is
+lent is what was lent to the call that is out, and all of that ends when ``calls`` is counted up; no handle is
+looked at again. For the same reason the handles that were lent to the instance are those of one call, and one
+number says how many of them it still has.
+
+Format: component model, CanonicalABI.md, "Table State" and "Resource State".
+"""
+
+from __future__ import annotations
+
+import functools
+
+from ..wasm.build import ModuleBuilder
+from ..wasm.emit import (
+    global_get,
+    global_set,
+    i32_const,
+    i64_const,
+    if_,
+    load,
+    local_get,
+    local_set,
+    local_tee,
+    memory_grow,
+    memory_size,
+    numeric,
+    store,
+    unreachable,
+)
+from ..wasm.types import I32, I64, FuncType, Limits
+from .faults import Fault
+
+__all__ = ["FUNCTIONS", "GLOBALS", "table_module"]
+
+_ENTRY_SHIFT = 4
+_MOST = (1 << 28) - 1  # handles, as the canonical ABI bounds them
+
+_ONE, _TWO = bytes((I32,)), bytes((I32, I32))
+FUNCTIONS = {
+    "own": FuncType(_TWO, _ONE),
+    "borrow": FuncType(_TWO, _ONE),
+    "rep": FuncType(_TWO, _ONE),
+    "lend": FuncType(_TWO, _ONE),
+    "take": FuncType(_TWO, _ONE),
+    "drop": FuncType(_TWO, _ONE),
+}
+"""What the module exports; each takes the number of a resource type, and then
+
+- ``own``, ``borrow``: a representation, and gives a new handle;
+- ``rep``: a handle, and gives its representation; ``lend`` also lends it to the call that is out;
+- ``take``: an owned handle, which is not lent; it leaves the table, and its representation is given;
+- ``drop``: a handle that is not lent; it leaves the table. Given is whether it was owned; the representation
+  is in the global ``dropped`` then.
+"""
+
+GLOBALS = {"borrows": I32, "calls": I64, "dropped": I32}
+"""Mutable globals that it exports; ``borrows`` is how many borrowed handles it has, ``calls`` see above."""
+
+
+@functools.lru_cache(maxsize=1)
+def table_module() -> bytes:
+    """It imports the global ``fault``, of the module ``""``, which says why it trapped."""
+    module = ModuleBuilder()
+    fault = module.import_global("", "fault", True)
+    module.add_memory(Limits(1, None))
+    length, free = module.add_global(1), module.add_global(0)
+    borrows = module.add_global(0, "borrows")
+    calls = module.add_global(1, "calls", code=I64)
+    dropped = module.add_global(0, "dropped")
+
+    def trap(why: Fault) -> bytes:
+        return global_set(fault, i32_const(why)) + unreachable()
+
+    def address(handle: bytes) -> bytes:
+        return numeric("i32.shl", handle, i32_const(_ENTRY_SHIFT))
+
+    # Parameters: 0 the type, 1 the representation. Locals: 2 the handle, 3 the address of its entry.
+    grow = if_(
+        numeric("i32.ge_u", numeric("i32.shr_u", local_get(3), i32_const(16)), memory_size()),
+        if_(
+            numeric("i32.eq", memory_grow(memory_size()), i32_const(-1)),
+            if_(numeric("i32.eq", memory_grow(i32_const(1)), i32_const(-1)), trap(Fault.TABLE_FULL)),
+        ),
+    )
+    place = if_(
+        local_tee(2, global_get(free)),
+        global_set(free, load("i32.load", local_tee(3, address(local_get(2))))),
+        if_(numeric("i32.gt_u", local_tee(2, global_get(length)), i32_const(_MOST)), trap(Fault.TABLE_FULL))
+        + local_set(3, address(local_get(2)))
+        + grow
+        + global_set(length, numeric("i32.add", local_get(2), i32_const(1))),
+    )
+
+    def add(owned: bool) -> bytes:
+        kind = numeric("i32.shl", local_get(0), i32_const(1))
+        kind = numeric("i32.or", kind, i32_const(1)) if owned else kind
+        return (
+            place
+            + store("i32.store", local_get(3), local_get(1))
+            + store("i32.store", local_get(3), kind, 4)
+            + store("i64.store", local_get(3), i64_const(0), 8)
+            + local_get(2)
+        )
+
+    # Parameters: 0 the type, 1 the handle. Locals: 2 the address of its entry, 3 its type and whether it is
+    # owned.
+    find = (
+        if_(numeric("i32.ge_u", local_get(1), global_get(length)), trap(Fault.UNKNOWN_HANDLE))
+        + local_set(3, load("i32.load", local_tee(2, address(local_get(1))), 4))
+        + if_(
+            numeric("i32.ne", numeric("i32.shr_u", local_get(3), i32_const(1)), local_get(0)),
+            if_(local_get(3), trap(Fault.WRONG_TYPE)) + trap(Fault.UNKNOWN_HANDLE),
+        )
+    )
+    refuse_lent = if_(
+        numeric("i64.eq", load("i64.load", local_get(2), 8), global_get(calls)), trap(Fault.LENT)
+    )
+    # It leaves the representation.
+    remove = (
+        load("i32.load", local_get(2))
+        + store("i32.store", local_get(2), global_get(free))
+        + store("i32.store", local_get(2), i32_const(0), 4)
+        + global_set(free, local_get(1))
+    )
+    owned = numeric("i32.and", local_get(3), i32_const(1))
+    count_down = global_set(borrows, numeric("i32.sub", global_get(borrows), i32_const(1)))
+    lend = store("i64.store", local_get(2), global_get(calls), 8)
+    forget = global_set(dropped) + if_(numeric("i32.eqz", owned), count_down)
+    bodies = {
+        "own": add(True),
+        "borrow": global_set(borrows, numeric("i32.add", global_get(borrows), i32_const(1))) + add(False),
+        "rep": find + load("i32.load", local_get(2)),
+        "lend": find
+        + store("i64.store", local_get(2), global_get(calls), 8)
+        + load("i32.load", local_get(2)),
+        "take": find + if_(numeric("i32.eqz", owned), trap(Fault.NOT_OWNED)) + refuse_lent + remove,
+        "drop": find
+        + refuse_lent
+        + remove
+        + global_set(dropped)
+        + if_(numeric("i32.eqz", owned), count_down)
+        + owned,
+    }
+    for name, body in bodies.items():
+        module.add_function(FUNCTIONS[name], (I32, I32), body, name)
+    return module.written()
