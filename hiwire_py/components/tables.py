@@ -141,16 +141,9 @@ def table_module() -> bytes:
         "own": add(True),
         "borrow": global_set(borrows, numeric("i32.add", global_get(borrows), i32_const(1))) + add(False),
         "rep": find + load("i32.load", local_get(2)),
-        "lend": find
-        + store("i64.store", local_get(2), global_get(calls), 8)
-        + load("i32.load", local_get(2)),
+        "lend": find + lend + load("i32.load", local_get(2)),
         "take": find + if_(numeric("i32.eqz", owned), trap(Fault.NOT_OWNED)) + refuse_lent + remove,
-        "drop": find
-        + refuse_lent
-        + remove
-        + global_set(dropped)
-        + if_(numeric("i32.eqz", owned), count_down)
-        + owned,
+        "drop": find + refuse_lent + remove + forget + owned,
     }
     for name, body in bodies.items():
         module.add_function(FUNCTIONS[name], (I32, I32), body, name)
