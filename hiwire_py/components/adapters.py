@@ -8,9 +8,9 @@ For a call from one component to another, `lower` gives::
     the same for the result, back
     post-return, the callee is left, what was lent is not lent any more
 
-Python gets in by an *entry*. Where only numbers and handles are passed, one function does it all, and Python's
-side of a handle is its representation. Else Python reads and writes the memory itself, between a function that
-begins the call and one that ends it.
+Python gets in by an *entry*. Where only numbers and handles are passed, one function does it all, and
+Python's side of a handle is its representation. Else Python reads and writes the memory itself, between a
+function that begins the call and one that ends it.
 
 Format: component model, CanonicalABI.md, "Canonical Definitions".
 """
@@ -182,8 +182,8 @@ def _is_plain(type_: ValueType) -> bool:
 
 
 def entry(glue: Glue, name: str, function: Lifted) -> None:
-    """Have a module export a plain function (see `is_plain`) as Python calls it: core values, but for a handle
-    its representation. The result is as the core function gave it, an owned one its representation."""
+    """Have a module export a plain function (see `is_plain`) as Python calls it: core values, but for a
+    handle its representation. The result is as the core function gave it, an owned one its representation."""
     type_, callee = function.type, function.options.instance
     core = core_type(type_, False)
 

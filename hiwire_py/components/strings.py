@@ -141,9 +141,7 @@ class _Strings:
         return block(
             loop(
                 block(
-                    br_if(
-                        0, numeric("i32.lt_u", numeric("i32.sub", local_get(1), local_get(0)), i32_const(8))
-                    ),
+                    br_if(0, numeric("i32.lt_u", left, i32_const(8))),
                     br_if(0, numeric("i32.eqz", numeric("i64.eqz", others))),
                     local_set(0, add(local_get(0), 8)),
                     br(1),
