@@ -37,6 +37,7 @@ from .translate import Flat, InMemory, Place, Translator
 from .types import STRING, Borrow, Enum, Flags, FuncType, Own, Primitive, Resource, Tuple, ValueType
 
 __all__ = [
+    "GENERATED",
     "add_generated",
     "begin",
     "destroy",
@@ -47,6 +48,9 @@ __all__ = [
     "leave",
     "reallocation",
 ]
+
+GENERATED = (Lower, ResourceNew, ResourceRep, ResourceDrop)
+"""The classes of `Generated`."""
 
 _ONE = bytes((I32,))
 _TO_ONE, _TO_NONE = CoreFuncType(_ONE, _ONE), CoreFuncType(_ONE, b"")
