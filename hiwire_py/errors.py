@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "ClosedError",
+    "ComponentError",
     "DeadlineError",
     "EngineUnavailableError",
     "ForgedRefError",
@@ -18,6 +19,7 @@ __all__ = [
     "HiwireError",
     "MemoryLimitError",
     "NullRefError",
+    "ResourceMovedError",
     "StaleRefError",
     "TableFullError",
     "TableLimitError",
@@ -102,6 +104,20 @@ class ClosedError(HiwireError, ValueError):
 class UnsupportedModuleError(HiwireError, ValueError):
     """The bytes are no WebAssembly module that can run here: malformed, invalid, or with features not
     handled."""
+
+
+class ComponentError(HiwireError):
+    """A component's function returned an error: the other side of its ``result``. A host function raises it
+    for the same. ``payload`` is the error's value, None where it has none."""
+
+    def __init__(self, payload: object = None) -> None:
+        super().__init__("" if payload is None else f"{payload}")
+        self.payload = payload
+
+
+class ResourceMovedError(HiwireError, ValueError):
+    """A component's resource was used after it was given away or closed, or, where it was lent for a call,
+    after that."""
 
 
 class ToolchainError(HiwireError, RuntimeError):

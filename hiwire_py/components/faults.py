@@ -22,6 +22,11 @@ class Fault(enum.IntEnum):
         self.words = words
         return self
 
+    @classmethod
+    def of(cls, number: int) -> Fault:
+        """By its number."""
+        return next(one for one in cls if one == number)
+
     UNKNOWN_HANDLE = 1, "unknown handle index"
     WRONG_TYPE = 2, "handle index used with the wrong type"
     NOT_OWNED = 3, "a borrowed handle cannot be given away"

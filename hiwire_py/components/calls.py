@@ -1,0 +1,277 @@
+"""Python functions at a component's edge: those that call its exports, and those that serve its imports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import ComponentError, GuestTrap
+from ..memory import GuestMemory
+from .abi import Codecs, Context
+from .adapters import is_plain
+from .assemble import Entry
+from .classes import Err, Ok
+from .faults import Fault
+from .glue import HostCall
+from .handles import Resources, Scope, SideHandles
+from .layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, flatten
+from .link import Linked
+from .plan import Lifted, Options
+from .types import Borrow, FuncType, Own, Result, Tuple, ValueType
+
+__all__ = ["Caller", "exported", "hosted"]
+
+_WORD = 0xFFFFFFFF
+
+
+class Caller:
+    """What all functions of one instance have in common."""
+
+    def __init__(self, resources: Resources, codecs: Codecs) -> None:
+        self.resources = resources
+        self.codecs = codecs
+
+    @property
+    def linked(self) -> Linked:
+        linked = self.resources.linked
+        assert linked is not None
+        return linked
+
+
+class _Sequence:
+    """Parameters, or a result: how they pass as core values, or all in memory."""
+
+    def __init__(self, codecs: Codecs, types: Sequence[ValueType], most: int) -> None:
+        self.types = types
+        self.codecs = [codecs.of(one) for one in types]
+        self.flat = b"".join(map(flatten, types))
+        self.in_memory = len(self.flat) > most
+        self.whole = codecs.of(Tuple(tuple(types))) if self.in_memory else None
+
+    def lift(self, cx: Context, flat: Sequence[Any]) -> list[Any]:
+        if self.whole is None:
+            values = iter(flat)
+            return [codec.lift(cx, values) for codec in self.codecs]
+        address = flat[0] & _WORD
+        cx.within(address, self.whole.size, self.whole.alignment, Fault.OUT_OF_BOUNDS)
+        return list(self.whole.load(cx, address))
+
+    def lower(self, cx: Context, values: Sequence[Any], address: int | None = None) -> list[Any]:
+        """The core values; in memory, at an address or in new memory, whose address they are."""
+        flat: list[Any] = []
+        if self.whole is None:
+            for codec, value in zip(self.codecs, values):
+                codec.lower(cx, value, flat)
+        elif address is None:
+            place = cx.allocate(self.whole.alignment, self.whole.size)
+            self.whole.store(cx, tuple(values), place)
+            flat.append(place)
+        else:
+            cx.within(address, self.whole.size, self.whole.alignment, Fault.OUT_OF_BOUNDS)
+            self.whole.store(cx, tuple(values), address)
+        return flat
+
+
+class _SideOf:
+    """A side of an instance whose memory Python reads and writes; looked for when it is needed first, since
+    host functions are made before it is there."""
+
+    def __init__(self, caller: Caller, options: Options) -> None:
+        self.caller = caller
+        self.options = options
+        self.memory: GuestMemory | None = None
+        self.reallocate: Callable[[int, int, int, int], int] | None = None
+        self.found = False
+
+    def context(self, handles: SideHandles) -> Context:
+        if not self.found:
+            linked, options = self.caller.linked, self.options
+            memory = linked.assembly.memory(options)
+            reallocate = linked.assembly.reallocations.get(options)
+            if memory is not None:
+                self.memory = GuestMemory(linked.extern(memory))
+            if reallocate is not None:
+                self.reallocate = linked.function(reallocate)
+            self.found = True
+        return Context(self.memory, self.reallocate, self.options.encoding, handles)
+
+
+def exported(
+    caller: Caller, function: Lifted, type_: FuncType, entry: Entry, name: str
+) -> Callable[..., Any]:
+    """What calls an exported function.
+
+    Args:
+        type_: its type, with the types whose names are known.
+        name: for errors.
+    """
+    make = _plain if is_plain(function.type) else _general
+    made = make(caller, function, type_, entry, name)
+    made.__name__ = made.__qualname__ = name
+    return made
+
+
+def _check_count(name: str, type_: FuncType, args: Sequence[Any]) -> None:
+    if len(args) != len(type_.params):
+        names = ", ".join(label for label, _ in type_.params)
+        raise TypeError(f"{name}({names}) takes {len(type_.params)} arguments, not {len(args)}")
+
+
+def _unwrapped(type_: FuncType, values: Sequence[Any]) -> Any:
+    """The result of a function, whose error is an exception."""
+    if not values:
+        return None
+    (value,) = values
+    if isinstance(type_.result, Result):
+        if isinstance(value, Err):
+            raise ComponentError(value.value)
+        return value.value
+    return value
+
+
+def _plain(caller: Caller, function: Lifted, type_: FuncType, entry: Entry, name: str) -> Callable[..., Any]:
+    """Only numbers and handles: one call of the guest."""
+    linked, resources, codecs = caller.linked, caller.resources, caller.codecs
+    call, count, dead = linked.function(entry.call), len(type_.params), resources.dead
+    handles = [one if isinstance(one, (Own, Borrow)) else None for one in type_.types]
+    result = type_.result
+    codec = None if result is None else codecs.of(result)
+    read: Any = getattr(codec, "read", None)
+    owned = isinstance(result, Own)
+
+    if not owned and not any(handles):
+        checks: list[Any] = [codecs.of(one).check for one in type_.types]  # type: ignore[attr-defined]
+
+        def numbers(*args: Any) -> Any:
+            if len(args) != count:
+                _check_count(name, type_, args)
+            if dead:
+                resources.destroy_dead()
+            values = [check(value) for check, value in zip(checks, args)]
+            try:
+                value = call(*values)
+            except GuestTrap as error:
+                raise linked.explained(error, name) from error
+            return None if read is None else read(value)
+
+        return numbers
+
+    lowers: list[Any] = [
+        None if handle is not None else codecs.of(one).check  # type: ignore[attr-defined]
+        for one, handle in zip(type_.types, handles)
+    ]
+
+    def with_handles(*args: Any) -> Any:
+        if len(args) != count:
+            _check_count(name, type_, args)
+        if dead:
+            resources.destroy_dead()
+        scope = Scope(resources)
+        try:
+            try:
+                values = [
+                    resources.representation(handle.resource, value, isinstance(handle, Own), scope)
+                    if handle is not None
+                    else check(value)
+                    for handle, check, value in zip(handles, lowers, args)
+                ]
+            except BaseException:
+                scope.undo()
+                raise
+            try:
+                value = call(*values)
+            except GuestTrap as error:
+                raise linked.explained(error, name) from error
+            if owned:
+                return resources.object(result.resource, value & _WORD, True, scope)  # type: ignore[union-attr]
+            return None if read is None else read(value)
+        finally:
+            scope.end()
+
+    return with_handles
+
+
+def _general(
+    caller: Caller, function: Lifted, type_: FuncType, entry: Entry, name: str
+) -> Callable[..., Any]:
+    """Values in memory: the call is begun, Python writes, the core function is called, Python reads, and the
+    call is ended."""
+    assert entry.begin is not None and entry.end is not None and entry.leave is not None
+    linked, resources = caller.linked, caller.resources
+    begin, core, end = (linked.function(one) for one in (entry.begin, entry.call, entry.end))
+    leave = linked.function(entry.leave)
+    params = _Sequence(caller.codecs, type_.types, MAX_FLAT_PARAMS)
+    results = _Sequence(caller.codecs, type_.results, MAX_FLAT_RESULTS)
+    side, instance, dead = _SideOf(caller, function.options), function.options.instance, resources.dead
+    several = len(results.flat) > 1 and not results.in_memory
+
+    def general(*args: Any) -> Any:
+        _check_count(name, type_, args)
+        if dead:
+            resources.destroy_dead()
+        scope = Scope(resources)
+        handles = SideHandles(resources, instance, scope)
+        try:
+            begin()
+            try:
+                cx = side.context(handles)
+                flat = params.lower(cx, args)
+            except GuestTrap:
+                raise
+            except BaseException:
+                handles.undo()
+                leave()
+                raise
+            out = core(*flat)
+            given = out if several else () if out is None else (out,)
+            cx.look()
+            values = results.lift(cx, given)
+            end(*given)
+        except GuestTrap as error:
+            raise linked.explained(error, name) from error
+        finally:
+            scope.end()
+        return _unwrapped(type_, values)
+
+    return general
+
+
+def hosted(caller: Caller, call: HostCall, function: Callable[..., Any]) -> Callable[..., Any]:
+    """What serves a function that the component imports.
+
+    Args:
+        function: takes and gives what Python has for the types.
+    """
+    type_, options = call.function.type, call.options
+    params = _Sequence(caller.codecs, type_.types, MAX_FLAT_PARAMS)
+    results = _Sequence(caller.codecs, type_.results, MAX_FLAT_RESULTS)
+    side, resources = _SideOf(caller, options), caller.resources
+    fails = isinstance(type_.result, Result)
+
+    def host(*flat: Any) -> Any:
+        scope = Scope(resources)
+        handles = SideHandles(resources, options.instance, scope)
+        try:
+            cx = side.context(handles)
+            args = params.lift(cx, flat)
+            try:
+                value = function(*args)
+            except ComponentError as error:
+                if not fails:
+                    raise
+                value = Err(error.payload)
+            else:
+                if fails:
+                    value = value if isinstance(value, (Ok, Err)) else Ok(value)
+            if not results.types:
+                return None
+            cx.look()
+            if results.in_memory:
+                results.lower(cx, (value,), flat[-1] & _WORD)
+                return None
+            lowered = results.lower(cx, (value,))
+            return lowered[0] if len(lowered) == 1 else lowered
+        finally:
+            scope.end()
+
+    return host
