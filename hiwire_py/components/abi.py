@@ -44,7 +44,7 @@ from .types import (
     Variant,
 )
 
-__all__ = ["Codec", "Codecs", "Context", "Handles", "fault"]
+__all__ = ["Codec", "Codecs", "Context", "Handles", "fault", "integer_range"]
 
 _MOST_BYTES = (1 << 28) - 1
 _WORD = 0xFFFFFFFF
@@ -192,15 +192,19 @@ class _Scalar(Codec):
         flat.append(self.check(value))
 
 
+def integer_range(type_: Primitive) -> tuple[int, int]:
+    """The least and the greatest number of an integer type."""
+    bits = 8 * layout(type_).size
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if type_.name[0] == "s" else (0, (1 << bits) - 1)
+
+
 class _Integer(_Scalar):
     def __init__(self, type_: Primitive) -> None:
         self.name = type_.name
         self.format = _FORMATS[type_.name]
         super().__init__(type_)
-        bits = 8 * self.size
-        signed = type_.name[0] == "s"
-        self.low, self.high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-        self.mask, self.sign = (1 << bits) - 1, (1 << bits - 1) if signed else 0
+        self.low, self.high = integer_range(type_)
+        self.mask, self.sign = (1 << 8 * self.size) - 1, -self.low
 
     def read(self, number: Any) -> Any:
         if self.low <= number <= self.high:

@@ -139,22 +139,22 @@ class ComponentInstance(Closing, Mapping[str, Any]):
 
         linked = Linked(component._assembly, component._for(space), space, self._guard, host, what)
         resources.linked = linked
-        self._exports = _Exporter(caller, component._assembly, what).items(plan.exports, what)
+        self._exports = _Exporter(caller, component._assembly, what).lazy(plan.exports)
 
     def __getitem__(self, name: str) -> Any:
         try:
             return self._exports[name]
         except KeyError:
-            found = _versionless(name, self._exports)
+            found = _versionless(name, self._exports.exports)
             if found is not None:
                 return self._exports[found]
-            raise KeyError(unknown(name, self._exports)) from None
+            raise KeyError(unknown(name, self._exports.exports)) from None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._exports)
+        return iter(self._exports.exports)
 
     def __len__(self) -> int:
-        return len(self._exports)
+        return len(self._exports.exports)
 
     def close(self) -> None:
         """Let no one in any more, and let go of everything: now, or when the running call returns.
@@ -175,7 +175,7 @@ class ComponentInstance(Closing, Mapping[str, Any]):
         state = "closed " if self._guard.owner is None else ""
         linked = self._resources.linked
         engine = "" if linked is None else f" on {linked.space.engine.name}"
-        return f"<{state}instance of {self._component._what}{engine}: {', '.join(self._exports)}>"
+        return f"<{state}instance of {self._component._what}{engine}: {', '.join(self)}>"
 
 
 class InstanceNamespace(Unique, Mapping[str, Any]):
@@ -206,6 +206,20 @@ class InstanceNamespace(Unique, Mapping[str, Any]):
 # ---- exports
 
 
+class _Lazy(dict[str, Any]):
+    """What an instance exports, each made when it is first asked for."""
+
+    def __init__(self, exports: Mapping[str, Export], make: Callable[[str], Any]) -> None:
+        self.exports = exports
+        self.make = make
+
+    def __missing__(self, name: str) -> Any:
+        if name not in self.exports:
+            raise KeyError(name)
+        self[name] = made = self.make(name)
+        return made
+
+
 class _Exporter:
     """Makes what Python has of a component's exports."""
 
@@ -214,21 +228,25 @@ class _Exporter:
         self.assembly = assembly
         self.what = what
 
-    def items(self, exports: Mapping[str, Export], where: str) -> dict[str, Any]:
+    def lazy(self, exports: Mapping[str, Export]) -> _Lazy:
         """By the names in the component."""
-        found: dict[str, Any] = {}
-        for name, one in exports.items():
-            if isinstance(one, Resource):
-                found[name] = self.resource(one, name, where)
-        for name, one in exports.items():
-            if isinstance(one, FunctionExport):
-                found[name] = self.function(one, name, where)
-            elif isinstance(one, InstanceExports):
-                inner = self.items(one.items, name)
-                found[name] = InstanceNamespace(name, inner, self.attributes(one.items, inner))
-            elif isinstance(one, (Record, Variant, Enum, Flags)):
-                found[name] = self.caller.codecs.classes.of(one)
-        return found
+        exported = {name: one for name, one in exports.items() if _is_shown(one)}
+        return _Lazy(exported, lambda name: self.one(name, exported, self.what))
+
+    def one(self, name: str, exports: Mapping[str, Export], where: str) -> Any:
+        """One export."""
+        export = exports[name]
+        if isinstance(export, Resource):
+            return self.resource(export, name, where)
+        if isinstance(export, FunctionExport):
+            return self.function(export, name, where)
+        if isinstance(export, InstanceExports):
+            inner = {key: one for key, one in export.items.items() if _is_shown(one)}
+            # Classes first: functions may belong to them.
+            order = sorted(inner, key=lambda key: not isinstance(inner[key], Resource))
+            made = {key: self.one(key, inner, name) for key in order}
+            return InstanceNamespace(name, {key: made[key] for key in inner}, self.attributes(inner, made))
+        return self.caller.codecs.classes.of(export)  # type: ignore[arg-type]
 
     def resource(self, resource: Resource, name: str, where: str) -> type:
         """The class of a resource; the one that is there, if it was exported before."""
@@ -304,6 +322,11 @@ class _Exporter:
             else:
                 found[class_name(name)] = made
         return found
+
+
+def _is_shown(export: Export) -> bool:
+    """Whether Python has something for it: not for types that have no class."""
+    return isinstance(export, (FunctionExport, InstanceExports, Resource, Record, Variant, Enum, Flags))
 
 
 def _name_types(plan: Plan, classes: Classes) -> None:
