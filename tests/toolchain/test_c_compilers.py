@@ -11,7 +11,7 @@ import pytest
 from c_support import compiler
 
 from hiwire_py.errors import ToolchainError
-from hiwire_py.toolchain.compilers import FREESTANDING, find_compiler
+from hiwire_py.toolchain.compilers import find_compiler
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-in compilers are shell scripts")
 
@@ -88,7 +88,7 @@ def test_forced(path: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     monkeypatch.setenv("HIWIRE_CLANG", str(path.clang("my-clang", "20.0.1")))
     assert find_compiler().command == (str(tmp_path / "my-clang"),)
     monkeypatch.setenv("HIWIRE_CLANG", str(tmp_path / "nowhere"))
-    with pytest.raises(ToolchainError, match=r"nowhere: cannot be started"):
+    with pytest.raises(ToolchainError, match=r"no .*/nowhere\n"):
         find_compiler()
 
 
@@ -105,7 +105,7 @@ def test_every_reason_is_told(path: Folder, no_zig: None) -> None:
     assert "clang-16: version 16 is too old, 17 is the oldest that works" in said
     assert "clang-18: its linker wasm-ld is missing; on Debian `apt-get install lld-18`" in said
     assert "clang-20: it has no WebAssembly target" in said
-    assert "clang-21 --version exited with status 3" in said
+    assert "clang-21 --version` failed: exit status 3" in said
     assert "clang: not a clang: --version says 'gcc 12'" in said
     assert f"ziglang: not installed for {sys.executable}" in said
     assert "pip install ziglang" in said and "apt-get install clang-17 lld-17" in said
@@ -139,11 +139,11 @@ def test_errors_of_the_tools_are_shown(tmp_path: Path) -> None:
         toolchain.objects([tmp_path / "notes.txt"], tmp_path)
 
 
-def test_target_that_is_not_there() -> None:
-    """A target that the compiler cannot build for is told with the reason, and not found out halfway."""
-    toolchain = compiler()
-    assert toolchain.missing(FREESTANDING) is None
-    assert "cannot build for no-such-architecture" in str(toolchain.missing("no-such-architecture"))
+def test_target_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The C tests for a target that the compiler cannot build for are skipped with the reason."""
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="cannot build for no-such-architecture: cannot compile"):
+        compiler(target="no-such-architecture")
 
 
 @pytest.mark.parametrize("ci", ["true", ""])
