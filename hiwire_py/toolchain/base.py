@@ -7,16 +7,12 @@ modules; that the rest of such a root may be younger or older than the official 
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from hiwire_py import cache
 from hiwire_py.errors import ToolchainError
 from hiwire_py.toolchain.containers import Engine
 from hiwire_py.toolchain.process import Log, Unusable, ask, run
@@ -24,6 +20,7 @@ from hiwire_py.toolchain.process import Log, Unusable, ask, run
 __all__ = ["debian_mirror", "ensure_base"]
 
 _RELEASE = "trixie"
+_MADE = f"localhost/hiwire-debian:{_RELEASE}"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _FORMAT = "$(REPO_URI)|$(ORIGIN)|$(LABEL)|$(COMPONENT)"
 
@@ -33,7 +30,7 @@ def ensure_base(engine: Engine, dockerfile: Path, log: Log) -> str:
 
     Args:
         engine: one that answers.
-        dockerfile: names the official image and the pinned compiler.
+        dockerfile: names the official image.
 
     Returns:
         The name of the image: the official one where a registry has it, else one made here.
@@ -41,24 +38,24 @@ def ensure_base(engine: Engine, dockerfile: Path, log: Log) -> str:
     Raises:
         Unusable: there is no way to a base image, or containers do not run.
     """
-    official = _argument(dockerfile, "BASE")
-    made = f"localhost/hiwire-debian:{_RELEASE}-{_key(dockerfile)}"
-    for image in (official, made):
-        if engine.has(image):
-            engine.try_run(image)
-            return image
-    try:
-        log(f"{engine.name}: fetching {official}")
-        engine.pull(official)
-    except Unusable as error:
-        log(f"{engine.name}: no base image from a registry: {error}")
+    found = re.search(r"^ARG BASE=(\S+)$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
+    if found is None:
+        raise ToolchainError(f"{dockerfile} has no line `ARG BASE=...`; the build needs to know it")
+    image = next((image for image in (found[1], _MADE) if engine.has(image)), "")
+    if not image:
+        image = found[1]
+        log(f"{engine.name}: fetching {image}")
         try:
-            engine.load(_root(dockerfile, log), made)
-        except Unusable as other:
-            raise Unusable(f"no base image: {error}; and none can be made here: {other}") from None
-        official = made
-    engine.try_run(official)
-    return official
+            engine.pull(image)
+        except Unusable as error:
+            log(f"{engine.name}: no base image from a registry: {error}")
+            image = _MADE
+            try:
+                _make(engine, log)
+            except Unusable as other:
+                raise Unusable(f"no base image: {error}; and none can be made here: {other}") from None
+    engine.try_run(image)
+    return image
 
 
 def debian_mirror() -> str:
@@ -82,36 +79,26 @@ def debian_mirror() -> str:
     raise Unusable("apt here has no source that is the main archive of Debian")
 
 
-def _root(dockerfile: Path, log: Log) -> Path:
-    """A tar file with the root file system, from the cache or new."""
+def _make(engine: Engine, log: Log) -> None:
+    """Gives the engine an image of a new root file system."""
     if shutil.which("mmdebstrap") is None:
         raise Unusable("no mmdebstrap on PATH")
     if not _KEYRING.exists():
         raise Unusable(f"{_KEYRING} is missing (package debian-archive-keyring)")
-    mirror = debian_mirror()
-    key = hashlib.sha256(mirror.encode()).hexdigest()[:8]
-    kept = cache.root() / f"debian-{_RELEASE}-{_key(dockerfile)}-{key}.tar"
-    if kept.exists():
-        log(f"taking {kept}")
-        return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(kept) as new:
-        architecture = ask(["dpkg", "--print-architecture"]).strip()
-        command = ["mmdebstrap", "--variant=minbase", "--format=tar", f"--architectures={architecture}"]
-        for key, proxy in _proxies():
-            command.append(f'--aptopt={key} "{proxy}"')
-        # What belongs to this machine stays out; the engine brings its own.
-        command.append('--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"')
-        source = f"deb [signed-by={_KEYRING}] {mirror} {_RELEASE} main"
+    source = f"deb [signed-by={_KEYRING}] {debian_mirror()} {_RELEASE} main"
+    architecture = ask(["dpkg", "--print-architecture"]).strip()
+    command = ["mmdebstrap", "--variant=minbase", "--format=tar", f"--architectures={architecture}"]
+    for key, proxy in _proxies():
+        command.append(f'--aptopt={key} "{proxy}"')
+    # What belongs to this machine stays out; the engine brings its own.
+    command.append('--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"')
+    with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
+        root = Path(scratch, "root.tar")
         try:
-            run([*command, _RELEASE, str(new), source], log=log, what=f"making a root of Debian {_RELEASE}")
+            run([*command, _RELEASE, str(root), source], log=log, what=f"making a root of Debian {_RELEASE}")
         except ToolchainError as error:
             raise Unusable(str(error)) from None
-    # Roots of other pins would never be used again.
-    for other in kept.parent.glob("debian-*.tar"):
-        if other != kept:
-            other.unlink(missing_ok=True)
-    return kept
+        engine.load(root, _MADE)
 
 
 def _proxies() -> Iterator[tuple[str, str]]:
@@ -119,27 +106,3 @@ def _proxies() -> Iterator[tuple[str, str]]:
         found = re.search(r"PROXY='(.+)'", ask(["apt-config", "shell", "PROXY", key]))
         if found:
             yield key, found[1]
-
-
-def _argument(dockerfile: Path, name: str) -> str:
-    """The default of an ARG of the Dockerfile."""
-    found = re.search(rf"^ARG {name}=(\S+)$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise ToolchainError(f"{dockerfile} has no line `ARG {name}=...`; the build needs to know it")
-    return found[1]
-
-
-def _key(dockerfile: Path) -> str:
-    """The pinned version, in letters that tags and file names may have."""
-    return re.sub(r"[^0-9a-zA-Z.]+", "-", _argument(dockerfile, "LLVM_VERSION"))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file that becomes ``path`` when all went well: an interrupted run leaves no half of one."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.tar")
-    try:
-        yield new
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)

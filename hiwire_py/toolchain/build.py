@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +24,13 @@ from hiwire_py.toolchain.process import Log, Unusable, silent
 
 __all__ = [
     "CONTAINERS",
+    "DOCKERFILE",
     "REMEDIES",
     "SUMS",
     "TOOLCHAINS",
     "BuildReport",
     "BuiltFile",
     "build",
-    "check_sources",
     "format_sums",
 ]
 
@@ -38,7 +39,7 @@ TOOLCHAINS = (*CONTAINERS, "clang", "zig")
 """In the order in which they are tried."""
 
 SUMS = "SHA256SUMS"
-_DOCKERFILE = "Dockerfile.clang17"
+DOCKERFILE = "Dockerfile.clang17"
 _MOST_PAGES = 32768
 
 REMEDIES = {
@@ -112,7 +113,8 @@ def build(
     if not 1 <= static_pages <= _MOST_PAGES:
         raise ValueError(f"static_pages is {static_pages}; a table has from 1 to {_MOST_PAGES} pages")
     root = _source(source)
-    taken, rejected = _first_usable(_names(toolchain, TOOLCHAINS), root, log)
+    names = TOOLCHAINS if toolchain is None else (toolchain,) if isinstance(toolchain, str) else toolchain
+    taken, rejected = _first_usable(names, root, log)
     log(f"building with {taken.name} {taken.version}")
     target = Path(out_dir)
     with tempfile.TemporaryDirectory(prefix="hiwire-build-") as scratch:
@@ -127,39 +129,24 @@ def build(
     return BuildReport(taken.name, taken.version, rejected, target, files)
 
 
-def check_sources(
-    *, toolchain: str | Sequence[str] | None = None, source: str | Path | None = None, log: Log = silent
-) -> str:
-    """Compiles the C sources in the container for every target and language that they promise.
-
-    Returns:
-        The name of the container engine it took.
-
-    Raises:
-        ToolchainError: no engine works, or a source does not compile without a warning.
-    """
-    taken, _ = _first_usable(_names(toolchain, CONTAINERS), _source(source), log)
-    taken.check()
-    return taken.name
-
-
 def format_sums(files: Sequence[BuiltFile]) -> str:
     """The sums of the modules in the form that ``sha256sum --check`` reads."""
     return "".join(f"{file.sha256}  {file.name}\n" for file in files if file.name.endswith(".wasm"))
 
 
 class _Taken(NamedTuple):
-    """A toolchain that can be used: builds modules of so many pages into a directory, and, if it is a
-    container, checks the sources."""
+    """A toolchain that can be used; ``build`` makes modules of so many pages in a directory."""
 
     name: str
     version: str
     build: Callable[[Path, int], None]
-    check: Callable[[], None] = lambda: None
 
 
 def _first_usable(names: Sequence[str], root: Path, log: Log) -> tuple[_Taken, tuple[tuple[str, str], ...]]:
     """The first toolchain that can be used, and (name, why) of those before it."""
+    for name in names:
+        if name not in TOOLCHAINS:
+            raise ToolchainError(f"there is no toolchain {name!r}; there is {', '.join(TOOLCHAINS)}")
     rejected: list[tuple[str, str]] = []
     for name in names:
         try:
@@ -174,45 +161,25 @@ def _first_usable(names: Sequence[str], root: Path, log: Log) -> tuple[_Taken, t
 
 
 def _container(name: str, root: Path, log: Log) -> _Taken:
-    taken = engine(name)
-    taken.probe()
-    base = ensure_base(taken, root / _DOCKERFILE, log)
+    container = engine(name)
+    container.probe()
+    base = ensure_base(container, root / DOCKERFILE, log)
 
-    def work(out: Path | None, target: str | None = None, **arguments: str) -> None:
-        taken.build(root, _DOCKERFILE, {"BASE": base, **arguments}, target=target, out=out, log=log)
+    def work(out: Path, static_pages: int) -> None:
+        arguments = {"BASE": base, "STATIC_PAGES": str(static_pages)}
+        container.build(root, DOCKERFILE, arguments, target=None, out=out, log=log)
 
-    return _Taken(
-        name,
-        taken.version,
-        build=lambda out, static_pages: work(out, STATIC_PAGES=str(static_pages)),
-        check=lambda: work(None, "check"),
-    )
+    return _Taken(name, container.version, work)
 
 
 def _compiler(name: str, root: Path, log: Log) -> _Taken:
     compiler = local_compiler(name)
-
-    def work(out: Path, static_pages: int) -> None:
-        objects = out.parent / "work"
-        make(compiler, root, objects, static_pages=static_pages, log=log)
-        for path in objects.iterdir():
-            if path.is_file():
-                shutil.copyfile(path, out / path.name)
-
-    return _Taken(name, f"(clang {compiler.release})", work)
-
-
-def _names(toolchain: str | Sequence[str] | None, known: Sequence[str]) -> Sequence[str]:
-    names = known if toolchain is None else (toolchain,) if isinstance(toolchain, str) else tuple(toolchain)
-    for name in names:
-        if name not in known:
-            raise ToolchainError(f"there is no toolchain {name!r} for this; there is {', '.join(known)}")
-    return names
+    return _Taken(name, f"(clang {compiler.release})", partial(make, compiler, root, log=log))
 
 
 def _source(source: str | Path | None) -> Path:
     root = Path(__file__).resolve().parents[2] if source is None else Path(source).resolve()
-    for needed in ("c/Makefile", _DOCKERFILE):
+    for needed in ("c/Makefile", DOCKERFILE):
         if not (root / needed).exists():
             raise ToolchainError(
                 f"{root} has no {needed}: the C sources are part of a checkout, not of an installed package; "

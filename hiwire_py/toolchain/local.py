@@ -49,8 +49,8 @@ def make_variables(compiler: Compiler) -> dict[str, str]:
     return {"TARGET": target, **{variable: shlex.join(words) for variable, words in programs.items()}}
 
 
-def make(compiler: Compiler, source: Path, out: Path, *, static_pages: int, log: Log) -> None:
-    """Builds all modules into ``out``.
+def make(compiler: Compiler, source: Path, out: Path, static_pages: int, *, log: Log) -> None:
+    """Builds all modules into ``out``, and their objects into a folder of it.
 
     Raises:
         ToolchainError: the compiler or the linker failed.

@@ -329,7 +329,7 @@ def test_make_builds_again_when_the_size_changes(tmp_path: Path) -> None:
     compiler = find_compiler()
     sizes = []
     for pages in (1, 640, 1):
-        local.make(compiler, ROOT, tmp_path, static_pages=pages, log=lambda line: None)
+        local.make(compiler, ROOT, tmp_path, pages, log=lambda line: None)
         sizes.append((tmp_path / "hiwire-static_pages.wasm").read_bytes())
     assert sizes[0] == sizes[2] != sizes[1]
 
