@@ -7,6 +7,7 @@ package. A compiler of the machine makes modules that do the same in slightly di
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,19 +18,20 @@ from typing import NamedTuple
 
 from hiwire_py.checks import check_integer
 from hiwire_py.errors import ToolchainError
-from hiwire_py.toolchain.base import ensure_base
-from hiwire_py.toolchain.containers import ENGINES, engine
+from hiwire_py.toolchain.containers import ENGINES, Engine, engine
 from hiwire_py.toolchain.local import local_compiler, make
 from hiwire_py.toolchain.process import Log, Unusable, silent
 
 __all__ = [
     "CONTAINERS",
     "DOCKERFILE",
+    "MADE_BASE",
     "REMEDIES",
     "SUMS",
     "TOOLCHAINS",
     "BuildReport",
     "BuiltFile",
+    "base_image",
     "build",
     "format_sums",
 ]
@@ -40,12 +42,14 @@ TOOLCHAINS = (*CONTAINERS, "clang", "zig")
 
 SUMS = "SHA256SUMS"
 DOCKERFILE = "Dockerfile.clang17"
+MADE_BASE = "localhost/hiwire-debian:trixie"
+"""The base image where no registry can be reached: scripts/base_image.py makes it."""
 _MOST_PAGES = 32768
 
 REMEDIES = {
     "docker": "see docs.docker.com/engine/install",
     "podman": "on Debian: apt install podman",
-    "buildah": "on Debian, as root: apt install buildah mmdebstrap (needs no running engine)",
+    "buildah": "on Debian, as root: apt install buildah (needs no running engine)",
     "clang": "17 or newer, on Debian: apt install clang-19 lld-19 llvm-19 libclang-rt-19-dev-wasm32 make",
     "zig": "python -m pip install ziglang, and make (no root needed)",
 }
@@ -160,10 +164,32 @@ def _first_usable(names: Sequence[str], root: Path, log: Log) -> tuple[_Taken, t
     raise ToolchainError(f"no toolchain that can build WebAssembly modules was found:\n{reasons}{_WAYS}")
 
 
+def base_image(container: Engine, dockerfile: Path, log: Log) -> str:
+    """The image that a build starts from: Debian 13, which is fetched if the engine has none.
+
+    Raises:
+        Unusable: there is none, here or in its registry.
+    """
+    official = re.search(r"^ARG BASE=(\S+)$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
+    if official is None:
+        raise ToolchainError(f"{dockerfile} has no line `ARG BASE=...`; the build needs to know it")
+    for image in (official[1], MADE_BASE):
+        if container.has(image):
+            return image
+    log(f"{container.name}: fetching {official[1]}")
+    try:
+        container.pull(official[1])
+    except Unusable as error:
+        remedy = "scripts/base_image.py makes one without a registry"
+        raise Unusable(f"no base image: {error}; {remedy}") from None
+    return official[1]
+
+
 def _container(name: str, root: Path, log: Log) -> _Taken:
     container = engine(name)
     container.probe()
-    base = ensure_base(container, root / DOCKERFILE, log)
+    base = base_image(container, root / DOCKERFILE, log)
+    container.try_run(base)
 
     def work(out: Path, static_pages: int) -> None:
         arguments = {"BASE": base, "STATIC_PAGES": str(static_pages)}
