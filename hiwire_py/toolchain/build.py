@@ -128,7 +128,10 @@ def build(
         files = tuple(_describe(path) for path in sorted(made.iterdir()) if path.is_file())
         target.mkdir(parents=True, exist_ok=True)
         for file in files:
-            _replace(made / file.name, target / file.name)
+            # Through a neighbour, so that whoever has the old file open keeps it whole.
+            new = target / f".{file.name}.new"
+            shutil.copyfile(made / file.name, new)
+            new.replace(target / file.name)
     (target / SUMS).write_text(format_sums(files), encoding="ascii")
     return BuildReport(taken.name, taken.version, rejected, target, files)
 
@@ -217,10 +220,3 @@ def _source(source: str | Path | None) -> Path:
 def _describe(path: Path) -> BuiltFile:
     contents = path.read_bytes()
     return BuiltFile(path.name, len(contents), hashlib.sha256(contents).hexdigest())
-
-
-def _replace(made: Path, target: Path) -> None:
-    """Through a neighbour, so that whoever has the old file open keeps it whole."""
-    new = target.with_name(f".{target.name}.new")
-    shutil.copyfile(made, new)
-    new.replace(target)

@@ -22,9 +22,9 @@ from functools import partial
 from pathlib import Path
 
 from hiwire_py.errors import ToolchainError
-from hiwire_py.toolchain.process import ask
+from hiwire_py.toolchain.process import Unusable, ask
 
-__all__ = ["FREESTANDING", "WASI", "Compiler", "find_compiler"]
+__all__ = ["FREESTANDING", "WASI", "Compiler", "find_compiler", "program_of"]
 
 FREESTANDING = "wasm32-unknown-unknown"
 WASI = "wasm32-wasi"
@@ -185,12 +185,13 @@ def find_compiler(prefer: str | None = None) -> Compiler:
     """
     if prefer not in (None, "clang", "zig"):
         raise ToolchainError(f"no such toolchain: {prefer!r}; there are 'clang' and 'zig'")
+    ways: list[Callable[[], Compiler]] = []
+    if prefer != "zig":
+        ways += [partial(_clang, path) for path in _clang_candidates()]
+    if prefer != "clang":
+        ways.append(_zig)
     reasons: list[str] = []
-    clangs = [] if prefer == "zig" else _clang_candidates()
-    ways: list[Callable[[], Compiler]] = [partial(_clang, path) for path in clangs]
-    if prefer != "zig" and not clangs:
-        reasons.append("clang: not on PATH")
-    for way in (*ways, *([] if prefer == "clang" else [_zig])):
+    for way in ways:
         try:
             return way()
         except ToolchainError as error:
@@ -210,31 +211,31 @@ def _clang_candidates() -> list[str]:
             numbers |= {int(match[1]) for match in found if match}
     order = sorted(numbers, key=lambda number: (number == _PREFERRED_CLANG, number), reverse=True)
     names = [*(f"clang-{number}" for number in order), "clang"]
-    return [path for name in names if (path := shutil.which(name)) is not None]
+    return [path for name in names if (path := shutil.which(name)) is not None] or ["clang"]
 
 
 def _clang(path: str) -> Compiler:
     version = _version((path,))
-    targets = ask([path, "--print-targets"])
     if version[0] < _MINIMUM_CLANG:
         reason = f"version {version[0]} is too old, {_MINIMUM_CLANG} is the oldest that works"
-    elif "wasm32" not in targets:
-        reason = "it has no WebAssembly target (Apple's clang has none)"
-    elif (linker := _wasm_ld(path, version[0])) is not None:
-        return Compiler("clang", (path,), (linker,), version)
-    else:
-        reason = f"its linker wasm-ld is missing; on Debian `apt-get install lld-{version[0]}`"
-    raise ToolchainError(f"{path}: {reason}")
+        raise ToolchainError(f"{path}: {reason}")
+    if "wasm32" not in ask([path, "--print-targets"]):
+        raise ToolchainError(f"{path}: it has no WebAssembly target (Apple's clang has none)")
+    return Compiler("clang", (path,), (program_of(path, version[0], "wasm-ld"),), version)
 
 
-def _wasm_ld(clang: str, major: int) -> str | None:
-    """The linker of the same release: beside the clang, where the clang itself looks, or on PATH."""
-    beside = os.pathsep.join({str(Path(clang).parent), str(Path(clang).resolve().parent)})
-    for name in (f"wasm-ld-{major}", "wasm-ld"):
-        if (found := shutil.which(name, path=beside)) is not None:
-            return found
-    told = ask([clang, "-print-prog-name=wasm-ld"]).strip()
-    return shutil.which(told) or shutil.which(f"wasm-ld-{major}")
+def program_of(clang: str, release: int, program: str) -> str:
+    """A program of the same release of LLVM: where the clang itself looks, or on PATH.
+
+    Raises:
+        Unusable: it is missing; the message says how to get it.
+    """
+    told = ask([clang, f"-print-prog-name={program}"]).strip()  # the bare name, if the clang has none
+    found = shutil.which(told) or shutil.which(f"{program}-{release}")
+    if found is None:
+        remedy = f"apt-get install {'lld' if program == 'wasm-ld' else 'llvm'}-{release}"
+        raise Unusable(f"{clang}: its {program} is missing; on Debian `{remedy}`")
+    return found
 
 
 def _zig() -> Compiler:

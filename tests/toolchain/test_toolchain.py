@@ -201,7 +201,7 @@ def test_a_failing_container_build_shows_its_last_lines(program: Program, tmp_pa
         ("docker", "no docker on PATH"),
         ("podman", "no podman on PATH"),
         ("buildah", "no buildah on PATH"),
-        ("clang", "not on PATH"),
+        ("clang", "no clang on PATH"),
         ("zig", "ziglang: not installed"),
     ],
 )
