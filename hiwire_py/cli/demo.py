@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,55 +49,46 @@ class DemoResult:
     """What the demo found.
 
     Attributes:
-        top: the most frequent words and their counts, as the guest reported them.
-        files: how many files were counted.
-        words: how many words there were.
-        distinct: how many different ones.
+        difference: where the guest and `collections.Counter` disagree; "" when they agree about every word.
+        distinct: how many different words there were.
         seconds: the time spent in the guest, host functions and all; reading and splitting the text is
             outside.
-        check_seconds: the time that `collections.Counter` takes for the same words.
-        engine: the engine's name.
-        variant: the variant of hiwire.
-        refs_before, refs_peak, refs_after: live handles before the first word, with all words counted, and
-            when the guest has released them.
-        difference: where the guest and `collections.Counter` disagree; "" when they agree about every word.
+        counter_seconds: the time that `collections.Counter` takes for the same words.
+        live_refs: live handles ``before`` the first word, at the ``peak``, with all words counted, and
+            ``after`` the guest has released them.
+        top: the most frequent words and their counts, as the guest reported them.
     """
 
-    top: list[tuple[str, int]]
+    difference: str
+    engine: str
+    variant: str
     files: int
     words: int
     distinct: int
     seconds: float
-    check_seconds: float
-    engine: str
-    variant: str
-    refs_before: int
-    refs_peak: int
-    refs_after: int
-    difference: str
+    counter_seconds: float
+    live_refs: dict[str, int]
+    top: list[tuple[str, int]]
 
     @property
     def words_per_second(self) -> float:
         return self.words / self.seconds if self.seconds else 0.0
 
     @property
+    def leaks(self) -> bool:
+        """Whether handles are left."""
+        return self.live_refs["after"] != self.live_refs["before"]
+
+    @property
     def ok(self) -> bool:
         """Whether the counts are right and no handle is left."""
-        return not self.difference and self.refs_after == self.refs_before
+        return not self.difference and not self.leaks
 
     def as_json(self) -> dict[str, Any]:
         """The result as `json` writes it."""
-        taken = ("difference", "engine", "variant", "files", "words", "distinct")
-        return {
-            "ok": self.ok,
-            **{name: getattr(self, name) for name in taken},
-            "python": platform.python_version(),
-            "seconds": round(self.seconds, 6),
-            "words_per_second": round(self.words_per_second),
-            "counter_seconds": round(self.check_seconds, 6),
-            "live_refs": {"before": self.refs_before, "peak": self.refs_peak, "after": self.refs_after},
-            "top": [list(pair) for pair in self.top],
-        }
+        speed = round(self.words_per_second)
+        version = platform.python_version()
+        return {"ok": self.ok, "python": version, "words_per_second": speed, **asdict(self)}
 
 
 class WordCounter:
@@ -108,8 +99,7 @@ class WordCounter:
         self.variant = variant
         self._words: Sequence[str] = ()
         self._reported: list[tuple[str, int]] = []
-        # Both host functions are builtin methods: what they do for each word takes no Python bytecode of
-        # their own.
+        # next_word is a builtin method, and goes through the list by itself: a word takes no Python bytecode.
         imports = {"env": {"next_word": self._feed().__next__, "report": self._report}}
         self._guest = Guest(shipped("guest-wordcount"), imports, hiwire=self.table)
 
@@ -133,11 +123,15 @@ class WordCounter:
 
     def top(self, n: int) -> list[tuple[str, int]]:
         """The ``n`` most frequent words, most frequent first, ties in the order of first appearance."""
-        return self._reports(self._guest.exports.report_top, n)
+        self._reported = []
+        self._call(self._guest.exports.report_top, n)
+        return self._reported
 
     def all(self) -> dict[str, int]:
         """Every word and its count."""
-        return dict(self._reports(self._guest.exports.report_all))
+        self._reported = []
+        self._call(self._guest.exports.report_all)
+        return dict(self._reported)
 
     def release(self) -> None:
         """Let the guest give all its handles back."""
@@ -146,11 +140,6 @@ class WordCounter:
     def close(self) -> None:
         self._guest.close()
         self.table.close()
-
-    def _reports(self, function: Callable[..., int], *args: int) -> list[tuple[str, int]]:
-        self._reported = []
-        self._call(function, *args)
-        return self._reported
 
     def _call(self, function: Callable[..., int], *args: int) -> None:
         code = function(*args)
@@ -223,7 +212,7 @@ def count_words(
     engine: str | None = None,
     variant: str = "extern_realloc",
     top: int = 20,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> DemoResult:
     """Count the words of the files in the guest, and compare all of it with `collections.Counter`.
 
@@ -233,7 +222,7 @@ def count_words(
     """
     sizes = [os.path.getsize(file) for file in files]
     expected: Counter[str] = Counter()
-    seconds = check_seconds = 0.0
+    seconds = counter_seconds = 0.0
     with closing(WordCounter(engine, variant)) as counter:
         before = peak = counter.table.num_refs()
         for number, file in enumerate(files, 1):
@@ -242,47 +231,39 @@ def count_words(
             counter.count(words)
             counted = time.perf_counter()
             expected.update(words)
-            check_seconds += time.perf_counter() - counted
+            counter_seconds += time.perf_counter() - counted
             seconds += counted - started
             peak = max(peak, counter.table.num_refs())
-            if progress is not None:
-                progress(sum(sizes[:number]), sum(sizes))
+            progress(sum(sizes[:number]), sum(sizes))
         best = counter.top(top)
-        difference = _difference(counter.all(), expected) or _order(best, expected.most_common(top))
+        difference = _difference(counter.all(), expected, best, top)
         counter.release()
         return DemoResult(
-            top=best,
+            difference=difference,
+            engine=counter.table.space.engine.name,
+            variant=variant,
             files=len(files),
             words=expected.total(),
             distinct=len(expected),
             seconds=seconds,
-            check_seconds=check_seconds,
-            engine=counter.table.space.engine.name,
-            variant=variant,
-            refs_before=before,
-            refs_peak=peak,
-            refs_after=counter.table.num_refs(),
-            difference=difference,
+            counter_seconds=counter_seconds,
+            live_refs={"before": before, "peak": peak, "after": counter.table.num_refs()},
+            top=best,
         )
 
 
-def _difference(counted: dict[str, int], expected: Counter[str]) -> str:
-    """The first difference in words, or ""."""
-    if counted == expected:
-        return ""
-    wrong = [word for word in sorted({*counted, *expected}) if counted.get(word, 0) != expected[word]]
-    word = wrong[0]
-    what = "1 word differs" if len(wrong) == 1 else f"{len(wrong)} words differ"
-    return f"{what}, first {word!r}: counted {counted.get(word, 0)}, expected {expected[word]}"
-
-
-def _order(best: list[tuple[str, int]], expected: list[tuple[str, int]]) -> str:
-    for place, (found, right) in enumerate(zip(best, expected), 1):
+def _difference(counted: dict[str, int], expected: Counter[str], best: list[tuple[str, int]], n: int) -> str:
+    """The first difference in words, or else in the most frequent ones; "" if there is none."""
+    if counted != expected:
+        wrong = [word for word in sorted({*counted, *expected}) if counted.get(word, 0) != expected[word]]
+        word = wrong[0]
+        what = "1 word differs" if len(wrong) == 1 else f"{len(wrong)} words differ"
+        return f"{what}, first {word!r}: counted {counted.get(word, 0)}, expected {expected[word]}"
+    for place, pair in enumerate(itertools.zip_longest(best, expected.most_common(n)), 1):
+        found, right = (f"{one[0]!r} with {one[1]}" if one else "no word" for one in pair)
         if found != right:
-            return (
-                f"place {place} differs: {found[0]!r} with {found[1]}, expected {right[0]!r} with {right[1]}"
-            )
-    return "" if len(best) == len(expected) else f"{len(best)} words were reported, expected {len(expected)}"
+            return f"place {place} differs: {found}, expected {right}"
+    return ""
 
 
 @click.command("demo")
@@ -356,7 +337,7 @@ def _show(results: Sequence[DemoResult]) -> None:
 def _facts(result: DemoResult) -> Table:
     files = "1 file" if result.files == 1 else f"{result.files:,} files"
     speed = f"{result.words_per_second:,.0f} words per second ({result.seconds:.2f} s in the guest)"
-    refs = f"{result.refs_before:,} before, {result.refs_peak:,} at the peak, {result.refs_after:,} after"
+    refs = "{before:,} before, {peak:,} at the peak, {after:,} after".format(**result.live_refs)
     check = "[green]every count equals that of collections.Counter[/]"
     if result.difference:
         check = f"[bold red]WRONG[/]: {escape(result.difference)}"
@@ -367,6 +348,6 @@ def _facts(result: DemoResult) -> Table:
     table.add_row("variant", result.variant)
     table.add_row("live refs", refs)
     table.add_row("check", check)
-    if result.refs_after != result.refs_before:
+    if result.leaks:
         table.add_row("", "[bold red]LEAK[/]: the guest has released everything, but handles are left")
     return table

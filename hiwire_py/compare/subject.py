@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -18,7 +18,7 @@ from ..memory import GuestMemory
 from ..passes.runner import run
 from ..sources import read_wasm, shipped
 from ..wasm.module import Module
-from .measure import Settings, Times, clock, quiet, repeat
+from .measure import Settings, Statistic, Times, clock, quiet, repeat
 
 __all__ = ["GUEST_OPERATIONS", "PAGE", "PYTHON_OPERATIONS", "STARTUP", "Subject"]
 
@@ -46,7 +46,8 @@ class _Object:
 class Subject:
     """The measurements of one variant on one engine.
 
-    Each method that measures does one run of a group; what it finds goes into ``times`` or into the row.
+    Each method that measures does one run of a group. What it finds goes into the row, times when `close` is
+    called.
 
     Args:
         row: of the report (docs/compare.schema.json), to be filled in.
@@ -57,7 +58,7 @@ class Subject:
 
     def __init__(self, row: dict[str, Any], path: str, most_refs: int | None, settings: Settings) -> None:
         self.row = row
-        self.times = Times()
+        self._times = Times(list)
         self._path = path
         self._settings = settings
         self._most_refs = most_refs
@@ -90,7 +91,7 @@ class Subject:
         self._guest = None
         self._opened.close()
         row = self.row
-        row["statistics"] = {name: asdict(value) for name, value in self.times.statistics().items()}
+        row["statistics"] = {name: asdict(Statistic.of(runs)) for name, runs in self._times.items()}
         if row["status"] == "measured" and not row["statistics"]:
             row.update(status="impossible", reason="interrupted before its first measurement")
 
@@ -103,7 +104,7 @@ class Subject:
         def step(name: str, work: Callable[[], _T]) -> _T:
             start = clock()
             made = work()
-            self.times.add(f"startup.{name}", clock() - start)
+            self._times[f"startup.{name}"].append(clock() - start)
             return made
 
         wasm, _ = step("load", lambda: read_wasm(self._path))
@@ -116,11 +117,10 @@ class Subject:
         """The operations as Python code calls them."""
         count, seconds = len(self._objects), self._settings.slice
         with quiet():
-            repeat(self._python_cycle, count, 3 * seconds, self.times)
-            repeat(self._python_deduplicate, count, 2 * seconds, self.times)
+            repeat(self._python_cycle, count, 5 * seconds, self._times)
             # Interned objects stay for good, so a run has a table of its own, which it then throws away.
             with self._new_table() as table:
-                repeat(partial(self._python_intern, table), count, seconds / 4, self.times)
+                repeat(partial(self._python_intern, table), count, seconds / 4, self._times)
 
     def guest(self) -> None:
         """The operations as a guest calls them, in a loop of its own."""
@@ -128,10 +128,11 @@ class Subject:
             return
         count, seconds = len(self._held), self._settings.slice
         with quiet():
-            repeat(self._guest_cycle, count, 3 * seconds, self.times, least=count)
+            cycle = partial(self._guest_cycle, ("loop", "new", "get", "incref", "decref", "pop"))
+            repeat(cycle, count, 3 * seconds, self._times, least=count)
             self._guest_intern()
-            repeat(self._guest_host, count, seconds, self.times)
-            repeat(self._guest_deduplicate, count, 2 * seconds, self.times)
+            repeat(partial(self._guest_cycle, ["host"]), count, seconds, self._times)
+            repeat(self._guest_deduplicate, count, 2 * seconds, self._times)
 
     def grow(self) -> None:
         """Fills a new table, and looks at the clock at each size on the way."""
@@ -151,7 +152,7 @@ class Subject:
                 reached = fill(thing, made, size)
                 spent += clock() - start
                 if reached > made:
-                    self.times.add(f"growth.{reached}", spent / reached)
+                    self._times[f"growth.{reached}"].append(spent / reached)
                     pages = memory.size // PAGE
                     row["pages"] |= {"before": empty, str(reached): pages}
                     row["bytes_per_ref"][str(reached)] = pages * PAGE / reached
@@ -176,11 +177,11 @@ class Subject:
             for name, seed in (("in_order", 0), ("at_random", _SEED)):
                 start = clock()
                 replace(thing, live, live, seed)
-                self.times.add(f"fragmentation.{name}", (clock() - start) / live)
+                self._times[f"fragmentation.{name}"].append((clock() - start) / live)
             exports.bench_scatter(live, _SEED)
             start = clock()
             fill(thing, 0, live)
-            self.times.add("fragmentation.refill", (clock() - start) / live)
+            self._times["fragmentation.refill"].append((clock() - start) / live)
             pages = {"pages_before": before, "pages_after": memory.size // PAGE}
             self.row["fragmentation"] = {"refs": live, **pages}
 
@@ -213,9 +214,6 @@ class Subject:
         yield "python.new", clock() - start
         for name in ("get", "incref", "decref", "pop"):
             yield f"python.{name}", _each(getattr(table, name), refs)
-
-    def _python_deduplicate(self, count: int) -> Iterator[tuple[str, int]]:
-        objects, table = self._objects[:count], self._table
         start = clock()
         refs = list(map(table.new_deduplicate, objects))
         yield "python.new_deduplicate_new", clock() - start
@@ -226,12 +224,9 @@ class Subject:
     def _python_intern(self, table: Hiwire, count: int) -> Iterator[tuple[str, int]]:
         yield "python.intern", _each(table.intern, self._objects[:count])
 
-    def _guest_cycle(self, count: int) -> Iterator[tuple[str, int]]:
-        for name in ("loop", "new", "get", "incref", "decref", "pop"):
+    def _guest_cycle(self, names: Sequence[str], count: int) -> Iterator[tuple[str, int]]:
+        for name in names:
             yield f"guest.{name}", self._call(f"bench_{name}", count)
-
-    def _guest_host(self, count: int) -> Iterator[tuple[str, int]]:
-        yield "guest.host", self._call("bench_host", count)
 
     def _guest_deduplicate(self, count: int) -> Iterator[tuple[str, int]]:
         for key in ("new", "known"):
@@ -248,7 +243,7 @@ class Subject:
             intern = exports.bench_intern
             intern(count)
             spent = _each(intern, [count] * _INTERN_LOOPS)
-            self.times.add("guest.intern", spent / (_INTERN_LOOPS * count))
+            self._times["guest.intern"].append(spent / (_INTERN_LOOPS * count))
 
     def _call(self, name: str, count: int) -> int:
         """The nanoseconds that one function of the bench guest takes."""

@@ -30,7 +30,7 @@ def test_result(engine: str, variant: str, texts: list[Path]) -> None:
     )
     assert result.top == [("be", 3), ("to", 2), ("β", 2)]
     assert (result.files, result.words, result.distinct) == (2, 16, 11)
-    assert (result.refs_before, result.refs_peak, result.refs_after) == (0, 12, 0)
+    assert result.live_refs == {"before": 0, "peak": 12, "after": 0}
     assert (result.engine, result.variant, result.difference) == (engine, variant, "")
     assert result.ok
     sizes = [path.stat().st_size for path in texts]
@@ -77,7 +77,7 @@ def test_wrong_counts_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPat
     assert result.difference == "place 1 differs: 'to' with 2, expected 'be' with 3"
     assert not result.ok
     monkeypatch.setattr(WordCounter, "top", lambda counter, n: right_top(counter, n)[:-1])
-    assert count_words(texts, top=2).difference == "1 words were reported, expected 2"
+    assert count_words(texts, top=2).difference == "place 2 differs: no word, expected 'to' with 2"
 
 
 def test_leaks_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_leaks_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(WordCounter, "release", lambda counter: None)
     result = count_words(texts)
     assert result.difference == ""
-    assert result.refs_after == 12
+    assert result.live_refs["after"] == 12
     assert not result.ok
 
 
@@ -94,7 +94,7 @@ def test_full_table(engine: str, tmp_path: Path) -> None:
     fits, too_many = tmp_path / "fits", tmp_path / "too_many"
     fits.write_text(" ".join(f"w{i}" for i in range(65_534)))
     too_many.write_text("one_more")
-    assert count_words([fits], engine=engine, variant="static_pages").refs_peak == 65_535
+    assert count_words([fits], engine=engine, variant="static_pages").live_refs["peak"] == 65_535
     with pytest.raises(
         TableFullError, match=r"variant static_pages has handles \(65,535\); take --variant extern_realloc"
     ):
