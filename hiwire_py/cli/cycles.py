@@ -114,22 +114,19 @@ def plot(result: CyclesResult, path: Path) -> None:
     without, with_ = result.without_collection, result.with_collection
     figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
     axes = figure.add_subplot()
-    for run, colour, line, size in ((without, _WITHOUT, "o-", 4), (with_, _WITH, "-", 0)):
-        axes.plot(range(1, len(run.live) + 1), run.live, line, color=colour, markersize=size, linewidth=1.8)
-    text = "without collection"
-    if without.failed_in:
-        axes.plot(without.failed_in, without.live[-1], "X", color=_WITHOUT, markersize=11)
-        text += f": out of memory in round {without.failed_in}"
-    late = 2 * len(without.live) > result.rounds  # so that the text stays within the axes
-    axes.annotate(
-        text, (len(without.live), without.live[-1]), (8, 9) if late else (10, -4),
-        textcoords="offset points", ha="right" if late else "left", color=_WITHOUT, fontsize=11,
-    )  # fmt: skip
-    axes.annotate(
-        f"with collection: at most {max(with_.live):,} objects in {len(with_.live)} rounds",
-        (len(with_.live) * 0.3, max(with_.live)), (0, 8), textcoords="offset points",
-        color=_WITH, fontsize=11,
-    )  # fmt: skip
+    for name, run, colour, line in (
+        ("without collection", without, _WITHOUT, "o-"),
+        ("with collection", with_, _WITH, "-"),
+    ):
+        outcome = f"at most {max(run.live):,} objects in {len(run.live)} rounds"
+        if run.failed_in:
+            outcome = f"out of memory in round {run.failed_in}"
+            axes.plot(run.failed_in, run.live[-1], "X", color=colour, markersize=11)
+        rounds = range(1, len(run.live) + 1)
+        axes.plot(
+            rounds, run.live, line, color=colour, markersize=4, linewidth=1.8, label=f"{name}: {outcome}"
+        )
+    axes.legend(frameon=False, loc="center right")
     axes.set(
         xlim=(0, result.rounds + 1),
         ylim=(0, max(without.live) * 1.15),

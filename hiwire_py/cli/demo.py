@@ -34,14 +34,13 @@ from ..values import NULL
 from .display import console, facts, print_json, progress_bar
 from .options import FAILED, INPUT, OK, engine_option, json_option
 
-__all__ = ["DemoResult", "WordCounter", "choose_sources", "count_words", "demo_command", "words_of"]
+__all__ = ["DemoResult", "WordCounter", "count_words", "demo_command", "standard_library", "words_of"]
 
 _WORDS = re.compile(r"[^\W\d]\w*")
 _TABLE_FULL, _OUT_OF_MEMORY = -1, -2
-_WARM_UP_SECONDS = 0.25
 
-Progress = Callable[[int, int], None]
-"""Takes how many bytes of text are done, and how many there are."""
+Progress = Callable[[float, float], None]
+"""Takes how much is done, and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class WordCounter:
             raise HiwireError(f"the word counting guest returned the unknown code {code}")
 
 
-def words_of(path: str | os.PathLike[str]) -> list[str]:
+def words_of(path: Path) -> list[str]:
     """The words of a text file: runs of letters, digits and ``_`` that do not start with a digit.
 
     The file is taken for UTF-8; bytes that are not become U+FFFD and part words, so that any file can be
@@ -164,51 +163,31 @@ def words_of(path: str | os.PathLike[str]) -> list[str]:
     Raises:
         OSError: the file cannot be read.
     """
-    return _WORDS.findall(Path(path).read_text(encoding="utf-8", errors="replace"))
+    return _WORDS.findall(path.read_text(encoding="utf-8", errors="replace"))
 
 
-def choose_sources(
-    seconds: float, *, engine: str | None = None, variant: str = "extern_realloc"
-) -> list[Path]:
-    """Sources of this Python's standard library: as many as take about ``seconds`` to count here.
-
-    How much that is comes from counting some for a quarter of a second.
+def standard_library() -> list[Path]:
+    """Sources of this Python's standard library, in the order of their paths.
 
     Raises:
         FileNotFoundError: the standard library is not there as source files.
     """
-    found = _standard_library()
+    found = []
+    # Installed packages live inside.
+    for folder, inner, names in os.walk(sysconfig.get_path("stdlib")):
+        inner[:] = sorted(set(inner) - {"site-packages", "dist-packages", "__pycache__"})
+        found += [Path(folder, name) for name in sorted(names) if name.endswith(".py")]
     if not found:
         raise FileNotFoundError(
             "this Python has no sources of its standard library; name text files to count instead"
         )
-    took, size = 0.0, 0
-    with closing(WordCounter(engine, variant)) as counter:
-        for path in found:
-            words = words_of(path)
-            start = time.perf_counter()
-            counter.count(words)
-            took += time.perf_counter() - start
-            size += path.stat().st_size
-            if took > min(_WARM_UP_SECONDS, seconds):
-                break
-    wanted = size * seconds / took
-    before = itertools.accumulate((path.stat().st_size for path in found), initial=0)
-    return [path for path, size in zip(found, before) if not size or size < wanted]
-
-
-def _standard_library() -> list[Path]:
-    """In the order of their paths; without installed packages, which live inside."""
-    found = []
-    for folder, inner, names in os.walk(sysconfig.get_path("stdlib")):
-        inner[:] = sorted(set(inner) - {"site-packages", "dist-packages", "__pycache__"})
-        found += [Path(folder, name) for name in sorted(names) if name.endswith(".py")]
     return found
 
 
 def count_words(
-    files: Sequence[str | os.PathLike[str]],
+    files: Sequence[Path],
     *,
+    limit: float | None = None,
     engine: str | None = None,
     variant: str = "extern_realloc",
     top: int = 20,
@@ -216,16 +195,19 @@ def count_words(
 ) -> DemoResult:
     """Count the words of the files in the guest, and compare all of it with `collections.Counter`.
 
+    Args:
+        limit: no file is begun after so many seconds in the guest.
+
     Raises:
         OSError: a file cannot be read.
         TableFullError: there are more distinct words than the table has room for.
     """
-    sizes = [os.path.getsize(file) for file in files]
     expected: Counter[str] = Counter()
     seconds = counter_seconds = 0.0
+    read, done, size = 0, 0, sum(file.stat().st_size for file in files)
     with closing(WordCounter(engine, variant)) as counter:
         before = peak = counter.table.num_refs()
-        for number, file in enumerate(files, 1):
+        for file in files:
             words = words_of(file)
             started = time.perf_counter()
             counter.count(words)
@@ -234,7 +216,11 @@ def count_words(
             counter_seconds += time.perf_counter() - counted
             seconds += counted - started
             peak = max(peak, counter.table.num_refs())
-            progress(sum(sizes[:number]), sum(sizes))
+            read += 1
+            done += file.stat().st_size
+            progress(max(done / size if size else 1.0, seconds / limit if limit else 0.0), 1.0)
+            if limit is not None and seconds >= limit:
+                break
         best = counter.top(top)
         difference = _difference(counter.all(), expected, best, top)
         counter.release()
@@ -242,7 +228,7 @@ def count_words(
             difference=difference,
             engine=counter.table.space.engine.name,
             variant=variant,
-            files=len(files),
+            files=read,
             words=expected.total(),
             distinct=len(expected),
             seconds=seconds,
@@ -307,8 +293,10 @@ def demo_command(
     results = []
     for name in names:
         with progress_bar("counting words" + (f" on {name}" if all_engines else "")) as progress:
-            chosen = files or choose_sources(seconds, engine=name, variant=variant)
-            results.append(count_words(chosen, engine=name, variant=variant, top=top, progress=progress))
+            chosen, limit = (files, None) if files else (standard_library(), seconds)
+            results.append(
+                count_words(chosen, limit=limit, engine=name, variant=variant, top=top, progress=progress)
+            )
     if as_json:
         found = [result.as_json() for result in results]
         print_json({"runs": found} if all_engines else found[0])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ class ArgumentError(click.ClickException):
 def run_export(
     wasm: bytes, export: str, arguments: Sequence[str], engine: str | None, variant: str
 ) -> list[Any]:
-    """Instantiate a module, call one export, and close it again; the results, as many as the export has.
+    """Instantiate a module, and call one export; the results, as many as the export has.
 
     A module that imports hiwire functions gets a table of the variant, which takes equal objects for the
     same. Other imports cannot be provided here.
@@ -55,26 +54,25 @@ def run_export(
         parse_argument(text, code, f"argument {number} of {export}")
         for number, (text, code) in enumerate(zip(arguments, functype.params), 1)
     ]
-    with ExitStack() as stack:
-        call = _instantiate(stack, module, engine, variant)
-        try:
-            result = call[export](*values)
-        except HiwireError:
-            raise
-        except Exception as error:
-            raise HiwireError(f"{export} raised {type(error).__name__}: {error}") from error
+    call = _instantiate(module, engine, variant)
+    try:
+        result = call[export](*values)
+    except HiwireError:
+        raise
+    except Exception as error:
+        raise HiwireError(f"{export} raised {type(error).__name__}: {error}") from error
     if not functype.results:
         return []
     return list(result) if len(functype.results) > 1 else [result]
 
 
-def _instantiate(stack: ExitStack, module: Module, engine: str | None, variant: str) -> Any:
-    """The functions of an instance that ends with ``stack``."""
+def _instantiate(module: Module, engine: str | None, variant: str) -> Mapping[str, Any]:
+    """The functions of an instance, which they keep alive."""
     if _is_table(module):
-        return stack.enter_context(Hiwire(module.wasm, engine=engine, identity="equality")).exports
+        return Hiwire(module.wasm, engine=engine, identity="equality").exports
     shares = any(i.module in ("env", "hiwire") and i.name.startswith("hiwire_") for i in module.imports)
-    table = stack.enter_context(Hiwire(variant, engine=engine, identity="equality")) if shares else None
-    return stack.enter_context(Guest(module.wasm, engine=engine, hiwire=table)).exports
+    table = Hiwire(variant, engine=engine, identity="equality") if shares else None
+    return Guest(module.wasm, engine=engine, hiwire=table).exports
 
 
 def _is_table(module: Module) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from hiwire_py import TableFullError
 from hiwire_py.cli import demo
-from hiwire_py.cli.demo import WordCounter, choose_sources, count_words, words_of
+from hiwire_py.cli.demo import WordCounter, count_words, standard_library, words_of
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def texts(tmp_path: Path) -> list[Path]:
 
 def test_result(engine: str, variant: str, texts: list[Path]) -> None:
     """Counts, order, handles and names, on each engine and variant."""
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[float, float]] = []
     result = count_words(
         texts, engine=engine, variant=variant, top=3, progress=lambda *sizes: seen.append(sizes)
     )
@@ -34,7 +34,7 @@ def test_result(engine: str, variant: str, texts: list[Path]) -> None:
     assert (result.engine, result.variant, result.difference) == (engine, variant, "")
     assert result.ok
     sizes = [path.stat().st_size for path in texts]
-    assert seen == [(sizes[0], sum(sizes)), (sum(sizes), sum(sizes))]
+    assert seen == [(sizes[0] / sum(sizes), 1), (1, 1)]
 
 
 @pytest.mark.parametrize("top", [0, 1, 100])
@@ -102,21 +102,37 @@ def test_full_table(engine: str, tmp_path: Path) -> None:
     assert count_words([fits, too_many], engine=engine).ok
 
 
-def test_default_text(engine: str) -> None:
-    """Sources of this Python's library, more for more time, in a fixed order."""
-    little, more = choose_sources(0.02, engine=engine), choose_sources(2, engine=engine)
-    assert 0 < len(little) < len(more)
-    assert more[: len(little)] == little
-    library = Path(sysconfig.get_path("stdlib"))
-    assert all(path.suffix == ".py" and library in path.parents for path in more)
-    assert not any("site-packages" in path.parts for path in more)
+def test_limit(engine: str) -> None:
+    """More of the text for more time, and no more of it than there is."""
+    library = standard_library()
+    little, more = (count_words(library, limit=limit, engine=engine) for limit in (1e-9, 0.2))
+    assert little.ok and more.ok
+    assert 1 == little.files < more.files < len(library)
+    assert little.seconds < 0.2 <= more.seconds
+    assert count_words(library[:2], limit=60, engine=engine).files == 2
+
+
+def test_progress_with_a_limit() -> None:
+    """What is nearer to its end counts: the time or the text."""
+    seen: list[float] = []
+    count_words(standard_library(), limit=0.1, progress=lambda done, total: seen.append(done / total))
+    assert len(seen) > 1 and seen == sorted(seen) and seen[-1] >= 1
+
+
+def test_default_text() -> None:
+    """Sources of this Python's library, in a fixed order."""
+    found = standard_library()
+    folder = Path(sysconfig.get_path("stdlib"))
+    assert len(found) > 100 and found == standard_library()
+    assert all(path.suffix == ".py" and folder in path.parents for path in found)
+    assert not any("site-packages" in path.parts for path in found)
 
 
 def test_no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A Python without sources says what to do."""
     monkeypatch.setattr("hiwire_py.cli.demo.sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(FileNotFoundError, match="name text files"):
-        choose_sources(1)
+        standard_library()
 
 
 def test_words() -> None:
