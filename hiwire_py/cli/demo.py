@@ -15,7 +15,6 @@ import sysconfig
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from ..values import NULL
 from .display import console, facts, print_json, progress_bar
 from .options import FAILED, INPUT, OK, engine_option, json_option
 
-__all__ = ["DemoResult", "WordCounter", "count_words", "demo_command", "standard_library", "words_of"]
+__all__ = ["DemoResult", "count_words", "demo_command", "standard_library", "words_of"]
 
 _WORDS = re.compile(r"[^\W\d]\w*")
 _TABLE_FULL, _OUT_OF_MEMORY = -1, -2
@@ -90,70 +89,6 @@ class DemoResult:
         return {"ok": self.ok, "python": version, "words_per_second": speed, **asdict(self)}
 
 
-class WordCounter:
-    """The guest with its table and host functions."""
-
-    def __init__(self, engine: str | None = None, variant: str = "extern_realloc") -> None:
-        self.table = Hiwire(variant, engine=engine, identity="equality")
-        self.variant = variant
-        self._words: Sequence[str] = ()
-        self._reported: list[tuple[str, int]] = []
-        # next_word is a builtin method, and goes through the list by itself: a word takes no Python bytecode.
-        imports = {"env": {"next_word": self._feed().__next__, "report": self._report}}
-        self._guest = Guest(shipped("guest-wordcount"), imports, hiwire=self.table)
-
-    def _feed(self) -> Iterator[Any]:
-        while True:
-            yield from self._words
-            yield NULL
-
-    def _report(self, word: str, count: int) -> None:
-        self._reported.append((word, count))
-
-    def count(self, words: Sequence[str]) -> None:
-        """Count the words of one file, in one call of the guest.
-
-        Raises:
-            TableFullError: there are more distinct words than the table has room for.
-            MemoryError: the guest's own memory cannot grow.
-        """
-        self._words = words
-        self._call(self._guest.exports.count_file)
-
-    def top(self, n: int) -> list[tuple[str, int]]:
-        """The ``n`` most frequent words, most frequent first, ties in the order of first appearance."""
-        self._reported = []
-        self._call(self._guest.exports.report_top, n)
-        return self._reported
-
-    def all(self) -> dict[str, int]:
-        """Every word and its count."""
-        self._reported = []
-        self._call(self._guest.exports.report_all)
-        return dict(self._reported)
-
-    def release(self) -> None:
-        """Let the guest give all its handles back."""
-        self._guest.exports.release_all()
-
-    def close(self) -> None:
-        self._guest.close()
-        self.table.close()
-
-    def _call(self, function: Callable[..., int], *args: int) -> None:
-        code = function(*args)
-        if code == _TABLE_FULL:
-            room = self.table.capacity()
-            raise TableFullError(
-                f"the text has more distinct words than the variant {self.variant} has handles ({room:,}); "
-                "take --variant extern_realloc, which grows"
-            )
-        if code == _OUT_OF_MEMORY:
-            raise MemoryError("the word counting guest is out of memory: its engine grants no more")
-        if code < 0:
-            raise HiwireError(f"the word counting guest returned the unknown code {code}")
-
-
 def words_of(path: Path) -> list[str]:
     """The words of a text file: runs of letters, digits and ``_`` that do not start with a digit.
 
@@ -201,41 +136,72 @@ def count_words(
     Raises:
         OSError: a file cannot be read.
         TableFullError: there are more distinct words than the table has room for.
+        MemoryError: the guest's own memory cannot grow.
     """
     expected: Counter[str] = Counter()
     seconds = counter_seconds = 0.0
     read, done, size = 0, 0, sum(file.stat().st_size for file in files)
-    with closing(WordCounter(engine, variant)) as counter:
-        before = peak = counter.table.num_refs()
+    words: list[str] = []
+    reported: list[tuple[str, int]] = []
+
+    def next_words() -> Iterator[Any]:
+        while True:
+            yield from words
+            yield NULL
+
+    # next_word is a builtin method, and goes through the list by itself: a word takes no Python bytecode.
+    host = {"next_word": next_words().__next__, "report": lambda word, count: reported.append((word, count))}
+    with (
+        Hiwire(variant, engine=engine, identity="equality") as table,
+        Guest(shipped("guest-wordcount"), {"env": host}, hiwire=table) as guest,
+    ):
+        before = peak = table.num_refs()
         for file in files:
             words = words_of(file)
             started = time.perf_counter()
-            counter.count(words)
+            code = guest.exports.count_file()
             counted = time.perf_counter()
+            _check(code, table, variant)
             expected.update(words)
             counter_seconds += time.perf_counter() - counted
             seconds += counted - started
-            peak = max(peak, counter.table.num_refs())
+            peak = max(peak, table.num_refs())
             read += 1
             done += file.stat().st_size
             progress(max(done / size if size else 1.0, seconds / limit if limit else 0.0), 1.0)
             if limit is not None and seconds >= limit:
                 break
-        best = counter.top(top)
-        difference = _difference(counter.all(), expected, best, top)
-        counter.release()
+        _check(guest.exports.report_top(top), table, variant)
+        best = reported[:]
+        _check(guest.exports.report_all(), table, variant)
+        difference = _difference(dict(reported[len(best) :]), expected, best, top)
+        guest.exports.release_all()
         return DemoResult(
             difference=difference,
-            engine=counter.table.space.engine.name,
+            engine=table.space.engine.name,
             variant=variant,
             files=read,
             words=expected.total(),
             distinct=len(expected),
             seconds=seconds,
             counter_seconds=counter_seconds,
-            live_refs={"before": before, "peak": peak, "after": counter.table.num_refs()},
+            live_refs={"before": before, "peak": peak, "after": table.num_refs()},
             top=best,
         )
+
+
+def _check(code: int, table: Hiwire, variant: str) -> None:
+    """Raises what a result of the guest below 0 means."""
+    if code == _TABLE_FULL:
+        room = table.capacity()
+        raise TableFullError(
+            f"the text has more distinct words than the variant {variant} has handles ({room:,}); "
+            "take --variant extern_realloc, which grows"
+        )
+    if code == _OUT_OF_MEMORY:
+        raise MemoryError("the word counting guest is out of memory: its engine grants no more")
+    if code < 0:
+        raise HiwireError(f"the word counting guest returned the unknown code {code}")
 
 
 def _difference(counted: dict[str, int], expected: Counter[str], best: list[tuple[str, int]], n: int) -> str:

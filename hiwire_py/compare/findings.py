@@ -130,10 +130,10 @@ def _variants(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         }
         common = [n for mine, theirs in pairs.values() for n in mine if n in theirs]
         if common:
+            pages, size = variant["initial_pages"], variant["module_bytes"]
             because = (
-                f"It asks the host for no memory, has its {variant['initial_pages']} pages from the start, and is"
-                f" {variant['module_bytes']:,} bytes long, against {grower['module_bytes']:,}"
-                f"{_faster(pairs, max(common))}."
+                f"It asks the host for no memory, has its {pages} pages from the start, and is {size:,} bytes"
+                f" long, against {grower['module_bytes']:,}{_faster(pairs, max(common))}."
             )
             yield f"up to {variant['most_refs']:,} refs", variant["name"], because
     most = "" if grower["most_refs"] is None else f", up to {grower['most_refs']:,} refs"

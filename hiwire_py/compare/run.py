@@ -140,6 +140,7 @@ def _measure(subjects: Sequence[Subject], settings: Settings, progress: Progress
         (Subject.grow, 4e-8 * settings.sizes[-1]),
         (Subject.fragment, 6e-7 * settings.live),
     )
+    in_guest = (Subject.guest, Subject.grow, Subject.fragment, Subject.fill)
     steps = [(subject, Subject.open, 0.2, "starting") for subject in subjects]
     for turn in range(1, settings.rounds + 1):
         what = f"round {turn} of {settings.rounds}"
@@ -150,7 +151,7 @@ def _measure(subjects: Sequence[Subject], settings: Settings, progress: Progress
     for subject, work, weight, what in steps:
         row = subject.row
         progress(done, total, f"{row['variant']} on {row['engine']}: {what}")
-        if row["status"] != "impossible":
+        if row["status"] != "impossible" and (subject.has_guest or work not in in_guest):
             try:
                 work(subject)
             except Exception as error:  # whatever one engine does, the numbers of the others are kept

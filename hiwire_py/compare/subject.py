@@ -39,10 +39,6 @@ _EXHAUST_STEP = 1 << 18
 _T = TypeVar("_T")
 
 
-class _Object:
-    """What the handles stand for: plain objects, told apart by identity."""
-
-
 class Subject:
     """The measurements of one variant on one engine.
 
@@ -65,6 +61,11 @@ class Subject:
         self._guest: Guest | None = None
         self._opened = ExitStack()
 
+    @property
+    def has_guest(self) -> bool:
+        """Whether a guest could be opened; without one, only Python's calls and the start are measured."""
+        return self._guest is not None
+
     def open(self) -> None:
         """Make the tables that the operations work on, one for Python and one for the guest.
 
@@ -73,12 +74,12 @@ class Subject:
         """
         self._wasm = read_wasm(self._path)[0]
         self._table = self._opened.enter_context(self._new_table())
-        self._objects = [_Object() for _ in range(self._settings.python_batch)]
+        self._objects = [object() for _ in range(self._settings.python_batch)]
         try:
             # A table of its own: what the bench guest holds would make the calls from Python slower where an
             # engine looks at all live references after each call.
             guest = self._bench(self._opened.enter_context(self._new_table()))
-            self._held = [_Object() for _ in range(self._fitting(self._settings.guest_batch))]
+            self._held = [object() for _ in range(self._fitting(self._settings.guest_batch))]
             put = guest.exports.bench_object
             if not guest.exports.bench_reserve(len(self._held)) or not all(map(put, self._held)):
                 raise HiwireError("the bench guest has no room")
@@ -100,18 +101,14 @@ class Subject:
     def start_up(self) -> None:
         """From a file to a table, step by step; each is done anew, as in a fresh process."""
         engine = get_engine(self.row["engine"])
-
-        def step(name: str, work: Callable[[], _T]) -> _T:
-            start = clock()
-            made = work()
-            self._times[f"startup.{name}"].append(clock() - start)
-            return made
-
-        wasm, _ = step("load", lambda: read_wasm(self._path))
+        wasm, _ = self._timed("startup.load", 1, read_wasm, self._path)
         # The module was opened before, so it needs no validation.
-        code, _ = step("lower", lambda: run(Module.parse(wasm), engine.requires, lambda wasm: None))
-        step("compile", lambda: engine.compile(code))
-        step("instantiate", self._new_table).close()  # compiled before, and kept by the engine
+        code, _ = self._timed(
+            "startup.lower", 1, lambda: run(Module.parse(wasm), engine.requires, lambda wasm: None)
+        )
+        self._timed("startup.compile", 1, engine.compile, code)
+        # Compiled before, and kept by the engine.
+        self._timed("startup.instantiate", 1, self._new_table).close()
 
     def python(self) -> None:
         """The operations as Python code calls them."""
@@ -124,8 +121,6 @@ class Subject:
 
     def guest(self) -> None:
         """The operations as a guest calls them, in a loop of its own."""
-        if self._guest is None:
-            return
         count, seconds = len(self._held), self._settings.slice
         with quiet():
             cycle = partial(self._guest_cycle, ("loop", "new", "get", "incref", "decref", "pop"))
@@ -136,11 +131,9 @@ class Subject:
 
     def grow(self) -> None:
         """Fills a new table, and looks at the clock at each size on the way."""
-        if self._guest is None:
-            return
         row, made, spent = self.row, 0, 0
         with self._new_table() as table, quiet():
-            guest, thing, memory = self._bench(table), _Object(), _memory(table)
+            guest, thing, memory = self._bench(table), object(), _memory(table)
             fill = guest.exports.bench_fill  # bound before the clock runs
             empty = memory.size // PAGE
             for size in self._settings.sizes:
@@ -163,34 +156,26 @@ class Subject:
 
     def fragment(self) -> None:
         """Replaces handles in order and at random, then releases all at random and fills the table again."""
-        if self._guest is None:
-            return
         live = self._fitting(self._settings.live)
         with self._new_table() as table, quiet():
-            exports, thing, memory = self._bench(table).exports, _Object(), _memory(table)
+            exports, thing, memory = self._bench(table).exports, object(), _memory(table)
             replace, fill = exports.bench_replace, exports.bench_fill
             if not exports.bench_reserve(live) or fill(thing, 0, live) < live:
                 self.row["problems"]["fragmentation"] = f"the table has no room for {live:,} refs"
                 return
             before = memory.size // PAGE
             replace(thing, live, live // 10, 0)
-            for name, seed in (("in_order", 0), ("at_random", _SEED)):
-                start = clock()
-                replace(thing, live, live, seed)
-                self._times[f"fragmentation.{name}"].append((clock() - start) / live)
+            self._timed("fragmentation.in_order", live, replace, thing, live, live, 0)
+            self._timed("fragmentation.at_random", live, replace, thing, live, live, _SEED)
             exports.bench_scatter(live, _SEED)
-            start = clock()
-            fill(thing, 0, live)
-            self._times["fragmentation.refill"].append((clock() - start) / live)
+            self._timed("fragmentation.refill", live, fill, thing, 0, live)
             pages = {"pages_before": before, "pages_after": memory.size // PAGE}
             self.row["fragmentation"] = {"refs": live, **pages}
 
     def fill(self) -> None:
         """Fills a table until it is full, or as far as the settings allow, and sees what happens there."""
-        if self._guest is None:
-            return
         with self._new_table() as table, quiet():
-            exports, thing, made = self._bench(table).exports, _Object(), 0
+            exports, thing, made = self._bench(table).exports, object(), 0
             exports.bench_reserve(1)
             limit, end = self._settings.fill, clock() + int(self._settings.fill_seconds * 1e9)
             full = False
@@ -244,6 +229,13 @@ class Subject:
             intern(count)
             spent = _each(intern, [count] * _INTERN_LOOPS)
             self._times["guest.intern"].append(spent / (_INTERN_LOOPS * count))
+
+    def _timed(self, name: str, count: int, work: Callable[..., _T], *args: Any) -> _T:
+        """Does something once that is so many operations; what comes of it."""
+        start = clock()
+        made = work(*args)
+        self._times[name].append((clock() - start) / count)
+        return made
 
     def _call(self, name: str, count: int) -> int:
         """The nanoseconds that one function of the bench guest takes."""

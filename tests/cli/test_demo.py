@@ -5,12 +5,13 @@ from __future__ import annotations
 import sysconfig
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hiwire_py import TableFullError
+from hiwire_py import Hiwire, TableFullError
 from hiwire_py.cli import demo
-from hiwire_py.cli.demo import WordCounter, count_words, standard_library, words_of
+from hiwire_py.cli.demo import count_words, standard_library, words_of
 
 
 @pytest.fixture
@@ -60,32 +61,57 @@ def test_not_utf_8(tmp_path: Path) -> None:
     assert words_of(tmp_path / "latin1") == ["caf", "s"]
 
 
-def test_wrong_counts_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A guest that counts wrong, forgets a word, or sorts wrong is found out, and the word is named."""
-    right_all, right_top = WordCounter.all, WordCounter.top
+class Miscounting(Counter[str]):
+    """Sees a word more than there is in each file."""
 
-    def off_by_one(counter: WordCounter) -> dict[str, int]:
-        return {**right_all(counter), "be": 4}
+    def update(self, words: Any = (), /, **counts: int) -> None:
+        super().update([*words, "be"] if words else ())
 
-    monkeypatch.setattr(WordCounter, "all", off_by_one)
-    assert count_words(texts).difference == "1 word differs, first 'be': counted 4, expected 3"
-    monkeypatch.setattr(WordCounter, "all", lambda counter: {})
-    assert count_words(texts).difference.startswith("11 words differ, first '_y': counted 0, expected 1")
-    monkeypatch.setattr(WordCounter, "all", right_all)
-    monkeypatch.setattr(WordCounter, "top", lambda counter, n: right_top(counter, n)[::-1])
-    result = count_words(texts, top=2)
-    assert result.difference == "place 1 differs: 'to' with 2, expected 'be' with 3"
-    assert not result.ok
-    monkeypatch.setattr(WordCounter, "top", lambda counter, n: right_top(counter, n)[:-1])
-    assert count_words(texts, top=2).difference == "place 2 differs: no word, expected 'to' with 2"
+
+class Missing(Counter[str]):
+    """Sees no words."""
+
+    def update(self, words: Any = (), /, **counts: int) -> None:
+        pass
+
+
+class Missorting(Counter[str]):
+    """Gives the most frequent words in another order, and one word less."""
+
+    def most_common(self, n: int | None = None) -> list[tuple[str, int]]:
+        return super().most_common(n)[:0:-1]
+
+
+@pytest.mark.parametrize(
+    ("counter", "difference"),
+    [
+        (Miscounting, "1 word differs, first 'be': counted 3, expected 5"),
+        (Missing, "11 words differ, first '_y': counted 1, expected 0"),
+        (Missorting, "place 1 differs: 'be' with 3, expected 'β' with 2"),
+    ],
+)
+def test_wrong_counts_are_found(
+    texts: list[Path], counter: type[Counter[str]], difference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the guest and Counter disagree, the result is not right, and the word is named."""
+    monkeypatch.setattr(demo, "Counter", counter)
+    result = count_words(texts, top=3)
+    assert result.difference == difference and not result.ok
+
+
+def test_reported_words_must_be_as_many(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of the most frequent words that ends too late is found out."""
+    monkeypatch.setattr(Counter, "most_common", lambda counter, n: [("be", 3)])
+    assert count_words(texts, top=2).difference == "place 2 differs: 'to' with 2, expected no word"
 
 
 def test_leaks_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Handles that are left at the end make the result wrong."""
-    monkeypatch.setattr(WordCounter, "release", lambda counter: None)
+    live = iter([0, 12, 12, 12])
+    monkeypatch.setattr(Hiwire, "num_refs", lambda table: next(live))
     result = count_words(texts)
     assert result.difference == ""
-    assert result.live_refs["after"] == 12
+    assert result.live_refs == {"before": 0, "peak": 12, "after": 12}
     assert not result.ok
 
 
