@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from ..collect import GuestObject, Layout, collect, layout
-from ..compare.plots import need_matplotlib
+from ..compare.plots import COLOURS, STYLE, need_matplotlib
 from ..engines import get_engine
 from ..guest import Guest
 from ..hiwire import Hiwire
@@ -28,8 +28,6 @@ __all__ = ["CycleRun", "CyclesResult", "cycles_command", "plot", "run_cycles"]
 _PAGE = 65536
 _PLOT_WIDTH, _PLOT_HEIGHT = 66, 6  # of the plot on a terminal, in characters
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-# Colours that people who see no red or green can tell apart (Okabe and Ito's set), and marks besides.
-_WITHOUT, _WITH = "#d55e00", "#0072b2"
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,11 @@ class CycleRun:
     pages: int
     left: int
     seconds: float
+
+    def __str__(self) -> str:
+        if self.failed_in:
+            return f"out of memory in round {self.failed_in}, with {self.live[-1]:,} live objects"
+        return f"all {len(self.live)} rounds, at most {max(self.live):,} live objects"
 
 
 @dataclass(frozen=True)
@@ -108,38 +111,33 @@ def _run(engine: str | None, rounds: int, objects: int, described: bool) -> Cycl
 
 def plot(result: CyclesResult, path: Path) -> None:
     """Draw both runs into a PNG file, with matplotlib."""
+    import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     without, with_ = result.without_collection, result.with_collection
-    figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
-    axes = figure.add_subplot()
-    for name, run, colour, line in (
-        ("without collection", without, _WITHOUT, "o-"),
-        ("with collection", with_, _WITH, "-"),
-    ):
-        outcome = f"at most {max(run.live):,} objects in {len(run.live)} rounds"
-        if run.failed_in:
-            outcome = f"out of memory in round {run.failed_in}"
-            axes.plot(run.failed_in, run.live[-1], "X", color=colour, markersize=11)
-        rounds = range(1, len(run.live) + 1)
-        axes.plot(
-            rounds, run.live, line, color=colour, markersize=4, linewidth=1.8, label=f"{name}: {outcome}"
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        for name, run, colour, line in (
+            ("without collection", without, COLOURS[1], "o-"),
+            ("with collection", with_, COLOURS[0], "-"),
+        ):
+            rounds = range(1, len(run.live) + 1)
+            axes.plot(rounds, run.live, line, color=colour, markersize=4, label=f"{name}: {run}")
+            if run.failed_in:
+                axes.plot(run.failed_in, run.live[-1], "X", color=colour, markersize=11)
+        axes.legend()
+        axes.set(
+            xlim=(0, result.rounds + 1),
+            ylim=(0, max(without.live) * 1.15),
+            xlabel=f"round, of {result.objects:,} new objects each",
+            ylabel="live guest objects",
+            title=f"Callbacks that capture their own wrapper, in {without.pages} pages of memory",
         )
-    axes.legend(frameon=False, loc="center right")
-    axes.set(
-        xlim=(0, result.rounds + 1),
-        ylim=(0, max(without.live) * 1.15),
-        xlabel=f"round, of {result.objects:,} new objects each",
-        ylabel="live guest objects",
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    title = f"Callbacks that capture their own wrapper, in {without.pages} pages of memory"
-    axes.set_title(title, fontsize=12, loc="left")
-    axes.grid(axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        figure.savefig(path)
 
 
 @click.command("demo cycles")
@@ -186,11 +184,8 @@ def _show(result: CyclesResult) -> None:
         ("without collection (no layout)", result.without_collection, "yellow"),
         ("with collection", result.with_collection, "blue"),
     ):
-        outcome = f"all {result.rounds} rounds, at most {max(run.live):,} live objects"
-        outcome += f"; {run.left:,} left at the end"
-        if run.failed_in:
-            outcome = f"OUT OF MEMORY in round {run.failed_in}, with {run.live[-1]:,} live objects"
-        screen.print(f"\n[bold]{title}[/]: {outcome}, {run.pages} pages, {run.seconds:.2f} s", soft_wrap=True)
+        facts = f"{run}; {run.left:,} left at the end, {run.pages} pages, {run.seconds:.2f} s"
+        screen.print(f"\n[bold]{title}[/]: {facts}", soft_wrap=True)
         for label, line in _lines(run, top, result.rounds):
             screen.print(f"{label:>8} ┤[{style}]{line}[/]", soft_wrap=True)
         screen.print(" " * 9 + "└" + "─" * min(result.rounds, _PLOT_WIDTH) + " rounds", soft_wrap=True)

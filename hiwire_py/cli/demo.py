@@ -38,9 +38,6 @@ __all__ = ["DemoResult", "count_words", "demo_command", "standard_library", "wor
 _WORDS = re.compile(r"[^\W\d]\w*")
 _TABLE_FULL, _OUT_OF_MEMORY = -1, -2
 
-Progress = Callable[[float, float], None]
-"""Takes how much is done, and how much there is."""
-
 
 @dataclass(frozen=True)
 class DemoResult:
@@ -126,12 +123,13 @@ def count_words(
     engine: str | None = None,
     variant: str = "extern_realloc",
     top: int = 20,
-    progress: Progress = lambda done, total: None,
+    progress: Callable[[float, float], None] = lambda done, total: None,
 ) -> DemoResult:
     """Count the words of the files in the guest, and compare all of it with `collections.Counter`.
 
     Args:
         limit: no file is begun after so many seconds in the guest.
+        progress: takes how much is done, and how much there is.
 
     Raises:
         OSError: a file cannot be read.

@@ -2,7 +2,8 @@
 
 A *run* of a measurement is one slice of time in which its operation is repeated; its value is the time
 divided by the number of operations. Runs of one measurement are far apart, with all others between them, so
-that the range over the runs shows how much the machine changes its mind, and not only how much it jitters.
+that the range over the runs shows how much the machine's speed changes over minutes, and not only from one
+moment to the next.
 """
 
 from __future__ import annotations

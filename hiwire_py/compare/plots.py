@@ -14,9 +14,9 @@ from .findings import growth, growth_sizes, measured, measured_engines, typical
 from .subject import PYTHON_OPERATIONS
 from .variants import RequestError
 
-__all__ = ["draw", "need_matplotlib"]
+__all__ = ["COLOURS", "STYLE", "draw", "need_matplotlib"]
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A7A00")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A7A00")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _HATCHES = ("", "//", "..", "xx")
 _LABELS = {
@@ -24,7 +24,7 @@ _LABELS = {
     "new_deduplicate_known": "new_deduplicate\nknown key",
 }
 _WIDTH, _DPI = 8.0, 100
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -67,7 +67,7 @@ def draw(report: dict[str, Any], folder: Path) -> dict[str, str]:
         ("How many times as long new_deduplicate takes as new", "deduplicate.png", _deduplicate),
     )
     made = {}
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         for text, name, function in pictures:
             figure = Figure(layout="constrained")
             FigureCanvasAgg(figure)
@@ -103,7 +103,7 @@ def _styles(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """A colour and a marker for each variant, the same in all pictures."""
     return {
         v["name"]: {
-            "color": _COLOURS[n % len(_COLOURS)],
+            "color": COLOURS[n % len(COLOURS)],
             "marker": _MARKERS[n % len(_MARKERS)],
             # Hollow, and each smaller than the one below it: lines that coincide can still be seen.
             "markerfacecolor": "none",
@@ -182,7 +182,7 @@ def _operations(report: dict[str, Any], figure: Any) -> bool:
 
 def _bar_style(number: int) -> dict[str, Any]:
     return {
-        "color": _COLOURS[number % len(_COLOURS)],
+        "color": COLOURS[number % len(COLOURS)],
         "hatch": _HATCHES[number % len(_HATCHES)],
         "edgecolor": "white",
         "error_kw": {"elinewidth": 1, "capsize": 2},

@@ -30,7 +30,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["demo", "cycles", "--rounds", "15", "--objects", "1000"]
     assert cli.main(arguments) == 0
     out = capsys.readouterr().out
-    assert "OUT OF MEMORY in round 13" in out and "all 15 rounds" in out
+    assert "out of memory in round 13" in out and "all 15 rounds" in out
     assert re.search(r"12,\d{3} ┤ +.*█x", out), out
     picture = tmp_path / "cycles.png"
     pytest.importorskip("matplotlib", reason="matplotlib: not installed; pip install 'hiwire_py[plots]'")
