@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .measure import Statistic
+from .measure import Statistic, number
 from .variants import RequestError
 
 __all__ = [
@@ -40,12 +40,6 @@ MARGIN = 0.10
 
 _LEAST = 1.0
 _EXACT = ("module_bytes", "code_bytes", "data_bytes", "initial_pages")
-
-
-def median(row: dict[str, Any], name: str) -> float | None:
-    """A median of a row; None where it was not measured."""
-    found = row["statistics"].get(name)
-    return None if found is None else found["median"]
 
 
 def measured(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -91,7 +85,7 @@ def deduplicate_ratios(report: dict[str, Any]) -> list[dict[str, Any]]:
             new, slow = numbers.get(f"{side}.new"), numbers.get(f"{side}.new_deduplicate_{key}")
             if new and slow and new["low"]:
                 calls = 2 if key == "new" else 1
-                host = median(row, "guest.host") if side == "guest" else None
+                host = numbers.get("guest.host") if side == "guest" else None
                 found.append(
                     {
                         "engine": engine,
@@ -102,7 +96,9 @@ def deduplicate_ratios(report: dict[str, Any]) -> list[dict[str, Any]]:
                         "low": slow["low"] / new["high"],
                         "high": slow["high"] / new["low"],
                         "calls": calls,
-                        "explained": None if host is None else min(1.0, calls * host / slow["median"]),
+                        "explained": None
+                        if host is None
+                        else min(1.0, calls * host["median"] / slow["median"]),
                     }
                 )
     return found
@@ -167,13 +163,14 @@ def _engines(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         names = [f"{side}.{name}" for name in ("new", "get", "incref", "decref", "pop")]
         costs = {}
         for engine in measured_engines(report):
-            values = [median(typical(report, engine), name) for name in names]
-            if all(values):
-                costs[engine] = statistics.geometric_mean(v for v in values if v)
+            numbers = typical(report, engine)["statistics"]
+            values = [numbers[name]["median"] for name in names if name in numbers]
+            if len(values) == len(names) and all(values):
+                costs[engine] = statistics.geometric_mean(values)
         if len(costs) > 1:
             best, *rest = sorted(costs, key=lambda name: costs[name])
-            others = [f"{costs[name] / costs[best]:.1f} times as long on {name}" for name in rest]
-            yield what_for, best, f"An operation takes {_digits(costs[best])} ns on average, {_and(others)}."
+            others = [f"{number(costs[name] / costs[best])} times as long on {name}" for name in rest]
+            yield what_for, best, f"An operation takes {number(costs[best])} ns on average, {_and(others)}."
 
 
 def _deduplicate(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -181,15 +178,11 @@ def _deduplicate(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for side, where in (("python", "from Python"), ("guest", "in a guest")):
         ratios = [r["ratio"] for r in report["deduplicate"] if (r["from"], r["key"]) == (side, "new")]
         if ratios:
-            least, most = _digits(min(ratios)), _digits(max(ratios))
+            least, most = number(min(ratios)), number(max(ratios))
             said.append(f"{least if least == most else f'{least} to {most}'} times as long {where}")
     if said:
         because = f"With a new key new_deduplicate takes {_and(said)}: it calls the host twice."
         yield "objects known to be new", "new", because
-
-
-def _digits(value: float) -> str:
-    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Settings", "Statistic", "Times", "clock", "quiet", "repeat"]
+__all__ = ["Settings", "Statistic", "Times", "clock", "number", "quiet", "repeat"]
 
 clock = time.perf_counter_ns
 
@@ -74,6 +74,13 @@ class Statistic:
         ``margin`` times its median."""
         room = margin * (self.median + other.median)
         return self.low <= other.high + room and other.low <= self.high + room
+
+
+def number(value: float) -> str:
+    """Three digits, and no more."""
+    if value >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
 Times = defaultdict[str, list[float]]

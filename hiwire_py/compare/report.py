@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .findings import growth_sizes, measured
+from .measure import number
 from .plots import draw, need_matplotlib
 from .subject import GUEST_OPERATIONS, PYTHON_OPERATIONS, STARTUP
 from .variants import RequestError
@@ -40,13 +41,6 @@ class Sheet:
 
     def is_number(self, column: int) -> bool:
         return column >= self.texts and self.head[column] != "then"
-
-
-def number(value: float) -> str:
-    """Three digits, and no more."""
-    if value >= 99.95:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
 def sheets(report: dict[str, Any], brief: bool = False) -> list[Sheet]:
