@@ -115,6 +115,7 @@ setup(
             "py.typed",
             "modules/*.wasm",
             "modules/SHA256SUMS",
+            "compare/method.md",
             "engines/*.c",
             "engines/*/*.c",
             "engines/*.h",
