@@ -7,8 +7,6 @@
 #include <string.h>
 #if PY_VERSION_HEX < 0x030c0000
 #include <structmember.h>
-#define Py_T_BOOL T_BOOL
-#define Py_T_PYSSIZET T_PYSSIZET
 #define Py_T_OBJECT_EX T_OBJECT_EX
 #define Py_READONLY READONLY
 #endif

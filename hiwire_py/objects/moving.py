@@ -15,6 +15,7 @@ from typing import Any
 from ..engines import Engine, Imports, RawExtern, Store
 from ..errors import HiwireError
 from .guards import ThreadGuard
+from .layout import STATE_RECORD_COUNT
 from .nesting import Calls
 from .prepare import Prepared
 from .roots import SpaceRoots
@@ -96,8 +97,8 @@ class Mover:
             why = self._why_not()
         if not why:
             why = self._move()
-            ids = self._runtime.ids
-            guests = max(_FEW, len(ids.objects) // _OBJECTS, ids.record_count // _RECORDS)
+            objects, records = len(self._runtime.ids.objects), self._runtime.state()[STATE_RECORD_COUNT]
+            guests = max(_FEW, objects // _OBJECTS, records // _RECORDS)
             self._next = self._store.made + min(guests, _MANY)
         if why and made >= MOST:
             raise HiwireError(

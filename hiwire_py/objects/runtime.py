@@ -24,6 +24,10 @@ from .layout import (
     FAULT_FORGED,
     FAULT_FRAMES,
     RECORD_WORDS,
+    STATE_FAULT,
+    STATE_RECORD_COUNT,
+    STATE_RECORDS,
+    STATE_WORDS,
     TABLE_SIZE,
     TABLE_SLOTS,
 )
@@ -84,9 +88,9 @@ class Runtime:
         if limits.memory_limit is not None or limits.table_limit is not None:
             self._limit_sizes()
         self._base = self._address()
-        state = self.call["state"]() & _WORD
+        self._state = self.call["state"]() & _WORD
         reserve = functools.partial(_reserve, weakref.ref(self))
-        self.ids = new_ids(self._base, state, reserve, settle, self.patience)
+        self.ids = new_ids(self._base, self._state, reserve, settle, self.patience)
 
     def _function(self, name: str, functype: FuncType) -> Callable[..., Any]:
         return bind_raw(self._store.call(self.exports[name], functype), functype)
@@ -168,16 +172,22 @@ class Runtime:
                 found.append(Numbers(self._base + slots, count, "i"))
         return found
 
+    def state(self) -> memoryview[int]:
+        """What is in its memory besides: see `layout`."""
+        return Numbers(self._base + self._state, STATE_WORDS, "I").view()
+
     def holder_records(self) -> Numbers:
-        """The records of all ids, by their indexes: see `layout`."""
-        return Numbers(self.ids.records, RECORD_WORDS * self.ids.record_count, "I")
+        """The records of all ids, by their indexes: see `layout`. Good until the next id is made."""
+        state = self.state()
+        return Numbers(self._base + state[STATE_RECORDS], RECORD_WORDS * state[STATE_RECORD_COUNT], "I")
 
     # ---- how it fails
 
     def fault(self) -> BaseException | str | None:
         """Why the engine's last trap happened, where the runtime trapped: an exception, or the trap's real
-        kind."""
-        why = self.ids.fault()
+        kind. It is told once."""
+        state = self.state()
+        why, state[STATE_FAULT] = state[STATE_FAULT], 0
         if not why:
             return None
         if why == FAULT_FRAMES:

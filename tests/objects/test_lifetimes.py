@@ -14,6 +14,7 @@ import pytest
 from support import Counted, Thing, guest_file, python_path, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, Hiwire
+from hiwire_py.objects.layout import STATE_RECORD_COUNT
 
 pytestmark = pytest.mark.usefixtures("no_gc")
 
@@ -355,7 +356,7 @@ def test_many_die_at_once(engine: str) -> None:
         assert Made.alive == 1
     space = guest.instance.space
     assert space.live() == 1
-    assert space.ids.record_count < 3000  # ids are used again
+    assert space.runtime.state()[STATE_RECORD_COUNT] < 3000  # ids are used again
 
 
 def test_many_guests_do_not_pile_up(engine: str) -> None:

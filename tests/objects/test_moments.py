@@ -13,6 +13,7 @@ from moments import MISSING, Interrupt, each_moment, interrupt
 from support import Thing, guest_file, things, wat
 
 from hiwire_py import Guest, GuestTrap, Hiwire, collect
+from hiwire_py.objects.runtime import Runtime
 
 if MISSING:
     pytest.skip(MISSING, allow_module_level=True)
@@ -47,14 +48,16 @@ HOLDING = """(module
 
 @pytest.mark.parametrize("handler", ["raises", "calls", "releases"])
 @pytest.mark.parametrize("use", ["numbers", "pass", "store", "store few", "forget"])
-def test_calls(engine: str, use: str, handler: str, no_gc: None) -> None:
+def test_calls(
+    engine: str, use: str, handler: str, no_gc: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing is left, and nothing waits: each ordinary call afterwards sets it right."""
+    monkeypatch.setattr(Runtime, "patience", 4)  # so that calls of a few objects are long ones
     imports = {"env": {"same": lambda thing: Thing(), "next": lambda n: n - 1}}
     guest = Guest(guest_file("interrupted"), imports, engine=engine)
     numbers, store, forget = guest.exports.numbers, guest.exports.store, guest.exports.forget
     pass_ = guest.exports["pass"]
     space = guest.instance.space
-    space.ids.patience = space.ids.limit = 4  # so that calls of a few objects are long ones
 
     def calls() -> None:
         store(Thing(), 20)
