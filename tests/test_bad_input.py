@@ -340,7 +340,7 @@ def test_forged_ids_in_the_companion(engine: str) -> None:
         instance.space.runtime.fault()
         with pytest.raises(ForgedRefError, match="no such object"):
             from hiwire_py.engines.calls import plain_host_form
-            from hiwire_py.objects.here import here
+            from hiwire_py.objects.nesting import here
             from hiwire_py.objects.trampolines import Given, bind_host
             from hiwire_py.values import EXTERNREF, FuncType
 

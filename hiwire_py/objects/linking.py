@@ -77,7 +77,7 @@ def keep_last(instance: Instance) -> None:
         functions = {key: store.host_function(*host) for key, host in hosts.items()}
         return {**functions, **helpers(made[0]), **_handles(store, handles)}
 
-    instance.space.mover.add_last(instance.prepared, instance.raw, imports, instance.guard)
+    instance.space.mover.add(instance.prepared, instance.raw, imports, instance.guard)
 
 
 def _given(module: Module, imports: Callable[[Import], Any], what: str) -> list[Any]:
@@ -120,7 +120,7 @@ def _start(instance: Instance, raw: Imports, what: str) -> None:
         if not outer:
             if space.timed:
                 space.store.end()
-            space.leave()
+            space.ids.release()
 
 
 # ---- what it is given

@@ -151,16 +151,6 @@ class Runtime:
             raise TableFullError(f"no memory for a table of {limits.minimum} externrefs")
         return handle
 
-    def table_operations(self, handle: int) -> dict[str, Callable[..., Any]]:
-        """get(index), set(index, id), size() and grow(id, count) -> old size or -1, of a table."""
-        call = self.call
-        return {
-            "get": lambda index: call["get"](index, handle),
-            "set": lambda index, id_: call["set"](index, id_, handle),
-            "size": lambda: call["size"](handle),
-            "grow": lambda id_, count: call["grow"](id_, count, handle),
-        }
-
     def table_keys(self, tables: Mapping[int, int]) -> list[Numbers]:
         """The ids in the slots of each of an instance's tables, 0 for null; good until a guest runs."""
         size = self._store.memory_size(self.exports["memory"])

@@ -20,7 +20,7 @@ from ..engines.calls import Call, CallForm, HostForm
 from ..errors import ClosedError
 from ..real_threads import get_ident
 from ..values import CROSSING, EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
-from .here import DEEPEST, HOST_CODE, TOO_DEEP, Here
+from .nesting import DEEPEST, HOST_CODE, TOO_DEEP, Here
 
 __all__ = ["Fix", "ForEach", "Given", "HostResultError", "bind_each", "bind_export", "bind_host", "bind_raw"]
 

@@ -154,7 +154,7 @@ def test_frames_end_with_a_trap(engine: str) -> None:
         with pytest.raises(GuestTrap, match="call stack exhausted"):
             guest.exports.deep(0)
         guest.collect()
-        assert space.live() == 0 and frame_bytes(space) == 0
+        assert len(space.objects) == 0 and frame_bytes(space) == 0
 
 
 def test_functions_that_need_no_frame() -> None:
