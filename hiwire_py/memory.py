@@ -11,7 +11,7 @@ from .interface import function
 from .objects import Extern, check_limit
 from .objects.trampolines import bind_export
 from .resources import Unique
-from .values import CROSSING, EXTERNREF, check_value, type_name
+from .values import CROSSING, EXTERNREF, check_value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -223,13 +223,13 @@ class GuestGlobal(Unique):
         """
         extern = self.__keep__
         extern.owner.guard.check()
-        space = extern.space
+        space, what = extern.space, f"the global {extern.name!r}"
         code = extern.type.type
+        if code == EXTERNREF:
+            return space.read_reference(extern.raw, what)
         if code not in CROSSING:
-            self._refuse(code)
-        if code != EXTERNREF:
-            return space.store.global_get(extern.raw)
-        return space.read_reference(extern.raw, f"the global {extern.name!r}")
+            check_value(None, code, what)
+        return space.store.global_get(extern.raw)
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -240,15 +240,7 @@ class GuestGlobal(Unique):
             raise TypeError(f"the global {extern.name!r} is immutable")
         if code == EXTERNREF:
             raise TypeError(f"the global {extern.name!r} holds an externref, which only the guest can set")
-        if code not in CROSSING:
-            self._refuse(code)
         extern.space.store.global_set(extern.raw, check_value(value, code, f"the global {extern.name!r}"))
-
-    def _refuse(self, code: int) -> None:
-        raise TypeError(
-            f"the global {self.__keep__.name!r} is of type {type_name(code)}, which cannot cross between"
-            " Python and the guest"
-        )
 
 
 class GuestTag(Unique):

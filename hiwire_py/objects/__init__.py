@@ -4,7 +4,6 @@ space           a space, in which guests share objects: what it is made of
 runtime         tables of references, which the runtime of lowered modules keeps
 ids             what stands for an object in a guest, and how long; in C (ids.c), or in Python (python_ids)
 layout          where things are in what the runtime keeps for each id
-numbers         arrays of numbers that are read where they lie in memory
 nesting         how calls nest and end, and when no one may call: in a thread, and in one of its spaces
 guards          which thread may use a table or guest
 prepare         from a module's bytes to what an engine instantiates
@@ -25,8 +24,8 @@ from .fitting import check_limit
 from .guards import ThreadGuard
 from .instances import Extern, Instance, Missing
 from .linking import instantiate, keep_last
-from .numbers import Numbers
 from .prepare import Prepared, prepare
+from .runtime import Numbers
 from .space import Space
 
 __all__ = [

@@ -10,14 +10,9 @@
 static PyObject *hw_ids_hold(PyObject *self, PyObject *value)
 {
     hw_ids *ids = (hw_ids *)self;
-    PyObject *number = hw_add(ids, value);
+    PyObject *number = hw_ids_give(self, value);
     ids->floor = ids->flight.count;
     return number;
-}
-
-static PyObject *hw_ids_give(PyObject *self, PyObject *value)
-{
-    return hw_add((hw_ids *)self, value);
 }
 
 static PyObject *hw_done(hw_dead *dead, int good)
@@ -27,13 +22,6 @@ static PyObject *hw_done(hw_dead *dead, int good)
         return NULL;
     }
     Py_RETURN_NONE;
-}
-
-static void hw_forget_all(hw_ids *ids)
-{
-    ids->flight.count = ids->waiting.count = 0;
-    PyDict_Clear(ids->objects);
-    PyDict_Clear(ids->tombstones);
 }
 
 static PyObject *hw_ids_release(PyObject *self, PyObject *unused)
@@ -51,12 +39,14 @@ static PyObject *hw_ids_release(PyObject *self, PyObject *unused)
             return NULL;
         }
         if (closed) {
-            hw_forget_all(ids);
+            ids->flight.count = ids->waiting.count = 0;
+            PyDict_Clear(ids->objects);
+            PyDict_Clear(ids->tombstones);
             Py_RETURN_NONE;
         }
     }
     hw_begin_dead(&dead);
-    int good = hw_release_list(ids, &ids->flight, 0, &dead) && hw_take_zombies(ids, &dead) &&
+    int good = hw_take_zombies(ids) && hw_release_list(ids, &ids->flight, 0, &dead) &&
                hw_release_list(ids, &ids->waiting, 0, &dead);
     ids->floor = 0;
     ids->limit = ids->patience;
@@ -69,13 +59,6 @@ static PyObject *hw_ids_request(PyObject *self, PyObject *unused)
 {
     (void)unused;
     ((hw_ids *)self)->pending = 1;
-    Py_RETURN_NONE;
-}
-
-static PyObject *hw_ids_clear(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    hw_forget_all((hw_ids *)self);
     Py_RETURN_NONE;
 }
 
@@ -239,7 +222,6 @@ static PyMethodDef hw_ids_methods[] = {
     {"give", hw_ids_give, METH_O, NULL},
     {"release", hw_ids_release, METH_NOARGS, NULL},
     {"request", hw_ids_request, METH_NOARGS, NULL},
-    {"clear", hw_ids_clear, METH_NOARGS, NULL},
     {"enter", hw_ids_enter, METH_O, NULL},
     {"unwind", (PyCFunction)(void (*)(void))hw_ids_unwind, METH_FASTCALL, NULL},
     {"exit", hw_ids_exit, METH_O, NULL},

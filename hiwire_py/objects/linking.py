@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -166,7 +165,7 @@ def _host_function(instance: Instance, wanted: Import, value: Any) -> RawExtern:
     space.functions.add(given)
     instance.lifetime.hold(given)
     form = space.store.host_form(functype)
-    trampoline = bind_host(weakref.ref(given), functype, form, str(wanted), space.nesting, space.here)
+    trampoline = bind_host(given, functype, form, str(wanted))
     instance.hosts[wanted.module, wanted.name] = trampoline, functype
     return space.store.host_function(trampoline, functype)
 

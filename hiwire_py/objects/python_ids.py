@@ -139,7 +139,8 @@ class Ids:
             if self._pending:
                 self._pending = False
                 if self._settle():
-                    self.clear()
+                    for kept in (self._flight, self._unheld, self.objects, self.tombstones):
+                        kept.clear()
                     return
             self._floor = 0
             self._unsettled = False
@@ -153,13 +154,6 @@ class Ids:
     def request(self) -> None:
         """Have the end of the outermost call do what is pending, and look for what can be released."""
         self._pending = True
-
-    def clear(self) -> None:
-        """Drop all objects."""
-        self._flight.clear()
-        self._unheld.clear()
-        self.objects.clear()
-        self.tombstones.clear()
 
     def enter(self, interrupting: bool) -> _Mark:
         """A call begins within another one; `unwind` and `exit` take what this returns.

@@ -8,11 +8,13 @@ a record of how many slots and globals hold it. What an id is, and how long it l
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from ..engines import Engine, GuestLimits, RawExtern, Store
 from ..errors import ForgedRefError, MemoryLimitError, TableFullError
@@ -31,11 +33,10 @@ from .layout import (
     TABLE_SIZE,
     TABLE_SLOTS,
 )
-from .numbers import Numbers
 from .prepare import prepare
 from .trampolines import bind_raw
 
-__all__ = ["Runtime", "helpers"]
+__all__ = ["Numbers", "Runtime", "helpers"]
 
 _PAGE = 65536
 _ROOM = 64  # pages that the runtime's memory may have, whatever the limit of memories
@@ -43,11 +44,33 @@ _FIRST_RESERVE = 1024
 _WORD = 0xFFFFFFFF
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of 32 bits in this process' memory, which must stay where they are as long as this is used.
+
+    Attributes:
+        address: of the first.
+        count: how many.
+        code: their type, "I" or "i", as in the module `array`.
+    """
+
+    address: int
+    count: int
+    code: Literal["I", "i"]
+
+    def view(self) -> memoryview[int]:
+        """To read."""
+        return (
+            memoryview((ctypes.c_char * (4 * self.count)).from_address(self.address))
+            .cast("B")
+            .cast(self.code)
+        )
+
+
 class Runtime:
     """The runtime of one space.
 
     Args:
-        engine, store, limits: the space's.
         settle: see `new_ids`.
         close: closes the space.
 
