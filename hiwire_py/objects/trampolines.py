@@ -23,7 +23,7 @@ from ..real_threads import get_ident
 from ..values import CROSSING, EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
 from .nesting import DEEPEST, HOST_CODE, TOO_DEEP
 
-__all__ = ["Fix", "ForEach", "Given", "HostResultError", "bind_each", "bind_export", "bind_host", "bind_raw"]
+__all__ = ["Fix", "ForEach", "Given", "bind_each", "bind_export", "bind_host", "bind_raw"]
 
 ForEach = Callable[[Iterable[int], Callable[[Exception], object]], int]
 """What `bind_each` makes: takes pointers, and what takes the exceptions; gives how many calls were made."""
@@ -184,10 +184,6 @@ def _bound(code: Any, *given: Any) -> Callable[..., Any]:
     exec(code, names)
     function: Callable[..., Any] = names["bind"](*given)
     return function
-
-
-class HostResultError(TypeError):
-    """A host function returned what its WebAssembly type does not allow."""
 
 
 def _check(value: str, code: int, what: str) -> str:
@@ -415,13 +411,11 @@ def _gone(name: str) -> ClosedError:
     return ClosedError(f"the guest called {name}, but what stood behind it was closed")
 
 
-def _wrong_count(result: object, count: int, name: str) -> HostResultError:
+def _wrong_count(result: object, count: int, name: str) -> TypeError:
     returned = type(result).__name__
     if isinstance(result, (tuple, list)):
         returned = f"a {returned} of {len(result)}"
-    return HostResultError(
-        f"host function {name} must return {count} results, as a tuple or list, not {returned}"
-    )
+    return TypeError(f"host function {name} must return {count} results, as a tuple or list, not {returned}")
 
 
 def _told(error: BaseException, function: Callable[..., Any], count: int, name: str) -> BaseException:
