@@ -33,7 +33,7 @@ process has on today's processors, 2^47 bytes, and half of the mappings that Lin
 
 
 class Mover:
-    """Of one space.
+    """Moves the lasting instances of one space.
 
     Attributes:
         moves: how often it was done.

@@ -20,7 +20,7 @@ _SOON = 16
 
 
 class _Roots(NamedTuple):
-    """Of an instance, or of those that are gone."""
+    """The roots of an instance, or of all those that are gone."""
 
     drops: list[int]  # tables that are only to be emptied: others may still use them
     tables: list[int]
@@ -128,7 +128,8 @@ class SpaceRoots:
             self._clear(roots.globals, kept)
 
     def forget_all_but(self, kept: Set[int]) -> None:
-        """They have been left behind. May be repeated where a signal handler interrupted it."""
+        """All but those have been left behind: forget their globals, which are no more. May be repeated where
+        a signal handler interrupted it."""
         # Orphans last: they may have become so just now, on another thread.
         for roots in (*(roots for _, roots in list(self.living.values())), self.orphans):
             roots.globals[:] = [global_ for global_ in roots.globals if id(global_) in kept]

@@ -59,7 +59,7 @@ class Numbers:
     code: Literal["I", "i"]
 
     def view(self) -> memoryview[int]:
-        """To read."""
+        """The numbers themselves, to read and write."""
         return (
             memoryview((ctypes.c_char * (4 * self.count)).from_address(self.address))
             .cast("B")
@@ -186,7 +186,7 @@ class Runtime:
         return found
 
     def state(self) -> memoryview[int]:
-        """What is in its memory besides: see `layout`."""
+        """The words of its state, by the numbers ``STATE_*`` of `layout`; they can be written, too."""
         return Numbers(self._base + self._state, STATE_WORDS, "I").view()
 
     def holder_records(self) -> Numbers:
