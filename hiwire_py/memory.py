@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from .checks import check_integer, shown
 from .errors import HiwireError
-from .interface import function
 from .objects import Extern, check_limit
 from .objects.trampolines import bind_export
 from .resources import Unique
-from .values import CROSSING, EXTERNREF, check_value
+from .values import CROSSING, EXTERNREF, I32, FuncType, check_value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -25,10 +24,10 @@ _MOST_ELEMENTS = (1 << 32) - 1
 _MOST_AT_ONCE = (1 << 31) - 1
 # What the runtime of lowered modules exports for tables of externrefs. The last argument is the table.
 _OPERATIONS = {
-    "get": function("ii", "e"),
-    "set": function("iei"),
-    "size": function("i", "i"),
-    "grow": function("eii", "i"),
+    "get": FuncType(bytes((I32, I32)), bytes((EXTERNREF,))),
+    "set": FuncType(bytes((I32, EXTERNREF, I32)), b""),
+    "size": FuncType(bytes((I32,)), bytes((I32,))),
+    "grow": FuncType(bytes((EXTERNREF, I32, I32)), bytes((I32,))),
 }
 
 
