@@ -148,7 +148,7 @@ def _load() -> dict[str, Any] | None:
     except ImportError:
         return None
     # One that lacks a function was compiled from older source, in a checkout where it is to be built again.
-    return found if "look" in found else None
+    return found if "guarded" in found else None
 
 
 _compiled = _load()
@@ -162,6 +162,6 @@ look: Callable[[], Look | tuple[int, int, int]] = _look if _compiled is None els
 """Look at this thread's stack; the compiled one gives a plain tuple."""
 
 guarded: Callable[[Callable[..., Any]], Callable[..., Any]] = (
-    _guarded if _compiled is None else _compiled["Guard"]
+    _guarded if _compiled is None else _compiled["guarded"]
 )
 """A function that calls another, or raises RuntimeError where too little is left for a host function."""
