@@ -4,8 +4,8 @@ base         what an engine must be able to do
 wasmer       one file
 wasmtime/    in C through cffi, in one of two ways: modes says which is taken, and why; moving leaves a store
              for another one
-native/      compile leads from a module to its library: source writes C around wasm2c's, build compiles it
-             and keeps libraries; calls says how they are called
+native/      build leads from a module to its library, which it compiles and keeps; source writes C around
+             wasm2c's; tools finds what it takes
 validation   wasmtime's answer whether a module is valid, for the others
 limits       what guests may use up, and the clock of deadlines
 stack        how much is left of a thread's stack; stack_end.h and stack_guard.c are the same in C
@@ -135,7 +135,7 @@ def engines() -> list[EngineInfo]:
 
 def _info(name: str) -> EngineInfo:
     if name == "native":
-        from .native.compile import version_here, why_unavailable
+        from .native.build import version_here, why_unavailable
 
         reason = why_unavailable()
         return EngineInfo(name, not reason, "" if reason else version_here(), reason, _NOTES[name])

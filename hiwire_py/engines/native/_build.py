@@ -16,8 +16,8 @@ from typing import Any
 
 from ...errors import HiwireError
 from ...requirements import Code
+from ...sources import VARIANTS, shipped
 from .build import library_name, write_source
-from .compile import shipped_modules
 from .tools import FLAGS, find_tools
 
 __all__ = ["native_extensions"]
@@ -31,8 +31,8 @@ def native_extensions(directory: Path, code_for: Callable[[bytes], Code]) -> lis
     try:
         tools = find_tools()
         extensions = []
-        for label, wasm in shipped_modules().items():
-            code = code_for(wasm)
+        for label in ("externref", *VARIANTS, "guest-wordcount"):
+            code = code_for(shipped(label))
             name = library_name(code.source, code.named)
             folder = directory / label
             folder.mkdir(parents=True, exist_ok=True)

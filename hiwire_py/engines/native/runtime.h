@@ -32,7 +32,7 @@
 
 /* ---- threads and traps */
 
-/* native.py has names for these. */
+/* Why a call failed: engine.py has names for these. */
 enum {
     HW_OK,
     HW_UNREACHABLE,
@@ -48,11 +48,6 @@ enum {
     HW_NO_MEMORY,
     HW_OTHER,
 };
-
-/* Results of entries that are no i32. The low bits say why the function trapped, or why it was not called. */
-#define HW_TRAPPED ((int64_t)1 << 40)
-#define HW_REFUSED ((int64_t)1 << 41)
-enum { HW_RANGE, HW_THREAD };
 
 typedef struct {
     jmp_buf *target;      /* of the innermost entry */
@@ -77,16 +72,12 @@ static _Thread_local hw_thread hw_own_thread;
 /* Left for host functions, and for guest functions with large frames, which look before they use them. */
 #define HW_MOST_RESERVED ((size_t)2 << 20)
 
-static void hw_meet_thread(hw_thread *thread) {
-    hw_stack stack = hw_find_stack();
-    thread->self = pthread_self();
-    thread->stack_limit = stack.low + hw_stack_share(stack, HW_MOST_RESERVED);
-}
-
 static hw_thread *hw_this_thread(void) {
     hw_thread *thread = &hw_own_thread;
     if (__builtin_expect(!thread->stack_limit, 0)) {
-        hw_meet_thread(thread);
+        hw_stack stack = hw_find_stack();
+        thread->self = pthread_self();
+        thread->stack_limit = stack.low + hw_stack_share(stack, HW_MOST_RESERVED);
     }
     return thread;
 }
@@ -319,27 +310,23 @@ typedef struct {
     void *with;
 } hw_slot;
 
-/* What runs between the two may trap; then the function returns HW_TRAPPED and why. */
-#define HW_ENTER(head)                              \
-    jmp_buf here;                                   \
-    hw_thread *thread = hw->thread();               \
-    jmp_buf *outer = thread->target;                \
-    hw_store *store = (head)->store;                \
-    if (thread->self != store->owner) {             \
-        return HW_REFUSED | HW_THREAD;              \
-    }                                               \
-    store->stack_limit = thread->stack_limit;       \
-    if (_setjmp(here)) {                            \
-        thread->target = outer;                     \
-        return HW_TRAPPED | thread->why;            \
-    }                                               \
+/* What runs between the two may trap; then the function returns why. */
+#define HW_ENTER(head)                                  \
+    jmp_buf here;                                       \
+    hw_thread *thread = hw->thread();                   \
+    jmp_buf *outer = thread->target;                    \
+    (head)->store->stack_limit = thread->stack_limit;   \
+    if (_setjmp(here)) {                                \
+        thread->target = outer;                         \
+        return thread->why;                             \
+    }                                                   \
     thread->target = &here
 #define HW_LEAVE thread->target = outer
 
 /* An export that Python can call. */
 typedef struct {
-    /* Gives the result if that is an i32 or none, or a code of those above; other results go into `out`. */
-    int64_t (*enter)(void *instance, const hw_value *given, hw_value *out);
+    /* Gives HW_OK, or why it failed; the results go into `out`. */
+    int (*enter)(void *instance, const hw_value *given, hw_value *out);
     const char *params, *results;
     int is_short; /* it keeps Python's lock: that costs less than to give it up and take it back */
 } hw_entry;
@@ -350,36 +337,30 @@ typedef struct {
     const hw_entry *entry;
 } hw_bound;
 
-/* A function of Python's own kind, as cffi's would look at the type of the instance, and at errno, in each call. It
- * gives what `enter` does; or a tuple of the results, where there are others than an i32 and it has not failed. The
- * first argument is for hw_mark; there are as many others as parameters. */
+/* A function of Python's own kind, as cffi's would look at the type of the instance, and at errno, in each call. It is
+ * as `compiled_form` in calls.py has it. */
 static PyObject *hw_call_entry(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     const hw_bound *bound = PyLong_AsVoidPtr(self);
     const hw_entry *entry = bound->entry;
-    const char *results = entry->results;
-    hw_value given[count], out[strlen(results) + 1];
-    int64_t result;
-    if (!hw_all_from_python(args + 1, entry->params, given, sizeof *given)) {
-        return PyLong_FromLongLong(HW_REFUSED | HW_RANGE);
-    }
-    if (hw->thread()->self != bound->head->store->owner) {
-        return PyLong_FromLongLong(HW_REFUSED | HW_THREAD);
+    hw_value given[count], out[strlen(entry->results) + 1];
+    int why;
+    if (hw->thread()->self != bound->head->store->owner ||
+        !hw_all_from_python(args + 1, entry->params, given, sizeof *given)) {
+        Py_RETURN_NONE;
     }
     hw_mark(args[0]);
     if (entry->is_short) {
-        result = entry->enter(bound->instance, given, out);
+        why = entry->enter(bound->instance, given, out);
     } else {
         Py_BEGIN_ALLOW_THREADS
-        result = entry->enter(bound->instance, given, out);
+        why = entry->enter(bound->instance, given, out);
         Py_END_ALLOW_THREADS
     }
-    if (result != HW_OK || results[0] == 0 || (results[0] == 'i' && results[1] == 0)) {
-        return PyLong_FromLongLong(result);
-    }
-    return hw_tuple(results, out, sizeof *out);
+    return why == HW_OK ? hw_results(entry->results, out, sizeof *out)
+                        : hw_call_module("hiwire_py.engines.native.engine", "fail", "(i)", why);
 }
 
-static PyMethodDef hw_entry_method = {"entry", (PyCFunction)(void *)hw_call_entry, METH_FASTCALL, NULL};
+static PyMethodDef hw_entry_method = {"call", (PyCFunction)(void *)hw_call_entry, METH_FASTCALL, NULL};
 
 /* Call the Python function behind an import. */
 static void hw_call_host(void *function, const char *params, const char *results, hw_value *given, hw_value *got) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import shlex
@@ -83,9 +84,8 @@ class Tools(NamedTuple):
 
     def identity(self) -> str:
         """Changes when the libraries that come out may differ."""
-        text = repr(
-            (self.wasm2c.version, self.wasm2c.dialect, self.compiler_version, FLAGS, _MODES, _cffi_version())
-        )
+        cffi = importlib.metadata.version("cffi")
+        text = repr((self.wasm2c.version, self.wasm2c.dialect, self.compiler_version, FLAGS, _MODES, cffi))
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
@@ -165,12 +165,6 @@ def _compiler() -> tuple[tuple[str, ...], str] | None:
             if version.returncode == 0:
                 return tuple(command), f"{' '.join(command)} {version.stdout.splitlines()[0]}"
     return None
-
-
-def _cffi_version() -> str:
-    import cffi
-
-    return str(cffi.__version__)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
