@@ -92,7 +92,7 @@ class Clocked(Protocol):
 
 class Ticker:
     """Counts time for engines while they run calls that have a deadline, on a daemon thread that starts when
-    needed."""
+    needed; ``begun``: whether it has."""
 
     def __init__(self) -> None:
         # Number of a call's store -> its engine, and the thread that makes the call. Stores that share an
@@ -103,7 +103,7 @@ class Ticker:
         # The thread takes it, again and again, and waits where nobody gave it back.
         self._wake = allocate_lock()
         self._wake.acquire()
-        self._awake = self._begun = False
+        self._awake = self.begun = False
 
     def start(self, key: int, engine: Clocked) -> None:
         """A call of the store ``key`` has begun: its engine's epoch advances every `TICK` seconds, on another
@@ -115,11 +115,6 @@ class Ticker:
     def stop(self, key: int) -> None:
         self._running.pop(key, None)
 
-    @property
-    def alive(self) -> bool:
-        """Whether the thread has been started."""
-        return self._begun
-
     def go_on(self, before: Ticker) -> None:
         """After a fork: count for those calls of the other one that this thread is in."""
         me = get_ident()
@@ -129,9 +124,9 @@ class Ticker:
 
     def _begin(self) -> None:
         with self._lock:
-            if not self._begun:
+            if not self.begun:
                 start_new_thread(self._run, ())
-                self._begun = True
+                self.begun = True
             if self._wake.locked():
                 self._wake.release()
             self._awake = True

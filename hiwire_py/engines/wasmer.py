@@ -109,7 +109,7 @@ class WasmerStore(Store):
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self._close: Callable[[], None] = _nothing
+        self._close: Callable[[], None] = lambda: None  # the space is not there yet
 
     def on_panic(self, close: Callable[[], None]) -> None:
         self._close = close
@@ -241,10 +241,6 @@ def _compile_elsewhere(wasm: bytes) -> bytes:
         raise made[0]
     code: bytes = made[0]
     return code
-
-
-def _nothing() -> None:
-    """The space is not there yet."""
 
 
 class WasmerEngine(Engine):

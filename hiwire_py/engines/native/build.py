@@ -283,7 +283,7 @@ def load_library(path: Path) -> Any:
             module = importlib.util.module_from_spec(spec)
             loader.exec_module(module)
             for first in _loaded.values():
-                module.lib.hw_borrow(first.lib.hw_lend())
+                module.lib.hw_share(first.lib.hw_share(first.ffi.NULL))
                 break
             module.lib.hw_prepare()
             _loaded[name] = module

@@ -20,7 +20,7 @@ from ...cache import CacheError
 from ...errors import UnsupportedModuleError
 from ...real_threads import local
 from ...requirements import Code
-from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from ...values import EXTERNREF, FUNCREF, I32, FuncType
 from ...wasm.binary import section
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
 from .. import hosts
@@ -39,29 +39,14 @@ from .build import (
     run_time,
     why_unavailable,
 )
+from .source import PUBLIC
 
 __all__ = ["NativeEngine", "fail"]
 
-_ffi = _cffi_backend.FFI()
+_ffi: Any = _cffi_backend.FFI()
 _NULL = _ffi.NULL
-_CELLS = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
 _DECLARING = range(1, 8)  # the sections from types to exports
 _EXPORT_KINDS = {FUNCTION: "function", TABLE: "table", MEMORY: "memory", GLOBAL: "global"}
-
-
-# Of HW_* in runtime.h.
-_HOST_RAISED, _NO_MEMORY = 10, 11
-_KINDS = {
-    1: "unreachable",
-    2: "integer divide by zero",
-    3: "integer overflow",
-    4: "invalid conversion to integer",
-    5: "out of bounds memory access",
-    6: "out of bounds table access",
-    7: "uninitialized element",
-    8: "indirect call type mismatch",
-    9: "call stack exhausted",
-}
 
 
 class LinkError(Exception):
@@ -69,20 +54,20 @@ class LinkError(Exception):
 
 
 class NativeTrap(Exception):
-    """A trap. ``kind`` is its short name."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(kind)
-        self.kind = kind
+    """A trap, by its short name."""
 
 
-def fail(why: int) -> NoReturn:
-    """Raise the exception for a code of runtime.h; C calls this for a call that failed."""
-    if why == _HOST_RAISED:
+def fail(why: str) -> NoReturn:
+    """Raise what a call failed with; C calls this.
+
+    Args:
+        why: the name of a trap, or one of two other causes in runtime.h.
+    """
+    if why == "a host function raised":
         hosts.raise_again()
-    if why == _NO_MEMORY:
+    if why == "no memory":
         raise MemoryError("no memory for what the module declares: its memories and tables")
-    raise NativeTrap(_KINDS.get(why, f"trap {why}"))
+    raise NativeTrap(why)
 
 
 class Compiled(NamedTuple):
@@ -136,7 +121,7 @@ class SharedState:
         self.address = lib.hw_new_store()
         if not self.address:
             raise MemoryError("no memory for a store")
-        self._release = at_release(functools.partial(lib.hw_free_store, self.address))
+        self._release = at_release(functools.partial(lib.free, self.address))
 
 
 class NativeStore(Store):
@@ -158,7 +143,7 @@ class NativeStore(Store):
         keep(instance)
         why = lib.hw_instantiate(instance.address)
         if why:
-            fail(why)
+            fail(_ffi.string(why).decode())
         exports = {}
         for index, export in enumerate(compiled.module.exports):
             type_: Any = None
@@ -205,7 +190,7 @@ class NativeStore(Store):
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         code = I32 if code == EXTERNREF else code
-        return Native(GLOBAL, code, _ffi.new(f"{_CELLS[code]} *", value), None, 0)
+        return Native(GLOBAL, code, _ffi.new(f"{PUBLIC[code]} *", value), None, 0)
 
     def call(self, function: RawExtern, functype: FuncType) -> Call:
         if not crosses(functype):
@@ -284,7 +269,7 @@ class NativeEngine(Engine):
         validate(wasm, self.name)
 
     def trap_kind(self, error: BaseException) -> str | None:
-        return error.kind if isinstance(error, NativeTrap) else None
+        return str(error) if isinstance(error, NativeTrap) else None
 
     def is_link_error(self, error: BaseException) -> bool:
         return isinstance(error, LinkError)
@@ -298,7 +283,7 @@ def _declarations(module: Module) -> bytes:
 
 
 def _cell(global_: Native) -> Any:
-    return _ffi.cast(f"{_CELLS[global_.type]} *", global_.address)
+    return _ffi.cast(f"{PUBLIC[global_.type]} *", global_.address)
 
 
 def _same_layout(lib: Any, extern: Native, wanted: Import) -> None:

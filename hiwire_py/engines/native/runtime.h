@@ -32,39 +32,21 @@
 
 /* ---- threads and traps */
 
-/* Why a call failed: engine.py has names for these. */
-enum {
-    HW_OK,
-    HW_UNREACHABLE,
-    HW_DIVIDE_BY_ZERO,
-    HW_INTEGER_OVERFLOW,
-    HW_INVALID_CONVERSION,
-    HW_MEMORY_BOUNDS,
-    HW_TABLE_BOUNDS,
-    HW_UNINITIALIZED,
-    HW_MISMATCH,
-    HW_STACK,
-    HW_HOST_RAISED,
-    HW_NO_MEMORY,
-    HW_OTHER,
-};
+/* Why a call failed is said by the name of its trap, or one of these, for which engine.py raises something else. */
+#define HW_HOST_RAISED "a host function raised"
+#define HW_NO_MEMORY "no memory"
 
 typedef struct {
     jmp_buf *target;      /* of the innermost entry */
     uintptr_t stack_limit; /* guests stop when the stack pointer is below */
     pthread_t self;
-    int why;
+    const char *why;
 } hw_thread;
 
 typedef struct {
-    uint32_t parameters, results;
-    uint8_t *types;
-} hw_type;
-
-typedef struct {
     hw_thread *(*thread)(void);
-    __attribute__((noreturn)) void (*trap)(int why);
-    uint32_t (*register_type)(uint32_t parameters, uint32_t results, uint8_t *types);
+    __attribute__((noreturn)) void (*trap)(const char *why);
+    uint32_t (*register_type)(char *type);
 } hw_runtime;
 
 static _Thread_local hw_thread hw_own_thread;
@@ -82,33 +64,31 @@ static hw_thread *hw_this_thread(void) {
     return thread;
 }
 
-static __attribute__((noreturn)) void hw_unwind(int why) {
+static __attribute__((noreturn)) void hw_unwind(const char *why) {
     hw_thread *thread = hw_this_thread();
     thread->why = why;
     longjmp(*thread->target, 1);
 }
 
 /* Types get the same number in all libraries if they are the same. Only wasm2c before 1.0.33 asks for numbers. */
-static uint32_t hw_number_type(uint32_t parameters, uint32_t results, uint8_t *types) {
+static uint32_t hw_number_type(char *type) {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static hw_type *known;
+    static char **known;
     static uint32_t count;
     uint32_t number = 0;
     pthread_mutex_lock(&lock);
-    while (number < count &&
-           (known[number].parameters != parameters || known[number].results != results ||
-            memcmp(known[number].types, types, (size_t)parameters + results) != 0)) {
+    while (number < count && strcmp(known[number], type) != 0) {
         number++;
     }
     if (number == count) {
-        hw_type *more = realloc(known, (count + 1) * sizeof(hw_type));
+        char **more = realloc(known, (count + 1) * sizeof *known);
         if (!more) {
             abort(); /* while a library is loaded: nothing has run yet */
         }
         known = more;
-        known[count++] = (hw_type){parameters, results, types};
+        known[count++] = type;
     } else {
-        free(types);
+        free(type);
     }
     pthread_mutex_unlock(&lock);
     return number + 1; /* 0 is the type of null */
@@ -119,28 +99,29 @@ static hw_runtime *hw = &hw_own_runtime;
 
 /* wasm2c reports tables and memories as one; its helpers for tables have the word in their names. */
 static __attribute__((noreturn, cold)) void hw_trap(wasm_rt_trap_t trap, const char *function) {
-    static const uint8_t known[] = {
-        [WASM_RT_TRAP_UNREACHABLE] = HW_UNREACHABLE,
-        [WASM_RT_TRAP_DIV_BY_ZERO] = HW_DIVIDE_BY_ZERO,
-        [WASM_RT_TRAP_INT_OVERFLOW] = HW_INTEGER_OVERFLOW,
-        [WASM_RT_TRAP_INVALID_CONVERSION] = HW_INVALID_CONVERSION,
-        [WASM_RT_TRAP_OOB] = HW_MEMORY_BOUNDS,
-        [WASM_RT_TRAP_CALL_INDIRECT] = HW_MISMATCH,
-        [WASM_RT_TRAP_EXHAUSTION] = HW_STACK,
+    static const char *const known[] = {
+        [WASM_RT_TRAP_UNREACHABLE] = "unreachable",
+        [WASM_RT_TRAP_DIV_BY_ZERO] = "integer divide by zero",
+        [WASM_RT_TRAP_INT_OVERFLOW] = "integer overflow",
+        [WASM_RT_TRAP_INVALID_CONVERSION] = "invalid conversion to integer",
+        [WASM_RT_TRAP_OOB] = "out of bounds memory access",
+        [WASM_RT_TRAP_CALL_INDIRECT] = "indirect call type mismatch",
+        [WASM_RT_TRAP_EXHAUSTION] = "call stack exhausted",
     };
-    int why = (size_t)trap < sizeof known ? known[trap] : HW_OK;
-    if (why == HW_MEMORY_BOUNDS && strncmp(function, "funcref_table_", 14) == 0) {
-        why = HW_TABLE_BOUNDS;
+    const char *why = (size_t)trap < sizeof known / sizeof *known ? known[trap] : NULL;
+    if (trap == WASM_RT_TRAP_OOB && strncmp(function, "funcref_table_", 14) == 0) {
+        why = "out of bounds table access";
     }
-    hw->trap(why != HW_OK ? why : HW_OTHER);
+    hw->trap(why ? why : "trap");
 }
 
 #define wasm_rt_trap(trap) hw_trap(trap, __func__)
 
 /* In place of TRAP(CALL_INDIRECT): source.py puts it there. */
-#define HW_INDIRECT(table, index)                    \
-    (hw->trap((index) >= (table).size          ? HW_TABLE_BOUNDS  \
-              : !(table).data[index].func ? HW_UNINITIALIZED : HW_MISMATCH), 0)
+#define HW_INDIRECT(table, index)                                              \
+    (hw->trap((index) >= (table).size            ? "out of bounds table access"  \
+              : !(table).data[index].func ? "uninitialized element"              \
+                                          : "indirect call type mismatch"), 0)
 
 /* ---- the stack: what wasm2c means to be a counter of calls becomes a look at the stack pointer */
 
@@ -192,18 +173,11 @@ static size_t hw_reserved(const wasm_rt_memory_t *memory) {
     return (size_t)memory->max_pages * HW_PAGE;
 }
 
+/* Neither 64-bit memories nor other page sizes come here: see validation.py. */
 void wasm_rt_allocate_memory(wasm_rt_memory_t *memory, hw_pages initial, hw_pages maximum HW_MORE_ARGUMENTS) {
     memset(memory, 0, sizeof *memory);
 #if HW_MEMORY_ARGUMENTS == 4
     memory->page_size = page_size;
-    if (page_size != HW_PAGE) {
-        hw->trap(HW_OTHER);
-    }
-#endif
-#if HW_MEMORY_ARGUMENTS > 2
-    if (is64) {
-        hw->trap(HW_OTHER);
-    }
 #endif
     memory->max_pages = maximum < HW_MOST_PAGES ? maximum : HW_MOST_PAGES;
     size_t size = (size_t)initial * HW_PAGE, reserved = hw_reserved(memory);
@@ -288,18 +262,21 @@ void wasm_rt_free_funcref_table(wasm_rt_funcref_table_t *table) {
 
 #if HW_MEMORY_ARGUMENTS == 2
 uint32_t wasm_rt_register_func_type(uint32_t parameters, uint32_t results, ...) {
-    uint32_t count = parameters + results;
-    uint8_t *types = malloc(count ? count : 1);
-    if (!types) {
+    char *type = malloc((size_t)parameters + results + 2), *end = type;
+    if (!type) {
         abort();
     }
     va_list list;
     va_start(list, results);
-    for (uint32_t i = 0; i < count; i++) {
-        types[i] = (uint8_t)va_arg(list, int);
+    for (uint32_t i = 0; i < parameters + results; i++) {
+        if (i == parameters) {
+            *end++ = '>';
+        }
+        *end++ = (char)('0' + va_arg(list, int));
     }
     va_end(list);
-    return hw->register_type(parameters, results, types);
+    *end = 0;
+    return hw->register_type(type);
 }
 #endif
 
@@ -325,8 +302,8 @@ typedef struct {
 
 /* An export that Python can call. */
 typedef struct {
-    /* Gives HW_OK, or why it failed; the results go into `out`. */
-    int (*enter)(void *instance, const hw_value *given, hw_value *out);
+    /* Gives NULL, or why it failed; the results go into `out`. */
+    const char *(*enter)(void *instance, const hw_value *given, hw_value *out);
     const char *params, *results;
     int is_short; /* it keeps Python's lock: that costs less than to give it up and take it back */
 } hw_entry;
@@ -343,7 +320,7 @@ static PyObject *hw_call_entry(PyObject *self, PyObject *const *args, Py_ssize_t
     const hw_bound *bound = PyLong_AsVoidPtr(self);
     const hw_entry *entry = bound->entry;
     hw_value given[count], out[strlen(entry->results) + 1];
-    int why;
+    const char *why;
     if (hw->thread()->self != bound->head->store->owner ||
         !hw_all_from_python(args + 1, entry->params, given, sizeof *given)) {
         Py_RETURN_NONE;
@@ -356,8 +333,8 @@ static PyObject *hw_call_entry(PyObject *self, PyObject *const *args, Py_ssize_t
         why = entry->enter(bound->instance, given, out);
         Py_END_ALLOW_THREADS
     }
-    return why == HW_OK ? hw_results(entry->results, out, sizeof *out)
-                        : hw_call_module("hiwire_py.engines.native.engine", "fail", "(i)", why);
+    return !why ? hw_results(entry->results, out, sizeof *out)
+                : hw_call_module("hiwire_py.engines.native.engine", "fail", "(s)", why);
 }
 
 static PyMethodDef hw_entry_method = {"call", (PyCFunction)(void *)hw_call_entry, METH_FASTCALL, NULL};
@@ -377,16 +354,12 @@ static void *hw_new_store(void) {
     return store;
 }
 
-static void hw_free_store(void *store) {
-    free(store);
-}
-
-static void *hw_lend(void) {
+/* What this library's code runs by: from now on what another one lends, unless that is NULL. */
+static void *hw_share(void *lent) {
+    if (lent) {
+        hw = lent;
+    }
     return hw;
-}
-
-static void hw_borrow(void *runtime) {
-    hw = runtime;
 }
 
 static uint64_t hw_memory_size(void *memory) {

@@ -10,10 +10,12 @@ from ...values import F32, F64, FUNCREF, I32, I64, FuncType
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, Module
 from ..calls import crosses
 
-__all__ = ["Dialect", "Source", "letters", "make_source"]
+__all__ = ["PUBLIC", "Dialect", "Source", "letters", "make_source"]
 
 _C = {I32: "u32", I64: "u64", F32: "f32", F64: "f64", FUNCREF: "wasm_rt_funcref_t"}
-_PUBLIC = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
+PUBLIC = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
+"""C's name of each type that Python has values of."""
+
 _LETTERS = {
     I32: "i",
     I64: "j",
@@ -31,9 +33,8 @@ _SHORT = frozenset(
 
 _COMMON = """\
 void *hw_new_store(void);
-void hw_free_store(void *);
-void *hw_lend(void);
-void hw_borrow(void *);
+void free(void *);
+void *hw_share(void *);
 uint64_t hw_memory_size(void *);
 void *hw_memory_data(void *);
 uint64_t hw_memory_maximum(void *);
@@ -45,7 +46,7 @@ void hw_prepare(void);
 void *hw_new(void *);
 void hw_free(void *);
 void *hw_with(void *);
-int hw_instantiate(void *);
+const char *hw_instantiate(void *);
 void hw_import(void *, int, void *, void *);
 void *hw_host(int);
 void *hw_export(void *, int);
@@ -102,12 +103,12 @@ static void hw_free(void *instance) {{
     free(instance);
 }}
 
-static int hw_instantiate(void *given) {{
+static const char *hw_instantiate(void *given) {{
     hw_instance *instance = given;
     HW_ENTER(&instance->head);
     {instantiate}(&instance->module{pass_imports});
     HW_LEAVE;
-    return HW_OK;
+    return NULL;
 }}
 
 static void hw_import(void *instance, int index, void *function, void *with) {{
@@ -313,7 +314,7 @@ def _host(index: int, functype: FuncType) -> str:
     params, results = (letters(side) for side in functype)
     lines = [f"hw_value given[{len(params) or 1}], got[{len(results) or 1}];"]
     lines += (
-        f"given[{i}].{letter} = ({_PUBLIC[code]})a{i};"
+        f"given[{i}].{letter} = ({PUBLIC[code]})a{i};"
         for i, (letter, code) in enumerate(zip(params, functype.params))
     )
     lines.append(f'hw_call_host(function, "{params}", "{results}", given, got);')
@@ -342,7 +343,7 @@ def _entry(dialect: Dialect, index: int, functype: FuncType) -> str:
     lines.append("HW_LEAVE;")
     for i, code in enumerate(functype.results):
         value = f"result.{_LETTERS[code]}{i}" if len(functype.results) > 1 else "result"
-        lines.append(f"out[{i}].{_LETTERS[code]} = ({_PUBLIC[code]}){value};")
-    lines.append("return HW_OK;")
+        lines.append(f"out[{i}].{_LETTERS[code]} = ({PUBLIC[code]}){value};")
+    lines.append("return NULL;")
     body = "".join(f"    {line}\n" for line in lines)
-    return f"static int enter_{index}(void *given, const hw_value *a, hw_value *out) {{\n{body}}}\n"
+    return f"static const char *enter_{index}(void *given, const hw_value *a, hw_value *out) {{\n{body}}}\n"

@@ -132,7 +132,8 @@ def find_wasm2c() -> Wasm2c | None:
             dialect = Dialect.detect((include / "wasm-rt.h").read_text("utf-8"))
         except (OSError, ToolchainError):
             continue
-        found.append((_numbers(version), Wasm2c(path, str(include), version, dialect)))
+        numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
+        found.append((numbers, Wasm2c(path, str(include), version, dialect)))
     return max(found)[1] if found else None
 
 
@@ -165,10 +166,6 @@ def _compiler() -> tuple[tuple[str, ...], str] | None:
             if version.returncode == 0:
                 return tuple(command), f"{' '.join(command)} {version.stdout.splitlines()[0]}"
     return None
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -42,7 +42,7 @@ _MESSAGE = _SAID.encode()
 
 
 def _call_python(env: int, caller: Any, values: Any, count: int) -> Any:
-    hosts.call(env, values)
+    hosts.functions[env](values)
     return ffi.NULL
 
 
@@ -112,7 +112,9 @@ class AbiStore(WasmtimeStore):
             "short": short,
             "stack_end": StackEnd,
         }
-        return Call(_call_form(functype), names, self._kept(new_token(), function, at))
+        token = new_token()
+        self._callers[token] = function, at
+        return Call(_call_form(functype), names, token)
 
     def _host_raised(self, error: BaseException) -> bool:
         return _SAID in str(error)

@@ -21,20 +21,28 @@ static HW_THREAD uintptr_t hw_end;
 
 enum { HW_FEW = 8 }; /* parameters or results for which no memory is asked for */
 
+/* A function that crosses, either way. */
 typedef struct {
     wasmtime_context_t *context;
     wasmtime_func_t func;
     const void *thread; /* see hw_thread */
+    PyObject *function; /* behind an import; hosts.py keeps it */
     size_t size; /* how many parameters or results, whichever are more */
     const char *params, *results; /* types: letters of python_calls.h */
     char types[1];
 } hw_func;
 
-typedef struct {
-    PyObject *function; /* hosts.py keeps it */
-    const char *params, *results;
-    char types[1];
-} hw_host;
+static hw_func *hw_new(const char *params, const char *results)
+{
+    size_t given = strlen(params), gives = strlen(results);
+    hw_func *f = calloc(1, sizeof *f + given + gives + 2);
+    if (f != NULL) {
+        f->size = given > gives ? given : gives;
+        f->params = strcpy(f->types, params);
+        f->results = strcpy(f->types + given + 1, results);
+    }
+    return f;
+}
 
 /* ---- calls of exports */
 
@@ -48,18 +56,13 @@ static intptr_t hw_thread(void) { return (intptr_t)&hw_end; }
    that until hw_func_drop. NULL: there is no memory for it. */
 static void *hw_func_new(intptr_t thread, const char *params, const char *results, intptr_t into)
 {
-    size_t given = strlen(params), gives = strlen(results);
-    hw_func *f = calloc(1, sizeof *f + given + gives + 2);
-    if (f == NULL)
-        return NULL;
-    if (!hw_put_function(&hw_call_method, f, into)) {
+    hw_func *f = hw_new(params, results);
+    if (f != NULL)
+        f->thread = (const void *)thread;
+    if (f != NULL && !hw_put_function(&hw_call_method, f, into)) {
         free(f);
         return NULL;
     }
-    f->thread = (const void *)thread;
-    f->size = given > gives ? given : gives;
-    f->params = strcpy(f->types, params);
-    f->results = strcpy(f->types + given + 1, results);
     return f;
 }
 
@@ -131,7 +134,7 @@ done:
 static wasm_trap_t *hw_entry(intptr_t env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count)
 {
     static const char message[] = "a host function raised an exception";
-    const hw_host *h = (const hw_host *)env;
+    const hw_func *h = (const hw_func *)env;
     (void)caller, (void)count;
     if (hw_call_python(h->function, h->params, h->results, values, values, sizeof *values))
         return NULL;
@@ -139,19 +142,16 @@ static wasm_trap_t *hw_entry(intptr_t env, wasmtime_caller_t *caller, wasmtime_v
     return hw_wasmtime.wasmtime_trap_new(message, sizeof message - 1);
 }
 
-static void hw_host_drop(intptr_t env) { free((hw_host *)env); }
+static void hw_host_drop(intptr_t env) { free((hw_func *)env); }
 
 /* Make the function of wasmtime that calls the Python function at an address. */
 static int hw_host_new(intptr_t context, intptr_t function, intptr_t type, const char *params, const char *results,
                        intptr_t func)
 {
-    size_t given = strlen(params);
-    hw_host *h = calloc(1, sizeof *h + given + strlen(results) + 2);
+    hw_func *h = hw_new(params, results);
     if (h == NULL)
         return 0;
     h->function = (PyObject *)function;
-    h->params = strcpy(h->types, params);
-    h->results = strcpy(h->types + given + 1, results);
     hw_wasmtime.wasmtime_func_new_unchecked((wasmtime_context_t *)context, (const wasm_functype_t *)type, hw_entry,
                                             (intptr_t)h, hw_host_drop, (wasmtime_func_t *)func);
     return 1;

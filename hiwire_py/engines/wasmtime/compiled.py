@@ -85,7 +85,8 @@ class CompiledStore(WasmtimeStore):
             raise MemoryError("no memory for a function")
         token = at_release(functools.partial(lib.hw_func_drop, raw))
         self._retarget(function, raw)
-        return Call(compiled_form(functype), names, self._kept(token, function, raw))
+        self._callers[token] = function, raw
+        return Call(compiled_form(functype), names, token)
 
     def _host_raised(self, error: BaseException) -> bool:
         return bool(lib.hw_unwound())

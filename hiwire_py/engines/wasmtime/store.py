@@ -194,11 +194,6 @@ class WasmtimeStore(Store):
         """Whether what has just failed with ``error`` did so because a host function raised."""
         raise NotImplementedError
 
-    def _kept(self, token: object, function: RawExtern, target: Any) -> object:
-        """The token, and with it ``target`` is told of where ``function`` is when this moves."""
-        self._callers[token] = function, target
-        return token
-
     # ---- globals and memories
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
