@@ -1,20 +1,28 @@
-"""For setup.py: what of the engines is written in C, but for libraries of modules: see native/_build.py.
+"""For setup.py: what of the engines is written in C. All of it is optional.
 
 ``stack`` looks at the stack's end; without it stack.py looks through ctypes, more slowly. ``wasmtime`` calls
 wasmtime; without it calls go through cffi's ABI mode. Nothing of wasmtime is needed to build it, neither
 headers nor the library: the functions' addresses come from the library that the ``wasmtime`` package has
-loaded.
+loaded. `native_extensions` are the engine native's libraries of the modules that the package ships.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cffi
 
+from ..errors import HiwireError
+from ..requirements import Code
+from ..sources import VARIANTS, shipped
+from .native.build import library_name, write_source
+from .native.tools import FLAGS, find_tools
 from .wasmtime.declarations import TYPES
 
-__all__ = ["stack", "wasmtime"]
+__all__ = ["native_extensions", "stack", "wasmtime"]
 
 _HERE = Path(__file__).parent
 _HEADER = "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n"
@@ -52,3 +60,32 @@ wasmtime = _builder(
     *("stack_end.h", "python_calls.h", "wasmtime/calls.c"),
     header=_HEADER + TYPES,
 )
+
+
+def native_extensions(directory: Path, code_for: Callable[[bytes], Code]) -> list[Any]:
+    """One setuptools Extension for each module, its C source in ``directory``; none without tools.
+    ``code_for`` makes of a module what is compiled."""
+    from setuptools import Extension
+
+    try:
+        tools = find_tools()
+        extensions = []
+        for label in ("externref", *VARIANTS, "guest-wordcount"):
+            code = code_for(shipped(label))
+            name = library_name(code.source, code.named)
+            folder = directory / label
+            folder.mkdir(parents=True, exist_ok=True)
+            source = write_source(code, name, folder, tools.wasm2c)
+            extensions.append(
+                Extension(
+                    f"hiwire_py.native.{name}",
+                    sources=[str(source)],
+                    extra_compile_args=[*FLAGS, "-I", str(folder), *tools.wasm2c.flags()],
+                    extra_link_args=["-pthread", "-lm"],
+                    optional=True,
+                )
+            )
+    except HiwireError as e:
+        print(f"hiwire_py: the engine native is not built: {e}", file=sys.stderr)
+        return []
+    return extensions

@@ -7,10 +7,9 @@
  *   - knows one thread, or one counter of calls, where here a guest may call Python, and that a guest again.
  *
  * Here memories never move, bounds are checked, and the end of the stack is seen by comparing the stack pointer.
- * It is longer than other files here, as a library is one translation unit, and its parts share the thread's state.
  *
  * A trap jumps to the innermost entry from Python: between the two there are C frames only, because a host
- * function that raises is done before the trap begins (see hw_call_host).
+ * function that raises is done before the trap begins (see hw_call_python).
  *
  * Several libraries work as one: the first that is loaded lends the others its `hw_runtime`.
  *
@@ -338,13 +337,6 @@ static PyObject *hw_call_entry(PyObject *self, PyObject *const *args, Py_ssize_t
 }
 
 static PyMethodDef hw_entry_method = {"call", (PyCFunction)(void *)hw_call_entry, METH_FASTCALL, NULL};
-
-/* Call the Python function behind an import. */
-static void hw_call_host(void *function, const char *params, const char *results, hw_value *given, hw_value *got) {
-    if (!hw_call_python(function, params, results, given, got, sizeof *given)) {
-        hw->trap(HW_HOST_RAISED);
-    }
-}
 
 static void *hw_new_store(void) {
     hw_store *store = calloc(1, sizeof(hw_store));

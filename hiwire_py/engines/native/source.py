@@ -317,7 +317,8 @@ def _host(index: int, functype: FuncType) -> str:
         f"given[{i}].{letter} = ({PUBLIC[code]})a{i};"
         for i, (letter, code) in enumerate(zip(params, functype.params))
     )
-    lines.append(f'hw_call_host(function, "{params}", "{results}", given, got);')
+    call = f'hw_call_python(function, "{params}", "{results}", given, got, sizeof *given)'
+    lines.append(f"if (!{call}) hw->trap(HW_HOST_RAISED);")
     if len(results) > 1:
         lines.append(f"{_result(functype)} result;")
         lines += (
