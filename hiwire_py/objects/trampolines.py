@@ -94,12 +94,9 @@ if guard.owner and not (nesting[0] or inside[0]){classes}:
     begun = True
     try:
         {call}
-        if {done}:
+        if r is not None:
             {results}
-        if {refused}:
-            begun = False
-        else:
-            {failed}
+        begun = False
     except BaseException as error:
         begun = get_ident() == thread
         if begun:
@@ -242,16 +239,13 @@ def _export_code(functype: FuncType, form: CallForm, names: tuple[str, ...], tim
     given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
     code = [statement.format(*given, mark=None) for statement in form.code]
     results, quick = _give_back(form, functype), ""
-    if form.quick is not None and not timed and EXTERNREF not in functype.params:
+    if form.quick and not timed and EXTERNREF not in functype.params:
         quick = _QUICK.format(
             classes="".join(
                 f" and {a}.__class__ is {_CLASSES[code]}" for a, code in zip(params, functype.params)
             ),
             call=form.code[0].format(*params, mark="nesting"),
-            done=form.quick.done,
             results=_lines(results, 12),
-            refused=form.quick.refused,
-            failed=_lines(code[1:], 12),
         )
     source = _EXPORT.format(
         names="".join(f", {name}" for name in names),
@@ -369,11 +363,11 @@ def _host_code(functype: FuncType, form: HostForm) -> Any:
         f"own.give({value})" if code == EXTERNREF else value for value, code in zip(values, functype.results)
     ]
     if not count:
-        result.append(f"return {form.nothing}")
+        result.append("return None")
     elif form.targets is None:
         result.append(f"return {given[0] if count == 1 else '(' + ', '.join(given) + ')'}")
     else:
-        result += [f"{', '.join(form.targets)} = {', '.join(given)}", f"return {form.nothing}"]
+        result += [f"{', '.join(form.targets)} = {', '.join(given)}", "return None"]
     source = _HOST.format(
         params=", ".join(form.params),
         args=", ".join(params),

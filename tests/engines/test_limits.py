@@ -347,12 +347,12 @@ class Clock:
 def test_ticker_starts_late_and_rests() -> None:
     """No thread before the first deadline, and no ticks while no such call runs."""
     ticker, clock = Ticker(), Clock()
-    assert not ticker.alive
+    assert not ticker.begun
     began = time.monotonic()
     ticker.start(1, clock)
     clock.wait_for(6)
     ticker.stop(1)
-    assert ticker.alive and 6 <= clock.ticks <= (time.monotonic() - began) / TICK + 1
+    assert ticker.begun and 6 <= clock.ticks <= (time.monotonic() - began) / TICK + 1
     time.sleep(0.05)
     count = clock.ticks
     time.sleep(0.1)

@@ -289,6 +289,24 @@ _NEST = """(module (import "e" "f" (func $f (param i32) (result i32)))
   (memory (export "memory") 1))"""
 
 
+def test_uncaught_exceptions(mode: str) -> None:
+    """One that a guest throws and does not catch is named, wherever it was thrown."""
+    thrown = "(module (tag $e (param i32)) (func $f {} (throw $e (i32.const 1))) {})"
+    guest = Guest(wat(thrown.format('(export "f")', "")), engine="wasmtime")
+    with pytest.raises(GuestTrap, match=r"f\(\) trapped: uncaught exception"):
+        guest.exports.f()
+    with pytest.raises(GuestTrap, match=r"start function of the module trapped: uncaught exception"):
+        Guest(wat(thrown.format("", "(start $f)")), engine="wasmtime")
+
+
+def test_trap_in_a_function_with_a_name_like_a_message(mode: str) -> None:
+    """A trap tells the names of functions; one that reads like the trap after a host exception is none."""
+    name = '$"a host function raised an exception"'
+    guest = Guest(wat(f'(module (func {name} (export "f") unreachable))'), engine="wasmtime")
+    with pytest.raises(GuestTrap, match="unreachable"):
+        guest.exports.f()
+
+
 def test_many_nested_calls(mode: str) -> None:
     """Host and guest call each other, and each level keeps its own arguments and results."""
 
