@@ -14,7 +14,7 @@ from .checks import check_callable, check_integer, shown
 from .collect import GuestObject, collect, layout
 from .collect.backend import Registry
 from .collect.heap import Heap
-from .collect.side_table import NONE, SideTableSource
+from .collect.refcounts import RefcountSource
 from .collect.triggers import install
 from .errors import NullRefError, TableFullError
 from .guest import Guest
@@ -45,6 +45,7 @@ _REMEDY = "`make -C c sidetable` builds the ones that do"
 
 # c/sidetable/sidetable.c: an object is its handle, and a mark that no other word looks like.
 _OBJECT = layout(8, handles=[0])
+_NONE = 0xFFFFFFFF  # stands where an object has no handle
 _LIVE = 0xA9D3517E
 
 
@@ -150,7 +151,7 @@ class SideTable(Closing):
         guest = self._guest
         if self._registry is None:
             guest._guard.check()
-            source = SideTableSource(guest.instance) if self._looks else None
+            source = RefcountSource(guest.instance, _NONE) if self._looks else None
             heap = Heap(guest.instance.space, source, lasting=False)
             self._registry = guest.wrapped = Registry(guest, heap, self.memory)
             install()
@@ -162,7 +163,7 @@ class SideTable(Closing):
             self._looks = False
             memory = self.memory
             words = memory.read(pointer, 8) if pointer <= memory.size - 8 else b""
-            if words != NONE.to_bytes(4, "little") + (pointer ^ _LIVE).to_bytes(4, "little"):
+            if words != _NONE.to_bytes(4, "little") + (pointer ^ _LIVE).to_bytes(4, "little"):
                 self._registry.heap.source = None  # of another make: who knows where its handles are
         return pointer
 

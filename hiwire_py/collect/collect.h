@@ -30,13 +30,14 @@ typedef struct hw_registry hw_registry;
 
 /* ---- what is lasting */
 
-typedef struct hw_map {
+typedef struct {
     PyObject_HEAD
     PyObject *layout; /* as the user knows it */
-    uint64_t size;    /* of the struct, in bytes */
+    PyObject *bytes;  /* which has the offsets */
+    PyObject *targets;
+    uint64_t size; /* of the struct, in bytes */
     Py_ssize_t handles, owned;
-    uint32_t *offsets; /* in words: of handles, then of owning pointers */
-    struct hw_map **targets;
+    const uint32_t *offsets; /* in words: of handles, then of owning pointers */
 } hw_map;
 
 typedef struct hw_link {
@@ -108,7 +109,7 @@ struct hw_edges {
     hw_array rest;        /* PyObject *: what is in the dict and no wrapper shows */
     PyObject *objects, *tombstones;
     uint32_t none;
-    char shown, dropped, hides, over;
+    char shown, dropped, over;
 };
 
 static PyTypeObject *hw_map_type, *hw_wrapper_type, *hw_registry_type, *hw_edges_type;

@@ -39,7 +39,7 @@ static PyObject *hw_registry_enter(PyObject *self, PyObject *args)
     if (owned == NULL)
         return PyErr_NoMemory();
     PyObject *number = PyLong_FromUnsignedLong(pointer);
-    if (number == NULL || PySet_Add(((hw_registry *)self)->live, number) < 0) {
+    if (number == NULL || PySet_Add(registry->live, number) < 0) {
         Py_XDECREF(number);
         free(owned);
         return NULL;
@@ -57,14 +57,6 @@ static PyObject *hw_registry_enter(PyObject *self, PyObject *args)
     wrapper->link.before->next = registry->wrappers.before = &wrapper->link;
     wrapper->registry = registry;
     Py_RETURN_NONE;
-}
-
-static void hw_registry_add_dead(hw_registry *registry, hw_struct *owned)
-{
-    owned->next = NULL;
-    *registry->last_dead = owned;
-    registry->last_dead = &owned->next;
-    registry->waiting++;
 }
 
 static hw_struct *hw_registry_take_dead(hw_registry *registry)
@@ -188,7 +180,9 @@ static void hw_wrapper_dealloc(PyObject *self)
         hw_wrapper_clear(self);
         wrapper->link.before->next = wrapper->link.next;
         wrapper->link.next->before = wrapper->link.before;
-        hw_registry_add_dead(registry, wrapper->owned);
+        *registry->last_dead = wrapper->owned;
+        registry->last_dead = &wrapper->owned->next;
+        registry->waiting++;
         wrapper->registry = NULL;
         Py_DECREF(wrapper->map);
         Py_DECREF(registry);

@@ -3,6 +3,7 @@ compiled types can get wrong."""
 
 from __future__ import annotations
 
+import array
 import ctypes
 import gc
 import os
@@ -165,14 +166,17 @@ def test_slots_are_the_same_in_c() -> None:
 def test_the_types_check_what_they_are_given() -> None:
     from hiwire_py.collect import traverse
 
+    def offsets(*words: int) -> bytes:
+        return array.array("I", words).tobytes()
+
     with pytest.raises(ValueError, match="not within the struct"):
-        traverse.PointerMap(None, 8, (2,), ())
-    pointer_map = traverse.PointerMap(None, 8, (0,), (1,))
-    with pytest.raises(IndexError, match="no such owning pointer"):
-        pointer_map.own(1, pointer_map)
+        traverse.PointerMap(None, 8, offsets(2), 1, [])
+    with pytest.raises(ValueError, match="not within the struct"):
+        traverse.PointerMap(None, 8, offsets(0), 2, [])
+    with pytest.raises(ValueError, match="not within the struct"):
+        traverse.PointerMap(None, 1 << 33, offsets(0), 1, [])
     with pytest.raises(TypeError):
-        pointer_map.own(0, None)
-    pointer_map.own(0, pointer_map)
+        traverse.PointerMap(None, 8, offsets(0, 1), 1, (None,))
     edges = traverse.Edges(0)
     with pytest.raises(TypeError):
         edges.add(None, 0, 0)
