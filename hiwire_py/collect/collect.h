@@ -17,6 +17,7 @@
 #include <string.h>
 #if PY_VERSION_HEX < 0x030c0000
 #include <structmember.h>
+#define Py_T_UINT T_UINT
 #define Py_T_PYSSIZET T_PYSSIZET
 #define Py_T_OBJECT_EX T_OBJECT_EX
 #define Py_READONLY READONLY
@@ -57,6 +58,7 @@ typedef struct {
     hw_registry *registry; /* NULL: it has no struct */
     hw_map *map;
     hw_struct *owned;
+    uint32_t pointer;
     uint32_t start, count; /* its part of the edges */
 } hw_wrapper;
 
@@ -71,13 +73,13 @@ struct hw_registry {
 
 /* ---- for one collection */
 
-/* The slots of a refcount source, where they lie: refcounts.Slots, field by field. _build.py puts the constants of
-   handles.py and objects/layout.py before all this, with HW_ before their names. */
+/* The slots of a refcount source, where they lie: what refcounts.Slots says. _build.py puts the constants of handles.py
+   and objects/layout.py before all this, with HW_ before their names. */
 typedef struct {
     const uint32_t *words;   /* as in c/hiwire/layout.h; NULL: a reference is the index of a slot, and counts once */
     const int32_t *keys;     /* of the slots' objects; 0: none */
     const uint32_t *records; /* of keys, by their index */
-    uint64_t count;
+    uint64_t slot_count;
     uint64_t record_count;
 } hw_slots;
 

@@ -17,10 +17,10 @@ static int hw_find_slot(const hw_slots *slots, uint32_t reference, uint32_t *ind
 {
     if (slots->words == NULL) {
         *index = reference;
-        return reference < slots->count && slots->keys[reference] != 0;
+        return reference < slots->slot_count && slots->keys[reference] != 0;
     }
     *index = reference >> HW_INDEX_SHIFT & HW_INDEX;
-    if (*index == 0 || *index >= slots->count)
+    if (*index == 0 || *index >= slots->slot_count)
         return 0;
     uint32_t word = slots->words[*index];
     return (reference & word & 1) && word >> HW_VERSION_SHIFT == reference >> HW_VERSION_SHIFT;
@@ -105,8 +105,8 @@ static int hw_name_mistaken(hw_edges *edges, hw_counts *counts)
 /* Find out which edges wrappers show. 0, and an exception, on failure. */
 static int hw_count(hw_edges *edges, hw_counts *counts)
 {
-    counts->found = calloc((size_t)counts->slots.count + 1, sizeof *counts->found);
-    counts->verdicts = calloc((size_t)counts->slots.count + 1, 1);
+    counts->found = calloc((size_t)counts->slots.slot_count + 1, sizeof *counts->found);
+    counts->verdicts = calloc((size_t)counts->slots.slot_count + 1, 1);
     counts->parts = calloc((size_t)counts->slots.record_count + 1, sizeof *counts->parts);
     if (counts->found == NULL || counts->verdicts == NULL || counts->parts == NULL) {
         PyErr_NoMemory();

@@ -217,7 +217,7 @@ class CommonRegistry(abc.ABC):
     Args:
         guest: whose wrappers.
         heap: of its table.
-        memory: if the guest does not export its own.
+        memory: where the structs are.
 
     Attributes:
         live: the pointers of all structs that have wrappers, or had and are not freed.
@@ -229,12 +229,12 @@ class CommonRegistry(abc.ABC):
     waiting: int
     next_free: Callable[[], ForEach | None]
 
-    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
+    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory) -> None:
         # Not the guest itself, which holds this: without a cycle it dies by its reference count.
         self.heap = heap
         self.guard = guest.instance.guard
         self.exports = guest.exports
-        self.memory = guest.memory if memory is None else memory
+        self.memory = memory
         self._size = 0  # of the memory, as last seen
         self._freeing: dict[str, ForEach] = {}
         heap.add(self)

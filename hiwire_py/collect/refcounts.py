@@ -10,8 +10,7 @@ Numbers found in a guest's memory are not believed: one is a reference only if t
 
 from __future__ import annotations
 
-import ctypes
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import TableFullError
 from ..handles import INDEX, slot_of
@@ -23,36 +22,33 @@ from ..wasm.module import FUNCTION, MEMORY
 
 __all__ = ["RefcountSource", "Slots", "handle_table"]
 
-_POINTER = ctypes.c_void_p
 _WORD = 0xFFFFFFFF
 _STATE = "_hiwire_state"
 _STATE_TYPE = FuncType(b"", bytes((I32,)))
 
 
-class Slots(ctypes.Structure):
-    """Where the slots lie in this process' memory. The struct ``hw_slots`` of collect.h has the same fields.
+class Slots(NamedTuple):
+    """Where the slots lie in this process' memory. Compiled types read them from a tuple with this order.
 
     Attributes:
-        words: a word for each slot, as c/hiwire/layout.h describes them; None: there are none, a reference is
+        words: a word for each slot, as c/hiwire/layout.h describes them; 0: there are none, a reference is
             its slot's index, and counts once while the slot has a key.
         keys: the keys of the slots' objects, signed, 32 bits each; 0 for none.
         records: of keys, as `Runtime.holder_records` gives them.
-        count, record_count: how many slots and records there are.
+        slot_count, record_count: how many slots and records there are.
     """
 
-    _fields_ = (
-        ("words", _POINTER),
-        ("keys", _POINTER),
-        ("records", _POINTER),
-        ("count", ctypes.c_uint64),
-        ("record_count", ctypes.c_uint64),
-    )
+    words: int
+    keys: int
+    records: int
+    slot_count: int
+    record_count: int
 
     def views(self) -> tuple[memoryview[int] | None, memoryview[int], memoryview[int]]:
         """The words, the keys, and how many slots and globals hold an object, by the index in its key."""
-        words = Numbers(self.words, self.count, "I").view() if self.words else None
+        words = Numbers(self.words, self.slot_count, "I").view() if self.words else None
         records = Numbers(self.records, self.record_count * RECORD_WORDS, "I").view()
-        return words, Numbers(self.keys, self.count, "i").view(), records[RECORD_HOLDERS::RECORD_WORDS]
+        return words, Numbers(self.keys, self.slot_count, "i").view(), records[RECORD_HOLDERS::RECORD_WORDS]
 
 
 class RefcountSource:
@@ -86,7 +82,7 @@ class RefcountSource:
         if self._keys >= len(tables):
             return None
         keys, records = tables[self._keys], runtime.holder_records()
-        address, count = None, keys.count
+        address, count = 0, keys.count
         if self._state is not None:
             words = self._words(self._state)
             if words is None:

@@ -77,26 +77,24 @@ static int hw_find_rest(hw_edges *edges, const hw_counts *counts)
 
 static void hw_end(hw_edges *edges);
 
-/* show(objects, tombstones, slots): have the wrappers show what their structs hold. `slots` is an object whose buffer
-   is an hw_slots. Returns the layouts that the memory did not agree with. */
+/* show(objects, tombstones, slots): have the wrappers show what their structs hold. `slots` is a tuple as refcounts.Slots
+   is one. Returns the layouts that the memory did not agree with. */
 static PyObject *hw_edges_show(PyObject *self, PyObject *args)
 {
     hw_edges *edges = (hw_edges *)self;
     PyObject *objects, *tombstones;
-    Py_buffer buffer;
-    hw_counts counts = {0};
-    if (!PyArg_ParseTuple(args, "O!O!y*", &PyDict_Type, &objects, &PyDict_Type, &tombstones, &buffer))
+    unsigned long long words, keys, records, slot_count, record_count;
+    if (!PyArg_ParseTuple(args, "O!O!(KKKKK)", &PyDict_Type, &objects, &PyDict_Type, &tombstones, &words, &keys,
+                          &records, &slot_count, &record_count))
         return NULL;
-    int fits = buffer.len == sizeof counts.slots;
-    if (fits)
-        memcpy(&counts.slots, buffer.buf, sizeof counts.slots);
-    PyBuffer_Release(&buffer);
-    if (!fits || edges->objects != NULL) {
-        PyErr_SetString(PyExc_RuntimeError, fits ? "edges are shown once" : "slots are described otherwise here");
+    if (edges->objects != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "edges are shown once");
         return NULL;
     }
     if (edges->over || (edges->all.count == 0 && edges->again.count == 0))
         return PySet_New(NULL);
+    hw_counts counts = {.slots = {(const uint32_t *)(uintptr_t)words, (const int32_t *)(uintptr_t)keys,
+                                  (const uint32_t *)(uintptr_t)records, slot_count, record_count}};
     edges->objects = Py_NewRef(objects);
     edges->tombstones = Py_NewRef(tombstones);
     int good = hw_count(edges, &counts) && hw_lend(edges, &counts) &&

@@ -75,7 +75,7 @@ class Registry(CommonRegistry):
     queue: pointers of dead or dying owners.
     """
 
-    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
+    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory) -> None:
         super().__init__(guest, heap, memory)
         self.live: dict[int, tuple[Layout, ForEach]] = {}
         self.queue: deque[tuple[int, weakref.ref[_Owner]]] = deque()

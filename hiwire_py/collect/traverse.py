@@ -14,11 +14,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..compiled_types import load_types
-from ..guest import Guest
-from ..memory import GuestMemory
 from ..objects.trampolines import ForEach
 from ._traverse import lib as _lib  # type: ignore[import-not-found]  # made at install, perhaps
-from .heap import CommonRegistry, Heap
+from .heap import CommonRegistry
 from .layouts import Layout
 
 __all__ = ["Registry", "WrapperBase"]
@@ -46,9 +44,6 @@ def _map_of(layout: Layout) -> Any:
 
 class Registry(RegistryBase, CommonRegistry):  # type: ignore[misc]  # the base is known when it runs
     """``live`` is a set of pointers."""
-
-    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory | None = None) -> None:
-        CommonRegistry.__init__(self, guest, heap, memory)
 
     def register(self, wrapper: Any, pointer: int, layout: Layout, free: ForEach) -> None:
         self.check(pointer, layout)

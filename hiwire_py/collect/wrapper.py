@@ -129,7 +129,8 @@ def _registry(guest: Guest) -> Any:
     """The registry of a guest's wrappers, made for the first of them."""
     registry = guest.wrapped
     if registry is None:
-        registry = guest.wrapped = Registry(guest, _heap(guest.instance.space, guest.table))
+        heap = _heap(guest.instance.space, guest.table)
+        registry = guest.wrapped = Registry(guest, heap, guest.memory)
         install()
     return registry
 

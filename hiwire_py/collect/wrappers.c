@@ -50,6 +50,7 @@ static PyObject *hw_registry_enter(PyObject *self, PyObject *args)
     owned->pointer = pointer;
     owned->next = NULL;
     wrapper->owned = owned;
+    wrapper->pointer = pointer;
     wrapper->map = (hw_map *)map;
     wrapper->count = 0;
     wrapper->link.next = &registry->wrappers;
@@ -191,25 +192,13 @@ static void hw_wrapper_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
-static PyObject *hw_wrapper_pointer(PyObject *self, void *unused)
-{
-    (void)unused;
-    if (((hw_wrapper *)self)->registry == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "the wrapper has no struct");
-        return NULL;
-    }
-    return PyLong_FromUnsignedLong(((hw_wrapper *)self)->owned->pointer);
-}
-
-static PyGetSetDef hw_wrapper_getset[] = {{"_guest_pointer", hw_wrapper_pointer, NULL, NULL, NULL},
-                                          {NULL}};
-
 static PyMemberDef hw_wrapper_members[] = {
-    {"_guest_registry", Py_T_OBJECT_EX, offsetof(hw_wrapper, registry), Py_READONLY, NULL}, {NULL}};
+    {"_guest_registry", Py_T_OBJECT_EX, offsetof(hw_wrapper, registry), Py_READONLY, NULL},
+    {"_guest_pointer", Py_T_UINT, offsetof(hw_wrapper, pointer), Py_READONLY, NULL},
+    {NULL}};
 
 static PyType_Slot hw_wrapper_slots[] = {{Py_tp_traverse, hw_wrapper_traverse},
                                          {Py_tp_clear, hw_wrapper_clear},
                                          {Py_tp_dealloc, hw_wrapper_dealloc},
-                                         {Py_tp_getset, hw_wrapper_getset},
                                          {Py_tp_members, hw_wrapper_members},
                                          {0, NULL}};

@@ -50,31 +50,26 @@ def _free_nothing(original: Callable[..., Any]) -> Callable[..., Any]:
 Faults = dict[str, tuple[Any, str, Callable[..., Any]]]
 
 
-class _Forged(Slots):
-    """What a source did not say."""
-
-    kept: list[Any]
+Forged = tuple[Slots, list[Any]]
+"""What a source did not say, and what must be kept for as long."""
 
 
-def _forged(slots: Slots, words: dict[int, int], holders: int | None = None) -> Slots:
+def _forged(slots: Slots, words: dict[int, int], holders: int | None = None) -> Forged:
     """The same with other words, by index, and another number of holders for each object."""
-    made = _Forged.from_buffer_copy(slots)
     own, _, numbers = slots.views()
     assert own is not None
     forged_words = array.array("I", own)
     for index, word in words.items():
         if index < len(forged_words):
             forged_words[index] = word
-    made.words = forged_words.buffer_info()[0]
-    made.kept = [forged_words]
-    if holders is not None:
-        records = array.array("I", [holders] * (RECORD_WORDS * len(numbers)))
-        made.records = records.buffer_info()[0]
-        made.kept.append(records)
-    return made
+    made = slots._replace(words=forged_words.buffer_info()[0])
+    if holders is None:
+        return made, [forged_words]
+    records = array.array("I", [holders] * (RECORD_WORDS * len(numbers)))
+    return made._replace(records=records.buffer_info()[0]), [forged_words, records]
 
 
-def _any_count(slots: Slots, found: list[int]) -> Slots:
+def _any_count(slots: Slots, found: list[int]) -> Forged:
     """Every handle in memory is taken for accounted, whatever its count."""
     words = slots.views()[0]
     assert words is not None
@@ -83,19 +78,19 @@ def _any_count(slots: Slots, found: list[int]) -> Slots:
     return _forged(slots, counted)
 
 
-def _one_count_less(slots: Slots, found: list[int]) -> Slots:
+def _one_count_less(slots: Slots, found: list[int]) -> Forged:
     """A reference in a global is taken for one in a struct."""
     words = slots.views()[0]
     assert words is not None
     return _forged(slots, {i: w - 4 for i, w in enumerate(words) if w & 1 and w >> 2 & COUNT_MAX > 1})
 
 
-def _one_holder(slots: Slots, found: list[int]) -> Slots:
+def _one_holder(slots: Slots, found: list[int]) -> Forged:
     """Of two slots with one object each is taken for the only one."""
     return _forged(slots, {}, holders=1)
 
 
-def _telling(forge: Callable[[Slots, list[int]], Slots]) -> Callable[..., Any]:
+def _telling(forge: Callable[[Slots, list[int]], Forged]) -> Callable[..., Any]:
     """What is found is right, and what the source says of it is not."""
 
     class Forging:
@@ -108,7 +103,8 @@ def _telling(forge: Callable[[Slots, list[int]], Slots]) -> Callable[..., Any]:
             self.edges.add(registry, address, size)
 
         def show(self, objects: Any, tombstones: Any, slots: Slots) -> Any:
-            return self.edges.show(objects, tombstones, forge(slots, self.words))
+            forged, _kept = forge(slots, self.words)
+            return self.edges.show(objects, tombstones, forged)
 
     return lambda original: lambda self, none: Forging(original(self, none))
 
