@@ -177,16 +177,10 @@ static Address start(void)
     return (((uintptr_t)&__heap_base + GRANULE - 1) & ~(uintptr_t)(GRANULE - 1)) + GRANULE - HEADER;
 }
 
-/* The last word of a memory of so many pages. Right for 65536 of them too, where the size itself is 0 as a
- * uint32_t. */
-static Address last_word(uint32_t pages)
+/* The last word of the memory. Right for 65536 pages too, whose size is 0 as a uint32_t. */
+static Address last_word(void)
 {
-    return pages * PAGE - HEADER;
-}
-
-static uint32_t page_count(void)
-{
-    return (uint32_t)__builtin_wasm_memory_size(0);
+    return (uint32_t)__builtin_wasm_memory_size(0) * PAGE - HEADER;
 }
 
 static bool grow(uint32_t pages)
@@ -197,7 +191,7 @@ static bool grow(uint32_t pages)
 /* Makes the last block of the row: all from block up to the last word of the memory. */
 static void append(Address block, bool after_free)
 {
-    end = last_word(page_count());
+    end = last_word();
     *word(block) = (end - block) | (after_free ? AFTER_FREE : 0);
     *word(end) = 0;
     release(block);
@@ -209,7 +203,7 @@ static bool ready(void)
     if (end != 0) {
         return true;
     }
-    Address last = last_word(page_count());
+    Address last = last_word();
     if (start() + GRANULE > last && !grow(1)) {
         return false;
     }
@@ -219,7 +213,7 @@ static bool ready(void)
 
 static bool at_end_of_memory(void)
 {
-    return end == last_word(page_count());
+    return end == last_word();
 }
 
 /* The free bytes at the end of the heap. */
@@ -237,7 +231,7 @@ static bool extend(uint32_t size)
     }
     bool adjacent = at_end_of_memory();
     uint32_t missing = adjacent ? size - tail() : size + GRANULE;
-    Address block = adjacent ? end : last_word(page_count()) + GRANULE;
+    Address block = adjacent ? end : last_word() + GRANULE;
     if (!grow(missing / PAGE + (missing % PAGE != 0))) {
         return false;
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..compiled_types import load_unless_python
+from . import transfer
 
 __all__ = ["BACKEND", "WHY_NOT_TYPES", "Registry", "WrapperBase"]
 
@@ -21,13 +22,10 @@ def _traverse() -> Any:
     return traverse
 
 
-_backend, WHY_NOT_TYPES = load_unless_python("HIWIRE_COLLECTOR", "types", _traverse)
-BACKEND = "types"
+_compiled, WHY_NOT_TYPES = load_unless_python("HIWIRE_COLLECTOR", "types", _traverse)
+BACKEND = "python" if _compiled is None else "types"
 """``"types"`` (`traverse`) or ``"python"`` (`transfer`); `WHY_NOT_TYPES` says why it is not the first."""
-if _backend is None:
-    from . import transfer
-
-    BACKEND, _backend = "python", transfer
+_backend: Any = transfer if _compiled is None else _compiled
 
 Registry: Any = _backend.Registry
 WrapperBase: Any = _backend.WrapperBase

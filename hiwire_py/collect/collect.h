@@ -41,10 +41,6 @@ typedef struct {
     const uint32_t *offsets; /* in words: of handles, then of owning pointers */
 } hw_map;
 
-typedef struct hw_link {
-    struct hw_link *next, *before;
-} hw_link;
-
 /* A struct of a guest. It is made together with the wrapper, since a finalizer could not say that there is no memory. */
 typedef struct hw_struct {
     struct hw_struct *next; /* in the list of those whose wrappers are dead */
@@ -52,9 +48,9 @@ typedef struct hw_struct {
     uint32_t pointer;
 } hw_struct;
 
-typedef struct {
+typedef struct hw_wrapper {
     PyObject_HEAD
-    hw_link link;          /* in its registry's list */
+    struct hw_wrapper *next, **before; /* in its registry's list; where the pointer to this one is */
     hw_registry *registry; /* NULL: it has no struct */
     hw_map *map;
     hw_struct *owned;
@@ -64,7 +60,7 @@ typedef struct {
 
 struct hw_registry {
     PyObject_HEAD
-    hw_link wrappers;
+    hw_wrapper *wrappers;
     hw_struct *dead, **last_dead; /* those whose wrappers are dead, the longest dead first */
     Py_ssize_t waiting;           /* how many they are */
     PyObject *live;               /* a set: the pointers of all structs that are owned, or not freed yet */

@@ -91,13 +91,11 @@ static int hw_name_mistaken(hw_edges *edges, hw_counts *counts)
     hw_edge *all = edges->all.items;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(edges->registries); i++) {
         hw_registry *registry = (hw_registry *)PyList_GET_ITEM(edges->registries, i);
-        for (hw_link *link = registry->wrappers.next; link != &registry->wrappers; link = link->next) {
-            hw_wrapper *wrapper = hw_wrapper_of(link);
+        for (hw_wrapper *wrapper = registry->wrappers; wrapper != NULL; wrapper = wrapper->next)
             for (uint32_t j = wrapper->start; j < wrapper->start + wrapper->count; j++)
                 if (all[j].kind != HW_NO_HANDLE && counts->verdicts[all[j].word] == HW_WRONG &&
                     PySet_Add(edges->mistaken, wrapper->map->layout) < 0)
                     return 0;
-        }
     }
     return 1;
 }

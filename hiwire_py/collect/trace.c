@@ -146,8 +146,7 @@ static int hw_mark_structs(hw_edges *edges, size_t number, hw_registry *registry
     for (hw_struct *dead = registry->dead; dead != NULL; dead = dead->next)
         if ((dead->pointer >> 2) < memory->count)
             hw_test_and_set(memory->structs, dead->pointer >> 2);
-    for (hw_link *link = registry->wrappers.next; link != &registry->wrappers; link = link->next) {
-        hw_wrapper *wrapper = hw_wrapper_of(link);
+    for (hw_wrapper *wrapper = registry->wrappers; wrapper != NULL; wrapper = wrapper->next) {
         hw_place place = {number, wrapper->pointer, wrapper->map};
         wrapper->count = 0;
         if (hw_fits(edges, &place) && hw_test_and_set(memory->structs, place.pointer >> 2) &&
@@ -177,8 +176,7 @@ static PyObject *hw_edges_add(PyObject *self, PyObject *args)
         return NULL;
     hw_array waiting = {NULL, 0, 0};
     int good = hw_mark_structs(edges, (size_t)number, registry);
-    for (hw_link *link = registry->wrappers.next; good && link != &registry->wrappers; link = link->next) {
-        hw_wrapper *wrapper = hw_wrapper_of(link);
+    for (hw_wrapper *wrapper = registry->wrappers; good && wrapper != NULL; wrapper = wrapper->next) {
         hw_place place = {(size_t)number, wrapper->pointer, wrapper->map};
         if (hw_fits(edges, &place))
             good = hw_trace(edges, wrapper, place, &waiting);

@@ -1,11 +1,6 @@
 /* The types WrapperBase and RegistryBase. A registry has the wrappers of one guest in a list, and the structs of those
    that are dead until Python has them freed. */
 
-static hw_wrapper *hw_wrapper_of(hw_link *link)
-{
-    return (hw_wrapper *)((char *)link - offsetof(hw_wrapper, link));
-}
-
 /* ---- registries */
 
 static PyObject *hw_registry_new(PyTypeObject *type, PyObject *args, PyObject *named)
@@ -13,7 +8,6 @@ static PyObject *hw_registry_new(PyTypeObject *type, PyObject *args, PyObject *n
     hw_registry *registry = (hw_registry *)type->tp_alloc(type, 0);
     (void)args, (void)named; /* those of a subclass's __init__ */
     if (registry != NULL) {
-        registry->wrappers.next = registry->wrappers.before = &registry->wrappers;
         registry->last_dead = &registry->dead;
         registry->live = PySet_New(NULL);
         if (registry->live == NULL)
@@ -53,9 +47,11 @@ static PyObject *hw_registry_enter(PyObject *self, PyObject *args)
     wrapper->pointer = pointer;
     wrapper->map = (hw_map *)map;
     wrapper->count = 0;
-    wrapper->link.next = &registry->wrappers;
-    wrapper->link.before = registry->wrappers.before;
-    wrapper->link.before->next = registry->wrappers.before = &wrapper->link;
+    wrapper->next = registry->wrappers;
+    wrapper->before = &registry->wrappers;
+    if (wrapper->next != NULL)
+        wrapper->next->before = &wrapper->next;
+    registry->wrappers = wrapper;
     wrapper->registry = registry;
     Py_RETURN_NONE;
 }
@@ -179,8 +175,9 @@ static void hw_wrapper_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     if (registry != NULL) {
         hw_wrapper_clear(self);
-        wrapper->link.before->next = wrapper->link.next;
-        wrapper->link.next->before = wrapper->link.before;
+        *wrapper->before = wrapper->next;
+        if (wrapper->next != NULL)
+            wrapper->next->before = wrapper->before;
         *registry->last_dead = wrapper->owned;
         registry->last_dead = &wrapper->owned->next;
         registry->waiting++;
