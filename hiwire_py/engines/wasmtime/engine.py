@@ -34,6 +34,13 @@ _TRAPS = {
     getattr(wasmtime.TrapCode, "OUT_OF_FUEL", None): "out of fuel",  # `capi` refuses versions that lack it
 }
 
+_THROWN = "thrown Wasm exception"  # what wasmtime says of one that no guest caught; it has no code for that
+_OUTDATED = "legacy_exceptions feature required"
+_UPDATE = (
+    "; it was built for the first proposal of exceptions: build it with -mllvm -wasm-use-legacy-eh=false, or"
+    " rewrite it with wasm-opt --translate-to-exnref"
+)
+
 
 class WasmtimeEngine(Engine):
     """An engine of the ``wasmtime`` package.
@@ -128,6 +135,10 @@ class WasmtimeEngine(Engine):
     def trap_kind(self, error: BaseException) -> str | None:
         if isinstance(error, stack.StackEnd):
             return str(error)
+        # Names that the guest gave its functions come before the end. What a start function throws is no Trap.
+        failed = isinstance(error, (wasmtime.Trap, wasmtime.WasmtimeError))
+        if failed and str(error).rstrip().endswith(_THROWN):
+            return "uncaught exception"
         if not isinstance(error, wasmtime.Trap):
             return None
         code = error.trap_code
@@ -138,4 +149,5 @@ class WasmtimeEngine(Engine):
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    line = " ".join(str(error).split())
+    return line + _UPDATE if _OUTDATED in line else line
