@@ -135,7 +135,7 @@ class WasmtimeEngine(Engine):
     def trap_kind(self, error: BaseException) -> str | None:
         if isinstance(error, stack.StackEnd):
             return str(error)
-        # Names that the guest gave its functions come before the end. What a start function throws is no Trap.
+        # Names that the guest gave its functions come before the end. A start function's is no Trap.
         failed = isinstance(error, (wasmtime.Trap, wasmtime.WasmtimeError))
         if failed and str(error).rstrip().endswith(_THROWN):
             return "uncaught exception"
