@@ -22,7 +22,9 @@ _MOST_SIZE = 1 << 32
 # What c/hiwire/hiwire_layout.h writes: a struct of three words, and fields of three words each.
 _LAYOUT, _FIELD = struct.Struct("<III"), struct.Struct("<III")
 _HANDLE, _OWNS = 1, 2
-_MOST_FIELDS = 1 << 16
+_MOST_FIELDS = (
+    1 << 16
+)  # of a description; its structs can all name the same fields, which cost a guest nothing
 
 Later = Callable[[], "Layout"]
 
@@ -161,6 +163,7 @@ def _described(guest: Guest, name: str) -> Layout:
     first = guest.exports[export]() & 0xFFFFFFFF
     waiting = [first]
     made: dict[int, Layout] = {}
+    fields = 0
     try:
         while waiting:
             at = waiting.pop()
@@ -170,7 +173,8 @@ def _described(guest: Guest, name: str) -> Layout:
             later = {offset: (lambda at=target: made[at]) for offset, target in owns.items()}
             made[at] = _checked(size, handles, later)
             waiting += owns.values()
-            if len(made) > _MOST_FIELDS:
+            fields += len(handles) + len(owns)
+            if fields > _MOST_FIELDS:
                 raise ValueError("it has no end")
     except (IndexError, ValueError) as error:
         raise ValueError(f"the description of {name!r} is damaged: {error}") from None
