@@ -22,9 +22,8 @@ _MOST_SIZE = 1 << 32
 # What c/hiwire/hiwire_layout.h writes: a struct of three words, and fields of three words each.
 _LAYOUT, _FIELD = struct.Struct("<III"), struct.Struct("<III")
 _HANDLE, _OWNS = 1, 2
-_MOST_FIELDS = (
-    1 << 16
-)  # of a description; its structs can all name the same fields, which cost a guest nothing
+# Of a whole description, since its structs can all name the same fields, which costs a guest nothing.
+_MOST_FIELDS = 1 << 16
 
 Later = Callable[[], "Layout"]
 
