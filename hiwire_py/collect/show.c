@@ -10,33 +10,17 @@
    The keys of what dies with its wrappers go from `objects` into `tombstones`, until the guest releases the handle.
    While edges are shown, `objects` must not change. So whoever comes into a guest ends that first. */
 
-static int hw_set(PyObject *dict, int32_t key, PyObject *value)
-{
-    PyObject *number = PyLong_FromLong(key);
-    int good = number != NULL && PyDict_SetItem(dict, number, value) == 0;
-    Py_XDECREF(number);
-    return good;
-}
-
-/* Borrowed; NULL without an exception if it is not there. */
-static PyObject *hw_object(hw_edges *edges, int32_t key)
-{
-    PyObject *number = PyLong_FromLong(key), *object;
-    if (number == NULL)
-        return NULL;
-    object = PyDict_GetItemWithError(edges->objects, number);
-    Py_DECREF(number);
-    return object;
-}
-
 /* The object is not in the table any more, though a handle names it. */
-static void hw_bury(hw_edges *edges, int32_t key)
+static void hw_bury(hw_edges *edges, PyObject *key)
 {
-    PyObject *number = PyLong_FromLong(key);
-    if (number == NULL || PyDict_SetItem(edges->tombstones, number, Py_None) < 0 ||
-        PyDict_DelItem(edges->objects, number) < 0)
-        PyErr_Clear(); /* no memory: the table holds the object until the struct is freed */
-    Py_XDECREF(number);
+    Py_INCREF(key); /* what dies may end the edges */
+    int buried = PyDict_SetItem(edges->tombstones, key, Py_None) == 0;
+    PyErr_Clear();
+    /* No memory: the table holds the object until the struct is freed, unless it has something else in its place. */
+    if (buried || edges->hides)
+        PyDict_DelItem(edges->objects, key);
+    PyErr_Clear();
+    Py_DECREF(key);
 }
 
 /* ---- showing */
@@ -50,12 +34,14 @@ static int hw_lend(hw_edges *edges, hw_counts *counts)
         hw_edge *edge = &all[i];
         if (edge->kind == HW_NO_HANDLE || !hw_shows(counts, edge->word))
             continue;
-        edge->key = counts->slots.keys[edge->word];
-        PyObject *object = hw_object(edges, edge->key);
-        if (object == NULL && PyErr_Occurred())
-            return 0;
-        if (object == NULL)
+        PyObject *key = PyLong_FromLong(counts->slots.keys[edge->word]);
+        PyObject *object = key != NULL ? PyDict_GetItemWithError(edges->objects, key) : NULL;
+        if (object == NULL) {
+            Py_XDECREF(key);
+            if (PyErr_Occurred())
+                return 0;
             continue;
+        }
         uint32_t *parts = &counts->parts[hw_key_index(&counts->slots, edge->word)];
         if (edges->hides || *parts == HW_SHOWN) {
             edge->kind = HW_OWN;
@@ -64,10 +50,11 @@ static int hw_lend(hw_edges *edges, hw_counts *counts)
         counts->shown += *parts != HW_SHOWN;
         *parts = HW_SHOWN;
         edge->object = object;
+        edge->key = key;
         edges->shown = 1;
     }
     for (size_t i = 0; edges->hides && i < edges->all.count; i++)
-        if (all[i].object != NULL && !hw_set(edges->objects, all[i].key, edges->tombstones))
+        if (all[i].object != NULL && PyDict_SetItem(edges->objects, all[i].key, edges->tombstones) < 0)
             return 0;
     return 1;
 }
@@ -175,9 +162,9 @@ static void hw_edges_drop(hw_edges *edges, hw_wrapper *wrapper)
     PyErr_Restore(type, value, trace);
 }
 
-static int hw_hidden(hw_edges *edges, int32_t key)
+static int hw_hidden(hw_edges *edges, PyObject *key)
 {
-    int hidden = hw_object(edges, key) == edges->tombstones;
+    int hidden = PyDict_GetItemWithError(edges->objects, key) == edges->tombstones;
     PyErr_Clear();
     return hidden;
 }
@@ -186,14 +173,12 @@ static int hw_hidden(hw_edges *edges, int32_t key)
    dict's reference was lent, is dead. */
 static void hw_put_back(hw_edges *edges, const hw_edge *edge)
 {
-    PyObject *number = PyLong_FromLong(edge->key);
-    int buried = number == NULL ? -1 : PyDict_Contains(edges->tombstones, number);
+    int buried = PyDict_Contains(edges->tombstones, edge->key);
     if (buried > 0 || (buried == 0 && hw_hidden(edges, edge->key))) {
-        if (PyDict_SetItem(edges->objects, number, edge->object) == 0 && buried > 0)
-            PyDict_DelItem(edges->tombstones, number);
+        if (PyDict_SetItem(edges->objects, edge->key, edge->object) == 0 && buried > 0)
+            PyDict_DelItem(edges->tombstones, edge->key);
     }
     PyErr_Clear();
-    Py_XDECREF(number);
 }
 
 /* Nothing is shown any more: the dict has everything that living wrappers showed. */
@@ -216,8 +201,10 @@ static void hw_end(hw_edges *edges)
             hw_bury(edges, all[i].key);
     if (!PyObject_GC_IsTracked(edges->objects))
         PyObject_GC_Track(edges->objects);
-    for (size_t i = 0; i < taken.count; i++)
+    for (size_t i = 0; i < taken.count; i++) {
         if (all[i].object != NULL && all[i].kind == HW_OWN)
             Py_DECREF(all[i].object);
+        Py_XDECREF(all[i].key);
+    }
     free(all);
 }
