@@ -14,10 +14,9 @@ __all__ = ["require_main"]
 
 def require_main() -> None:
     """Raise ImportError in a subinterpreter."""
-    python = ctypes.pythonapi
-    for function in (python.PyInterpreterState_Get, python.PyInterpreterState_Main):
-        function.restype = ctypes.c_void_p
-    if python.PyInterpreterState_Get() != python.PyInterpreterState_Main():
+    prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p)  # functions of our own: others may use those of pythonapi
+    here, main = (prototype((f"PyInterpreterState_{name}", ctypes.pythonapi)) for name in ("Get", "Main"))
+    if here() != main():
         raise ImportError(
             "hiwire_py cannot be imported in a subinterpreter, since engines call back into the main"
             " interpreter only: import it in that one (for mod_wsgi: WSGIApplicationGroup %{GLOBAL}),"
