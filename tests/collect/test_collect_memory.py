@@ -7,20 +7,19 @@ from collect_support import Button, Host
 from support import Thing, use_engine
 
 from hiwire_py.collect.backend import BACKEND
-from hiwire_py.collect.heap import heap_of
 
-OTHERS = 160  # objects of no wrapper, so many that those which wrappers show are hidden in the table
+OTHERS = 160  # objects of no wrapper, more than those of wrappers
 
 
 @pytest.mark.skipif(BACKEND != "types", reason="only the compiled types can do without memory")
 @pytest.mark.parametrize("others", [0, OTHERS])
 def test_no_memory(others: int) -> None:
-    """What was lent is given back, and what was hidden is put back, with nothing made for it."""
+    """What was lent is given back with nothing made for it."""
     hooks = pytest.importorskip("_testcapi", reason="this Python is without the hooks of its own tests")
     host = Host(use_engine("wasmtime"))
     things = {host.table.new(thing): thing for thing in [Thing() for _ in range(others)]}
     buttons = [Button(host) for _ in range(4)]
-    heap = heap_of(host.guest)
+    heap = host.guest.wrapped.heap
     heap.begin()
     assert heap._edges is not None
     end = heap._edges.end
