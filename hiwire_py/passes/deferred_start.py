@@ -22,14 +22,13 @@ exported is exported still, and existing indexes stay as they are.
 
 from __future__ import annotations
 
-from ..wasm.binary import leb, signed_leb, vector
+from ..wasm.binary import leb, sized, vector
+from ..wasm.code import i32_const
 from ..wasm.module import FUNCTION, Element, Kind, Module
 from ..wasm.types import function_type
 from ..wasm.write import Edit
 
 __all__ = ["defer_start"]
-
-_ZERO = b"\x41\0"  # i32.const 0
 
 
 def defer_start(module: Module) -> tuple[bytes, str] | None:
@@ -42,10 +41,8 @@ def defer_start(module: Module) -> tuple[bytes, str] | None:
         edit.set(Kind.ELEMENTS, vector(_passive(module, element) for element in module.elements))
     for index, element in enumerate(module.elements):
         if element.offset is not None:
-            where = leb(index)
-            steps.append(
-                _init(wasm, element.offset, len(element.items), b"\x0c" + where + leb(element.table))
-            )
+            count, where = len(element.items), leb(index)
+            steps.append(_init(wasm, element.offset, count, b"\x0c" + where + leb(element.table)))
             steps.append(b"\xfc\x0d" + where)  # elem.drop
     data = list(module.data())
     for index, segment in enumerate(data):
@@ -54,18 +51,16 @@ def defer_start(module: Module) -> tuple[bytes, str] | None:
             steps.append(_init(wasm, segment.offset, end - start, b"\x08" + where + leb(segment.memory)))
             steps.append(b"\xfc\x09" + where)  # data.drop
     if data:
-        contents = (wasm[slice(*segment.bytes)] for segment in data)
-        edit.set(Kind.DATA, vector(b"\1" + leb(len(content)) + content for content in contents))
+        edit.set(Kind.DATA, vector(b"\1" + sized(wasm[slice(*segment.bytes)]) for segment in data))
         edit.set(Kind.DATA_COUNT, leb(len(data)))
     if module.start is not None:
         steps.append(b"\x10" + leb(module.start))  # call
         edit.set(Kind.START, None)
     if not steps:
         return None
-    body = b"\0" + b"".join(steps) + b"\x0b"
     edit.add(Kind.TYPES, function_type((), ()))
     edit.add(Kind.FUNCTIONS, leb(len(module.types)))
-    edit.add(Kind.CODE, leb(len(body)) + body)
+    edit.add(Kind.CODE, sized(b"\0" + b"".join(steps) + b"\x0b"))
     export = edit.export("start", FUNCTION, len(module.functions))
     return edit.written(), export
 
@@ -73,7 +68,7 @@ def defer_start(module: Module) -> tuple[bytes, str] | None:
 def _init(wasm: bytes, offset: tuple[int, int], count: int, what: bytes) -> bytes:
     """``table.init`` or ``memory.init`` of a whole segment; a constant expression gives the offset."""
     start, end = offset
-    return wasm[start : end - 1] + _ZERO + b"\x41" + signed_leb(count) + b"\xfc" + what
+    return wasm[start : end - 1] + i32_const(0) + i32_const(count) + b"\xfc" + what
 
 
 def _passive(module: Module, element: Element) -> bytes:

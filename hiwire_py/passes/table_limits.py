@@ -17,7 +17,7 @@ __all__ = ["limit_tables"]
 
 def limit_tables(module: Module, most: int) -> bytes:
     """The module's bytes, with tables of ``most`` elements at most; the same object if nothing changes."""
-    own = module.tables[module.count_imports(TABLE) :]
+    own = module.own(TABLE)
     if all(table.limits.maximum is not None and table.limits.maximum <= most for table in own):
         return module.wasm
     edit, writer = Edit(module), Writer(module)

@@ -190,7 +190,7 @@ def heap_type(r: Reader) -> bytes:
     """What a reference refers to: an abstract type's code, or the index of a type, as written."""
     if r.peek() in _HEAP:
         return r.take(1)
-    index = r.s33()
+    index = r.signed(33)
     if index < 0:
         raise UnsupportedModuleError(f"heap type {index} at byte {r.pos} is not supported")
     return signed_leb(index)

@@ -18,12 +18,12 @@ from ...wasm.types import EXTERNREF
 from .frames import OPAQUE
 from .indexes import HELPERS
 from .indirect import ends_in_funcref
-from .lowering import COMPANION_MODULE, Handle, Lowered, lower_module, refuse_lowered
+from .lowering import RUNTIME_MODULE, Handle, Lowered, lower_module, refuse_lowered
 
 __all__ = [
-    "COMPANION_MODULE",
     "HELPERS",
     "OPAQUE",
+    "RUNTIME_MODULE",
     "Handle",
     "Lowered",
     "lower_module",
@@ -43,7 +43,7 @@ def needs_lowering(module: Module, no_tables: bool = False) -> bool:
         return True
     if no_tables and any(table.element == EXTERNREF for table in module.tables):
         return True
-    if any(i.module == COMPANION_MODULE for i in module.imports):
+    if any(i.module == RUNTIME_MODULE for i in module.imports):
         return False  # it has been lowered
     if any(ends_in_funcref(t) for t in module.types):
         return True
