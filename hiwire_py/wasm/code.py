@@ -174,7 +174,7 @@ def _skip_labels(r: Reader) -> None:
     count = r.u32() + 1
     short = r.data[r.pos : min(r.pos + count, r.end)]
     if len(short) == count and max(short) < 0x80:
-        r.pos += count  # each is one byte, as nearly always
+        r.pos += count  # each is one byte, as nearly always; interpreters have tens of thousands of them
         return
     for _ in range(count):
         r.u32()

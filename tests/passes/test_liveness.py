@@ -37,7 +37,7 @@ def _random_events(r: random.Random, depth: int = 0, inside: int = 1) -> list[Ev
             if op == _IF and r.random() < 0.5:
                 events.append(("else", 0))
                 events += _random_events(r, depth + 1, inside + 1)
-            events.append(("end", 0))
+            events.append(("end", op))
     return events
 
 
@@ -115,7 +115,7 @@ def test_loops_in_loops(depth: int) -> None:
     for _ in range(depth - 1):
         events += [("open", _LOOP), ("branch", 1)]
     events += [(CALL, 0), (SET, 0), ("branch", 0), (GET, 1)]
-    events += [("end", 0)] * (depth + 1)
+    events += [("end", _LOOP)] * depth + [("end", 0)]
     found = live_at_calls(events)
     assert 1 in found
     assert _searched(events) <= found

@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from typing import Union
 
 from ...errors import UnsupportedModuleError
+from ...wasm import opcodes
 from ...wasm.types import EXTERNREF
 
 __all__ = ["Block", "Entry", "Origin", "Stacks", "held_origins"]
-
-_LOOP, _IF = 0x03, 0x04
 
 
 class Origin:
@@ -54,8 +53,8 @@ class Block:
     def __init__(self, height: int, results: bytes, op: int, given: list[Entry], start: int = 0) -> None:
         self.height = height
         self.results: list[Entry] = [Origin() if t == EXTERNREF else t for t in results]
-        self.loop = op == _LOOP
-        self.one_arm = op == _IF
+        self.loop = op == opcodes.LOOP
+        self.one_arm = op == opcodes.IF
         self.given = given
         self.start = start
         self.dead = False
@@ -104,6 +103,9 @@ class Stacks:
         if block.dead:
             return None
         raise UnsupportedModuleError("the code takes operands that are not there")
+
+    def pops(self, count: int) -> list[Entry]:
+        return [self.pop() for _ in range(count)][::-1]
 
     def _left(self, origin: Origin) -> None:
         """An externref has left the stack: what happened while it was there?"""
