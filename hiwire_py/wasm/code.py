@@ -14,6 +14,7 @@ from typing import Final
 from ..errors import UnsupportedModuleError
 from .binary import Reader, leb, signed_leb, vector
 from .instructions import INSTRUCTIONS, PREFIXES, Instruction
+from .opcodes import END
 from .types import REF_NULL, heap_type, value_type
 
 __all__ = [
@@ -21,9 +22,8 @@ __all__ = [
     "UNCHANGED",
     "Renumber",
     "block_type",
-    "bodies",
     "catch_clauses",
-    "expression_end",
+    "expression",
     "i32_const",
     "instructions",
     "local_get",
@@ -39,7 +39,6 @@ Renumber = Mapping[str, Callable[[int], int]]
 UNCHANGED: Final[Renumber] = dict.fromkeys("FTtMGEDXxnl", int)
 """All indexes stay as they are."""
 
-_END = 0x0B
 _SIZES: Final = {"1": 1, "4": 4, "8": 8, "w": 16}
 _MEMORY = 0x40  # among an access' flags: the index of a memory follows
 
@@ -84,12 +83,13 @@ def instructions(r: Reader) -> Iterator[tuple[int, int]]:
             skip(r, code)
 
 
-def expression_end(r: Reader) -> int:
-    """Step over a constant expression; the position behind its end."""
+def expression(r: Reader) -> tuple[int, int]:
+    """Step over a constant expression; its span, ``end`` included."""
+    start = r.pos
     while True:
         code = opcode(r)
-        if code == _END:
-            return r.pos
+        if code == END:
+            return start, r.pos
         skip(r, code)
 
 
@@ -110,11 +110,7 @@ def block_type(r: Reader) -> bytes | int:
 def rewritten(r: Reader, code: int, renumber: Renumber, spelling: Callable[[bytes], bytes] = bytes) -> bytes:
     """An instruction whose opcode has just been read, written anew in its shortest form.
 
-    Args:
-        r: the reader.
-        code: the opcode.
-        renumber: what becomes of indexes.
-        spelling: what becomes of value types. It is also given references to heap types, to refuse them.
+    ``spelling`` gives what becomes of value types. It is also given references to heap types, to refuse them.
     """
     out = [bytes((code,)) if code <= 0xFF else bytes((code >> 16,)) + leb(code & 0xFFFF)]
     for letter in INSTRUCTIONS[code].immediates:
@@ -220,15 +216,6 @@ _READ: Final[dict[str, Callable[[Reader], object]]] = {
     "L": _skip_labels,
     "Y": catch_clauses,
 }
-
-
-def bodies(r: Reader) -> Iterator[Reader]:
-    """A reader for each entry of the code section: at its local variables, and ending with its code."""
-    for _ in r.count():
-        size = r.u32()
-        start = r.pos
-        r.take(size)
-        yield r.at(start, r.pos)
 
 
 # ---- runs of instructions that stay as they are

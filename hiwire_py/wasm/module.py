@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..errors import UnsupportedModuleError
 from .binary import Reader
-from .code import expression_end
+from .code import expression
 from .types import (
     FUNCREF,
     ExternType,
@@ -238,7 +238,7 @@ class Module:
             if flags > 2:
                 raise UnsupportedModuleError(f"malformed data segment at byte {r.pos}")
             memory = r.u32() if flags == 2 else 0
-            offset = None if flags == 1 else self._expression(r)
+            offset = None if flags == 1 else expression(r)
             size = r.u32()
             r.take(size)
             yield Data(memory, offset, (r.pos - size, r.pos))
@@ -279,10 +279,10 @@ class Module:
         if initialized and r.take(2) != b"\x40\0":
             raise UnsupportedModuleError(f"malformed table at byte {r.pos}")
         table = self._table_type(r)
-        self.tables.append(table._replace(init=self._expression(r)) if initialized else table)
+        self.tables.append(table._replace(init=expression(r)) if initialized else table)
 
     def _read_global(self, r: Reader) -> None:
-        self.globals.append(read_global_type(r)._replace(init=self._expression(r)))
+        self.globals.append(read_global_type(r)._replace(init=expression(r)))
 
     def _read_export(self, r: Reader) -> None:
         export = Export(r.name(), r.byte(), r.u32())
@@ -300,13 +300,13 @@ class Module:
         if flags & 3 == 2:
             table = r.u32()
         if not flags & 1:
-            offset = self._expression(r)
+            offset = expression(r)
         if flags & 3:
             if flags & 4:
                 spelling = value_type(r)
             elif r.byte() != 0:
                 raise UnsupportedModuleError(f"malformed element segment at byte {r.pos}")
-        items = [self._expression(r) if flags & 4 else r.u32() for _ in r.count()]
+        items = [expression(r) if flags & 4 else r.u32() for _ in r.count()]
         self.elements.append(Element(flags, table, spelling[0], offset, items, spelling))
 
     _readers: ClassVar[dict[int, Callable[[Module, Reader], None]]] = {
@@ -334,10 +334,6 @@ class Module:
         if type_ >= len(self.types):
             raise UnsupportedModuleError("a tag has an unknown type")
         return Tag(type_, self.types[type_])
-
-    def _expression(self, r: Reader) -> tuple[int, int]:
-        """Step over a constant expression; its span, ``end`` included."""
-        return r.pos, expression_end(r)
 
     def _check_indexes(self) -> None:
         """What the code around here takes for granted: indexes that it follows, names that it looks up."""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 
 from ..errors import UnsupportedModuleError
 from .binary import Reader, leb, name, section, sized, vector
-from .code import UNCHANGED, Renumber, bodies, instructions, rewritten
+from .code import UNCHANGED, Renumber, instructions, rewritten
 from .module import FUNCTION, GLOBAL, MEMORY, PLACES, TABLE, TAG, Element, Export, Import, Kind, Module
 from .types import Global, Limits, TableType, Tag, limits_bytes, value_type
 
@@ -91,9 +91,6 @@ class Writer:
     """A module, written anew; a pass overrides what it changes.
 
     The module is taken to be valid: what the code refers to is not checked.
-
-    Args:
-        module: the module.
     """
 
     renumber: Renumber = UNCHANGED
@@ -112,11 +109,9 @@ class Writer:
         # nearly all of the time.
         order = dict.fromkeys((Kind.CODE, Kind.IMPORTS, *Kind))
         bodies_ = {kind: self.section(kind) for kind in order if kind}
-        parts = [(kind.value, bodies_[kind]) for kind in Kind if kind]
-        parts += [(Kind.CUSTOM.value, body) for body in self.custom()]
-        return self.module.wasm[:8] + b"".join(
-            section(kind, body) for kind, body in parts if body is not None
-        )
+        parts = [(kind, bodies_[kind]) for kind in Kind if kind] + [(Kind.CUSTOM, x) for x in self.custom()]
+        written = (section(kind, body) for kind, body in parts if body is not None)
+        return self.module.wasm[:8] + b"".join(written)
 
     def section(self, kind: Kind) -> bytes | None:
         """The body of a section that is not custom; None where there is none."""
@@ -229,9 +224,13 @@ class Writer:
     def bodies(self) -> list[Reader]:
         """A reader at each entry of the code section, as it is now."""
         declared = len(self.module.own(FUNCTION))
-        r = self.module.section(Kind.CODE)
-        found = [] if r is None else list(bodies(r))
-        if len(found) != declared or (r is not None and r.pos != r.end):
+        r = self.module.section(Kind.CODE) or Reader(b"\0")
+        found = []
+        for _ in r.count():
+            size = r.u32()
+            found.append(r.at(r.pos, r.pos + size))
+            r.take(size)
+        if len(found) != declared or r.pos != r.end:
             raise UnsupportedModuleError(
                 f"the module declares {declared} functions and has code for {len(found)}"
             )

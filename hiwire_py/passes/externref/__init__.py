@@ -5,9 +5,8 @@ code                           its instructions
 analysis, stacks               a walk through a function: where the externrefs in its hands come from
 liveness, frames               which of them it holds while it calls others, and where it writes them
 indirect, tails                functions whose address is taken; calls that take their caller's place
-added, indexes                 what comes to the module, and where everything goes
+indexes                        where everything goes, and what comes to the module
 wide                           tables with indexes of 64 bits
-segments                       what a start function does about segments of externrefs
 refusals                       what is refused
 """
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
 from ...errors import UnsupportedModuleError
 from ...wasm import opcodes
@@ -29,7 +28,7 @@ __all__ = ["Analysis", "analyse"]
 _PUSHES_EXCEPTION = 1  # of the kind of a catch clause
 
 
-class Analysis(NamedTuple):
+class Analysis(Stacks):
     """What is known of a function.
 
     Attributes:
@@ -37,7 +36,7 @@ class Analysis(NamedTuple):
         made: positions behind instructions whose result, an externref, is in the function's hands during a
             call.
         locals: externref locals that are.
-        assigned: for these locals the positions of ``local.set`` and ``local.tee``, with the local's index.
+        assigned: positions of ``local.set`` and ``local.tee`` of externrefs, with the local's index.
         parameters: externref parameters that are, where no caller holds them.
         returns: positions of ``return``, and of calls that take the function's place.
         opaque: externrefs go ways that are not followed here (parameters of loops, several results of a
@@ -46,17 +45,6 @@ class Analysis(NamedTuple):
             left are there still.
     """
 
-    tests: dict[int, int | None]
-    made: set[int]
-    locals: set[int]
-    assigned: list[tuple[int, int]]
-    parameters: list[int]
-    returns: list[int]
-    opaque: bool
-    landings: set[int]
-
-
-class _Walk(Stacks):
     def __init__(self, module: Module, r: Reader, function: int, groups: Sequence[tuple[int, int]]) -> None:
         params, results = module.types[function]
         super().__init__(Block(0, results, opcodes.BLOCK, []))
@@ -67,8 +55,10 @@ class _Walk(Stacks):
         self.local_types = [code for _, code in groups]
         self.landings: set[int] = set()
         self.catching = 0  # blocks that catch exceptions, around here
-        self.throws_refs = any(EXTERNREF in tag.functype.params for tag in module.tags)
         self.tests: dict[int, int | None] = {}
+        self.made: set[int] = set()
+        self.locals: set[int] = set()
+        self.parameters: list[int] = []
         self.assigned: list[tuple[int, int]] = []
         self.returns: list[int] = []
         self.events: list[Event] = []
@@ -77,10 +67,7 @@ class _Walk(Stacks):
     # ---- operands
 
     def local_type(self, index: int) -> int:
-        group = bisect_right(self.local_ends, index)
-        if group == len(self.local_ends):
-            raise UnsupportedModuleError("the code uses a local that does not exist")
-        return self.local_types[group]
+        return self.local_types[bisect_right(self.local_ends, index)]
 
     def give(self, code: int, local: int | None = None) -> None:
         """Push a value that the instruction just read gives."""
@@ -102,12 +89,15 @@ class _Walk(Stacks):
         catches = catch_clauses(self.r) if op == opcodes.TRY_TABLE else []
         for kind, tag, depth in catches:
             carried = b"" if tag is None else self.module.tags[tag].functype.params
-            label = self.label(depth)
+            label = self.blocks[-1 - depth]
             label.landing = True
             if label.loop:
                 self.landings.add(label.start)
             # Nothing holds what an exception carries, while it is on its way or kept.
-            self.opaque |= EXTERNREF in carried or (kind & _PUSHES_EXCEPTION > 0 and self.throws_refs)
+            self.opaque |= EXTERNREF in carried or (
+                kind & _PUSHES_EXCEPTION > 0
+                and any(EXTERNREF in thrown.functype.params for thrown in self.module.tags)
+            )
         block = Block(len(self.stack), results, op, given, self.r.pos)
         block.catches = [depth for _, _, depth in catches]
         self.catching += bool(catches)
@@ -146,13 +136,15 @@ class _Walk(Stacks):
 
     def branch(self, depths: list[int], conditional: bool) -> None:
         for depth in depths:
-            label = self.label(depth)
+            label = self.blocks[-1 - depth]
             if not label.loop:  # a branch to a loop goes to its start
                 self.flow_to(label)
             self.events.append(("branch", depth))
         if not conditional:
             self.events.append(("stop", 0))
-            self.end_of_code()
+            block = self.blocks[-1]
+            self.cut(block.height)
+            block.dead = True
 
     def call(self, op: int, at: int) -> None:
         index = self.r.u32()
@@ -285,7 +277,8 @@ class _Walk(Stacks):
             self.push(self.pop())
         elif op in (opcodes.STRUCT_NEW, opcodes.ARRAY_NEW_FIXED):
             type_ = self.module.subtypes[r.u32()]
-            self.pops(len(type_.first) if op == opcodes.STRUCT_NEW else r.u32())
+            # In dead code there can be any number, of which none is there.
+            self.pops(len(type_.first) if op == opcodes.STRUCT_NEW else min(r.u32(), len(stack) + 1))
             stack.append(I32)
         else:
             raise UnsupportedModuleError(
@@ -312,31 +305,16 @@ _FOLLOWED = frozenset(
 def analyse(
     module: Module, code: Reader, function: int, groups: Sequence[tuple[int, int]], held: bool
 ) -> Analysis:
-    """Follow a function's code.
-
-    Args:
-        module: the module the code is part of.
-        code: a cursor over the function's instructions.
-        function: the index of the function's type.
-        groups: its declared locals as (count, type).
-        held: whether it must hold its parameters: its caller may be gone.
-    """
-    walk = _Walk(module, code, function, groups)
+    """Follow the code of a function of a type. ``groups`` are its declared locals as (count, type); ``held``
+    says whether it must hold its parameters, since its caller may be gone."""
+    walk = Analysis(module, code, function, groups)
     params = [i for i, t in enumerate(module.types[function].params) if held and t == EXTERNREF]
     walk.events += [(SET, index) for index in params]
     walk.run()
     handed = held_origins(walk.origins)
-    # A parameter that is never assigned is held by the caller.
-    changing = {*params, *(local for _, local in walk.assigned)}
     locals_ = live_at_calls(walk.events) | {o.local for o in handed if o.local is not None}
-    made = {o.end for o in handed if o.end is not None and (o.local is None or o.overtaken)}
-    return Analysis(
-        walk.tests,
-        made,
-        locals_ & changing,
-        [a for a in walk.assigned if a[1] in locals_],
-        [index for index in params if index in locals_],
-        walk.returns,
-        walk.opaque,
-        walk.landings,
-    )
+    walk.made = {o.end for o in handed if o.end is not None and (o.local is None or o.overtaken)}
+    # A parameter that is never assigned is held by the caller.
+    walk.locals = locals_.intersection((*params, *(local for _, local in walk.assigned)))
+    walk.parameters = [index for index in params if index in locals_]
+    return walk

@@ -13,7 +13,7 @@ from ...wasm.module import Module
 from ...wasm.types import EXTERNREF, I32, I64, heap_type, value_type
 from ...wasm.write import Writer
 from .analysis import analyse
-from .frames import Insertions, block_type, frame_code
+from .frames import frame_code
 from .indexes import IndexMap, lowered
 from .indirect import IndirectCalls
 from .refusals import check_call_ref, check_spelling
@@ -66,8 +66,7 @@ class CodeLowering(Writer):
         self._more = 0  # locals it needs more: one for the frame, one i32 and one i64 for indirect calls
         self._calls = False  # whether the function calls any other,
         self._gets_refs = False  # and gets externrefs from somewhere
-        self._catches = False  # or catches exceptions,
-        self._tests = False  # or tests references
+        self._looks_twice = False  # or catches exceptions, or tests references
 
     def spelling(self, spelling: bytes) -> bytes:
         check_spelling(self.module, spelling)
@@ -77,31 +76,29 @@ class CodeLowering(Writer):
         return self.indirect.address(function)
 
     def body(self, r: Reader, type_: int, held: bool = False) -> bytes:
-        """One entry of the code section.
-
-        Args:
-            r: at it.
-            type_: the index of the function's type.
-            held: whether the function must keep its parameters in a frame.
-        """
+        """One entry of the code section; ``held`` says whether the function must keep its parameters in a
+        frame."""
         data, entry = r.data, r.pos
         groups = [(r.u32(), value_type(r)) for _ in r.count()]
         start, declared = r.pos, self.module.types[type_]
         frame = len(declared.params) + sum(count for count, _ in groups)
         self._scratch, self._null_tests = frame + 1, {}
-        self._calls = self._gets_refs = self._catches = self._tests = False
+        self._calls = self._gets_refs = self._looks_twice = False
         self._more = 0
         inserted = None
         code = self.instructions(r.at(start))
         # Most functions need no second look, which takes a hundred times as long.
-        if self._tests or self._catches or (self._calls and (self._gets_refs or held)):
+        if self._looks_twice or (self._calls and (self._gets_refs or held)):
             locals_ = [(count, spelling[0]) for count, spelling in groups]
             analysis = analyse(self.module, r.at(start), type_, locals_, held)
             self._null_tests = analysis.tests
-            results = [*map(lowered, self.module.subtypes[type_].second)]
-            result_block = block_type(results, self.to)
-            inserted = frame_code(analysis, frame, self.to, result_block, start, r.end - 1)
-            code = self._with_insertions(r, start, inserted or [])
+            inserted = frame_code(analysis, frame, self.to, type_, start, r.end - 1)
+            parts: list[bytes] = []
+            at = start
+            for position, insertion in inserted or ():
+                parts += (self.instructions(r.at(at, position)), insertion)
+                at = position
+            code = b"".join((*parts, self.instructions(r.at(at))))
         more = self._more or 2 * (inserted is not None)
         changed = [(count, self.spelling(spelling)) for count, spelling in groups]
         if not more and changed == groups:
@@ -111,14 +108,6 @@ class CodeLowering(Writer):
         if more == 3:
             changed.append((1, _I64))
         return sized(vector(leb(count) + spelling for count, spelling in changed) + code)
-
-    def _with_insertions(self, body: Reader, start: int, inserted: Insertions) -> bytes:
-        out: list[bytes] = []
-        for at, code in inserted:
-            out += (self.instructions(body.at(start, at)), code)
-            start = at
-        out.append(self.instructions(body.at(start)))
-        return b"".join(out)
 
     def instructions(self, r: Reader) -> bytes:
         """The lowered form of the instructions ``r.data[r.pos:r.end]``."""
@@ -192,7 +181,7 @@ class CodeLowering(Writer):
             check_call_ref(self.module, type_)
             self._note_call(type_)
         elif op == opcodes.TRY_TABLE:
-            self._catches = True
+            self._looks_twice = True
         elif op == opcodes.TYPED_SELECT:
             types = [value_type(r) for _ in r.count()]
             if types == [b"\x6f"]:
@@ -202,7 +191,7 @@ class CodeLowering(Writer):
             if heap in (b"\x6f", b"\x72"):
                 return b"\x41\x00"
         elif op == opcodes.REF_IS_NULL:
-            self._tests = True
+            self._looks_twice = True
             return b"\x45" if self._null_tests.get(pos) == EXTERNREF else b"\xd1"
         elif op == opcodes.TABLE_INIT:
             segment, table = r.u32(), r.u32()

@@ -13,15 +13,13 @@ the operand stack during a call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ...wasm.binary import leb, signed_leb
 from ...wasm.code import i32_const, local_get
 from ...wasm.types import EXTERNREF
 from .analysis import Analysis
-from .indexes import IndexMap
+from .indexes import IndexMap, lowered
 
-__all__ = ["OPAQUE", "Insertions", "arguments", "block_type", "frame_code", "holding"]
+__all__ = ["OPAQUE", "Insertions", "arguments", "frame_code", "holding"]
 
 OPAQUE = -1
 """The word in a frame that says: this function's externrefs are not followed, release nothing meanwhile."""
@@ -31,17 +29,13 @@ Insertions = list[tuple[int, bytes]]
 
 
 def frame_code(
-    analysis: Analysis, pointer: int, to: IndexMap, block_type: bytes, start: int, end: int
+    analysis: Analysis, pointer: int, to: IndexMap, type_: int, start: int, end: int
 ) -> Insertions | None:
     """What to insert into a function so that it keeps a frame; None if it needs none.
 
     Args:
-        analysis: of the function.
         pointer: the index of a free i32 local, for the frame's address.
-        to: has the runtime's helpers.
-        block_type: of a block with the function's results.
-        start: where its instructions begin.
-        end: the position of its last instruction, which ends the function.
+        start, end: where its instructions begin, and the position of the last one, which ends the function.
     """
     words: dict[tuple[str, int], int] = {}
     call, local, frame = to.call, leb(pointer), local_get(pointer)
@@ -59,6 +53,11 @@ def frame_code(
     entry = b"".join(local_get(index) + keep(("local", index)) + b"\x1a" for index in analysis.parameters)
     if not words and not analysis.landings:
         return None
+    results = [*map(lowered, to.module.subtypes[type_].second)]
+    if len(results) > 1:
+        block = signed_leb(to.add_type([], results))
+    else:
+        block = results[0] if results else b"\x40"
     # Frames of functions that an exception has left are given up where it is caught.
     size = i32_const(4 * len(words))
     landing = frame + size + b"\x6a" + call["leave"]
@@ -66,7 +65,7 @@ def frame_code(
     leave = frame + call["leave"]
     inserted += [(at, leave) for at in analysis.returns]
     # Branches to the function's own label arrive at the end of a block, where the frame is given up.
-    enter = size + call["enter"] + b"\x21" + local + opaque + entry + b"\x02" + block_type
+    enter = size + call["enter"] + b"\x21" + local + opaque + entry + b"\x02" + block
     inserted += [(start, enter), (end, b"\x0b" + leave)]
     # At one position, what belongs behind the instruction before it comes first.
     return sorted(inserted, key=lambda item: (item[0], item[1][-len(leave) :] == leave))
@@ -74,14 +73,7 @@ def frame_code(
 
 def holding(to: IndexMap, params: bytes, unused: int, call: bytes) -> bytes:
     """Local variables and code of a function that keeps its parameters in a frame while it calls another with
-    them.
-
-    Args:
-        to: has the runtime's helpers.
-        params: the codes of their types.
-        unused: how many more parameters it has, which are no externrefs.
-        call: what follows the arguments.
-    """
+    them. It has ``unused`` ones behind them; ``call`` is what follows the arguments."""
     refs = [index for index, code in enumerate(params) if code == EXTERNREF]
     pointer = len(params) + unused
     frame = local_get(pointer)
@@ -94,10 +86,3 @@ def holding(to: IndexMap, params: bytes, unused: int, call: bytes) -> bytes:
 def arguments(count: int) -> bytes:
     """Code that pushes the first parameters of a function, for a call."""
     return b"".join(map(local_get, range(count)))
-
-
-def block_type(results: Sequence[bytes], to: IndexMap) -> bytes:
-    """The type of a block with the given results, which are lowered."""
-    if not results:
-        return b"\x40"
-    return results[0] if len(results) == 1 else signed_leb(to.add_type([], results))

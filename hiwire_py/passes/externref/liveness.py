@@ -62,17 +62,8 @@ def live_at_calls(events: list[Event]) -> set[int]:
 def _backward(
     events: list[Event], bits: dict[int, int], loops: dict[int, int], found: int
 ) -> tuple[int, bool]:
-    """Walk once.
-
-    Args:
-        events: of a function.
-        bits: of the locals that are followed.
-        loops: what is live at a loop's start, by the position of its end; this is brought up to date.
-        found: locals that are live behind some call, as far as known.
-
-    Returns:
-        What is found now, and whether ``loops`` stayed as it was.
-    """
+    """Walk once: which locals are ``found`` to be live behind some call, and whether ``loops`` stayed as it
+    was. It has what is live at a loop's start, by the position of its end, and is brought up to date."""
     live, same = 0, True
     blocks: list[_Block] = []
     for position in range(len(events) - 1, -1, -1):

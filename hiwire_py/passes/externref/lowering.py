@@ -16,6 +16,7 @@ from typing import Any
 
 from ...errors import UnsupportedModuleError
 from ...wasm.binary import Reader, leb, name, sized
+from ...wasm.code import i32_const
 from ...wasm.module import FUNCTION, GLOBAL, TABLE, Kind, Limits, Module, TableType
 from ...wasm.names import renumbered_names
 from ...wasm.types import EXTERNREF, FuncType, type_name
@@ -23,11 +24,14 @@ from ...wasm.write import export_bytes, fresh_name
 from .code import CodeLowering
 from .indexes import HELPERS
 from .refusals import check
-from .segments import segment_code
+from .wide import copy_call
 
 __all__ = ["RUNTIME_MODULE", "Handle", "Lowered", "lower_module", "refuse_lowered"]
 
 RUNTIME_MODULE = "externref"
+
+_PASSIVE = 1  # in the two low bits of a segment's flags
+_NULL_ITEM = bytes((0xD0, EXTERNREF, 0x0B))
 
 # Custom sections that speak of positions in the code section, which moves.
 _POSITIONAL = (".debug_", "reloc.", "metadata.code", "sourceMappingURL", "external_debug_info")
@@ -66,22 +70,53 @@ class Lowered:
 class _Lowering(CodeLowering):
     def __init__(self, module: Module) -> None:
         super().__init__(module)
-        self.handles = self._handles()
+        self.handles = tuple(self._handles())
         taken = {e.name for e in module.exports}
         self.hidden_globals = {
             index: fresh_name(f"externref:g{index}", taken)
             for index, global_ in enumerate(module.globals)
             if global_.type == EXTERNREF and global_.mutable and index >= self.to.first_global
         }
-        self.segments = segment_code(self.to, self.expression)
+        self.segments = [*self._segments()]
 
-    def _handles(self) -> tuple[Handle, ...]:
-        module = self.module
-        found = [Handle(f"t{i}", _narrow(module.tables[i].limits), i) for i in self.to.externref_tables]
+    def _handles(self) -> Iterator[Handle]:
+        for i in self.to.externref_tables:
+            yield Handle(f"t{i}", _narrow(self.module.tables[i].limits), i)
         for i in self.to.externref_elements:
-            size = len(module.elements[i].items)
-            found.append(Handle(f"e{i}", Limits(size, size), None))
-        return tuple(found)
+            size = len(self.module.elements[i].items)
+            yield Handle(f"e{i}", Limits(size, size), None)
+
+    def _segments(self) -> Iterator[bytes]:
+        """What the start function does about segments of externrefs.
+
+        Each becomes a hidden table of the runtime, as long as the segment and full of nulls. For a passive
+        segment of nulls that is all. For others, code that runs before the module's own start function sets
+        the items, copies an active segment into its table, and drops it. So this segment of two items
+
+            (elem (i32.const 3) externref (ref.null extern) (global.get $g))
+
+        becomes
+
+            (call $externref.set (i32.const 1) (global.get $g) (global.get $e0))
+            (call $externref.copy (i32.const 3) (i32.const 0) (i32.const 2) (global.get $t0) (global.get $e0))
+            (call $externref.drop (global.get $e0))
+
+        These segments come after all segments of functions and of data. The difference shows only where one
+        does not fit its table, so that no instance is made: a segment of functions or data that stands behind
+        it has been written by then, to a table or memory that the module imports.
+        """
+        to = self.to
+        for index in to.externref_elements:
+            element, handle = self.module.elements[index], to.element_handle[index]
+            for number, item in enumerate(element.items):
+                if isinstance(item, tuple) and self.module.wasm[slice(*item)] != _NULL_ITEM:
+                    yield i32_const(number) + self.expression(item)[:-1] + handle + to.call["set"]
+            if element.offset is not None:
+                span = i32_const(0) + i32_const(len(element.items))
+                yield self.expression(element.offset)[:-1] + span
+                yield to.table_handle[element.table] + handle + copy_call(to, element.table)
+            if element.flags & 3 != _PASSIVE:
+                yield handle + to.call["drop"]
 
     # ---- sections
 
@@ -122,12 +157,9 @@ class _Lowering(CodeLowering):
         start = super().start()
         if not self.segments:
             return start
-
-        def make() -> bytes:
-            call = b"" if start is None else b"\x10" + leb(start)
-            return b"\0" + b"".join(self.segments) + call
-
-        return self.to.add_function("start", self.to.add_type([], []), make)
+        call = b"" if start is None else b"\x10" + leb(start)
+        body = b"".join((b"\0", *self.segments, call))
+        return self.to.add_function("start", self.to.add_type([], []), lambda: body)
 
     def elements(self) -> Iterator[bytes]:
         for element in self.module.elements:
@@ -243,6 +275,6 @@ def lower_module(module: Module) -> Lowered:
     except (IndexError, KeyError) as e:
         # An index into a table, type or function that does not exist: only an invalid module has one.
         raise UnsupportedModuleError(
-            "the module is malformed: it refers to a type, function, table, global or local that it does not"
-            " have"
+            "the module is malformed: it refers to a type, function, table, global, local or label that it"
+            " does not have"
         ) from e

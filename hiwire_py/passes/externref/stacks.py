@@ -120,21 +120,13 @@ class Stacks:
 
     def cut(self, height: int) -> None:
         """Take everything above ``height`` off the stack."""
-        stack = self.stack
-        while len(stack) > height:
-            entry = stack.pop()
-            if isinstance(entry, Origin):
-                self._left(entry)
+        while len(self.stack) > height:
+            self.pop()
 
     def origin(self, end: int | None = None, local: int | None = None) -> Origin:
         made = Origin(end, local)
         self.origins.append(made)
         return made
-
-    def end_of_code(self) -> None:
-        block = self.blocks[-1]
-        self.cut(block.height)
-        block.dead = True
 
     def flow_to(self, block: Block, given: list[Entry] | None = None) -> None:
         """What is on top of the stack, or ``given``, becomes the results of a block."""
@@ -145,11 +137,6 @@ class Stacks:
             wanted = block.results[i]
             if isinstance(wanted, Origin) and isinstance(entry, Origin):
                 wanted.parts.append(entry)
-
-    def label(self, depth: int) -> Block:
-        if depth >= len(self.blocks):
-            raise UnsupportedModuleError("the code branches to a block that does not exist")
-        return self.blocks[-1 - depth]
 
 
 def held_origins(origins: list[Origin]) -> list[Origin]:
