@@ -67,7 +67,10 @@ class Analysis(Stacks):
     # ---- operands
 
     def local_type(self, index: int) -> int:
-        return self.local_types[bisect_right(self.local_ends, index)]
+        group = bisect_right(self.local_ends, index)
+        if group == len(self.local_ends):
+            raise UnsupportedModuleError("the code uses a local that does not exist")
+        return self.local_types[group]
 
     def give(self, code: int, local: int | None = None) -> None:
         """Push a value that the instruction just read gives."""
@@ -89,7 +92,7 @@ class Analysis(Stacks):
         catches = catch_clauses(self.r) if op == opcodes.TRY_TABLE else []
         for kind, tag, depth in catches:
             carried = b"" if tag is None else self.module.tags[tag].functype.params
-            label = self.blocks[-1 - depth]
+            label = self.label(depth)
             label.landing = True
             if label.loop:
                 self.landings.add(label.start)
@@ -136,7 +139,7 @@ class Analysis(Stacks):
 
     def branch(self, depths: list[int], conditional: bool) -> None:
         for depth in depths:
-            label = self.blocks[-1 - depth]
+            label = self.label(depth)
             if not label.loop:  # a branch to a loop goes to its start
                 self.flow_to(label)
             self.events.append(("branch", depth))

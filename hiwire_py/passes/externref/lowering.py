@@ -275,6 +275,6 @@ def lower_module(module: Module) -> Lowered:
     except (IndexError, KeyError) as e:
         # An index into a table, type or function that does not exist: only an invalid module has one.
         raise UnsupportedModuleError(
-            "the module is malformed: it refers to a type, function, table, global, local or label that it"
-            " does not have"
+            "the module is malformed: it refers to a type, function, table, global or local that it does not"
+            " have"
         ) from e

@@ -96,10 +96,7 @@ class Stacks:
     def pop(self) -> Entry:
         block = self.blocks[-1]
         if len(self.stack) > block.height:
-            entry = self.stack.pop()
-            if isinstance(entry, Origin):
-                self._left(entry)
-            return entry
+            return self._take()
         if block.dead:
             return None
         raise UnsupportedModuleError("the code takes operands that are not there")
@@ -107,21 +104,24 @@ class Stacks:
     def pops(self, count: int) -> list[Entry]:
         return [self.pop() for _ in range(count)][::-1]
 
-    def _left(self, origin: Origin) -> None:
-        """An externref has left the stack: what happened while it was there?"""
-        calls, sets = self._since.pop()
-        if calls != self.calls:
-            origin.held = True
-        if sets != self.sets:
-            local = origin.local
-            origin.overtaken |= bool(origin.parts) or (
-                local is not None and self.last_set.get(local, 0) > sets
-            )
+    def _take(self) -> Entry:
+        entry = self.stack.pop()
+        if isinstance(entry, Origin):
+            # What happened while it was on the stack?
+            calls, sets = self._since.pop()
+            if calls != self.calls:
+                entry.held = True
+            if sets != self.sets:
+                local = entry.local
+                entry.overtaken |= bool(entry.parts) or (
+                    local is not None and self.last_set.get(local, 0) > sets
+                )
+        return entry
 
     def cut(self, height: int) -> None:
         """Take everything above ``height`` off the stack."""
         while len(self.stack) > height:
-            self.pop()
+            self._take()
 
     def origin(self, end: int | None = None, local: int | None = None) -> Origin:
         made = Origin(end, local)
@@ -137,6 +137,11 @@ class Stacks:
             wanted = block.results[i]
             if isinstance(wanted, Origin) and isinstance(entry, Origin):
                 wanted.parts.append(entry)
+
+    def label(self, depth: int) -> Block:
+        if depth >= len(self.blocks):
+            raise UnsupportedModuleError("the code branches to a block that does not exist")
+        return self.blocks[-1 - depth]
 
 
 def held_origins(origins: list[Origin]) -> list[Origin]:
