@@ -26,7 +26,7 @@ from ...sources import shipped
 from ...values import V128
 from ...wasm.module import Module
 from .source import make_source
-from .tools import FLAGS, Tools, Wasm2c, find_tools
+from .tools import Tools, Wasm2c, find_tools, flags
 
 __all__ = [
     "compile_library",
@@ -214,7 +214,7 @@ def compile_source(source: Path, target: Path, tools: Tools, what: str) -> None:
     include = ["-I", sysconfig.get_path("include"), "-I", str(source.parent)]
     command = [
         *tools.compiler,
-        *FLAGS,
+        *flags(),
         *shared,
         *include,
         *tools.wasm2c.flags(),
