@@ -83,9 +83,7 @@ def test_named_ones(dev: ModuleType) -> None:
         dev.named(dev.Found(found.pythons[:1]), ["--on", "newest"])
 
 
-def test_one_installation_is_enough(
-    dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_installation_is_enough(dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has the packages of an extra, or of one with more, is used; what has fewer, or those of another
     setup.py, is added to."""
     for name in ("setup.py", "pyproject.toml"):
