@@ -22,7 +22,7 @@ __all__ = ["FLAGS", "Tools", "Wasm2c", "find_tools", "find_wasm2c", "flags", "mi
 
 # What wasm2c's manual asks of the C compiler, so that floats and recursion are WebAssembly's; no symbols that
 # another library could take for its own. -O3 inlines more than -O2: handles cost a fifth less, and compiling
-# takes hardly longer.
+# takes a fifth longer.
 _FULL = "-O3"
 FLAGS = (
     "-std=gnu11",
