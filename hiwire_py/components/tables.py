@@ -8,8 +8,9 @@ handle, has 16 bytes::
     8   the number of the call that it was lent to last, 64 bits
 
 Entry 0 is never given out. Freed entries are used again, the last one first, as the canonical ABI has it: a
-handle is the number of its entry, and one that was given away may soon be another. In a *hardened* table a handle
-also has the number of times that its entry was used, modulo 2**11, above the 20 bits of the entry's number::
+handle is the number of its entry, and one that was given away may soon be another. In a *hardened* table a
+handle also has the number of times that its entry was used, modulo 2**11, above the 20 bits of the entry's
+number::
 
     16  the handle that the entry has, or had last; the entry has 32 bytes, at 32 times its number
 
