@@ -259,7 +259,7 @@ class Hiwire(Closing):
         the table, raises ClosedError. Idempotent."""
         if self._guard.owner is not None:
             self._guard.check()
-            self._space.close()
+            self._space.calls.close()
 
     def __repr__(self) -> str:
         if self._guard.owner is None:

@@ -33,26 +33,22 @@ class Layout:
     Attributes:
         size: bytes of the struct.
         handles: the offsets of owned handles, in words.
+        owned: the offsets of owning pointers, in words, and what they point to or what gives that.
         pointer_map: the same as compiled types read it; `traverse` fills it in.
     """
 
-    __slots__ = ("_owns", "handles", "pointer_map", "size")
+    __slots__ = ("handles", "owned", "pointer_map", "size")
 
     def __init__(self, size: int, handles: tuple[int, ...], owns: Mapping[int, Union[Layout, Later]]) -> None:
         self.size = size
         self.handles = handles
-        self._owns = dict(owns)
+        self.owned = dict(owns)
         self.pointer_map: Any = None
-
-    @property
-    def owned(self) -> Iterable[int]:
-        """The offsets of owning pointers, in words, in the order of `owns`."""
-        return self._owns
 
     def owns(self) -> list[tuple[int, Layout]]:
         """The owning pointers: their offsets in words, and what they point to."""
         found = []
-        for offset, target in self._owns.items():
+        for offset, target in self.owned.items():
             owned = target if isinstance(target, Layout) else target()
             if not isinstance(owned, Layout):
                 raise TypeError(
@@ -64,7 +60,7 @@ class Layout:
 
     def __repr__(self) -> str:
         handles = [offset * _WORD for offset in self.handles]
-        owns = [offset * _WORD for offset in self._owns]
+        owns = [offset * _WORD for offset in self.owned]
         return f"<Layout of {self.size} bytes, handles at {handles}, owning pointers at {owns}>"
 
 

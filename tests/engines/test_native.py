@@ -18,7 +18,6 @@ from support import wat
 from hiwire_py import Guest, GuestTrap, Hiwire, ToolchainError, UnsupportedModuleError, engines
 from hiwire_py.ahead import code_for_native, compile_native
 from hiwire_py.engines.native import build as native_build
-from hiwire_py.engines.native import compile as native_compile
 from hiwire_py.engines.native import tools as native_tools
 from hiwire_py.engines.native.source import Dialect, make_source
 from hiwire_py.sources import shipped
@@ -216,12 +215,12 @@ def test_compiled_ahead(tmp_path: Path, cache_home: Path, monkeypatch: pytest.Mo
     path = compile_native(module, tmp_path / "libraries")
     assert path.parent == tmp_path / "libraries"
     monkeypatch.setenv("HIWIRE_NATIVE_PATH", str(path.parent))
-    monkeypatch.setattr(native_compile, "missing_tools", lambda: ["wasm2c is missing: get it"])
+    monkeypatch.setattr(native_build, "missing_tools", lambda: ["wasm2c is missing: get it"])
     assert compile_native(module) == path
     with pytest.raises(ToolchainError, match="wasm2c is missing: get it; or compile it elsewhere"):
         compile_native(wat("(module (func (result i32) (i32.const 43)))"))
     monkeypatch.setattr(native_build, "INSTALLED", tmp_path)
-    assert "wasm2c is missing: get it" in native_compile.why_unavailable()
+    assert "wasm2c is missing: get it" in native_build.why_unavailable()
 
 
 def test_cached_libraries(cache_home: Path) -> None:
@@ -277,6 +276,12 @@ def test_releases_of_wasm2c() -> None:
     assert Dialect.detect(declare(", bool, uint32_t")) == (False, 4)
     with pytest.raises(ToolchainError, match="this release of wasm2c is not known"):
         Dialect.detect("int nothing;")
+
+
+def test_several_memories() -> None:
+    """Are refused with words that say what the engine has not."""
+    with pytest.raises(UnsupportedModuleError, match=r"engine native does not take the module: .*memor"):
+        Guest(wat("(module (memory 1) (memory 1))"), engine="native")
 
 
 def test_what_wasm2c_does_not_take() -> None:

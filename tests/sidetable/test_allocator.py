@@ -219,7 +219,7 @@ def test_the_best_it_can_do_is_found() -> None:
     """A block that a request fits exactly is found even where the bitmap cannot promise it, before giving
     up."""
     heap = Heap(1)
-    rest = heap.call("malloc", 5 * 16 * 13 - HEADER)  # not the first size of its bin
+    rest = heap.call("malloc", 5 * 16 * 13 - HEADER)  # not the smallest size of its bin
     assert rest
     while heap.call("malloc", 12):
         pass

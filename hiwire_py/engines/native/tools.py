@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import shlex
@@ -83,9 +84,8 @@ class Tools(NamedTuple):
 
     def identity(self) -> str:
         """Changes when the libraries that come out may differ."""
-        text = repr(
-            (self.wasm2c.version, self.wasm2c.dialect, self.compiler_version, FLAGS, _MODES, _cffi_version())
-        )
+        cffi = importlib.metadata.version("cffi")
+        text = repr((self.wasm2c.version, self.wasm2c.dialect, self.compiler_version, FLAGS, _MODES, cffi))
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
@@ -132,7 +132,8 @@ def find_wasm2c() -> Wasm2c | None:
             dialect = Dialect.detect((include / "wasm-rt.h").read_text("utf-8"))
         except (OSError, ToolchainError):
             continue
-        found.append((_numbers(version), Wasm2c(path, str(include), version, dialect)))
+        numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
+        found.append((numbers, Wasm2c(path, str(include), version, dialect)))
     return max(found)[1] if found else None
 
 
@@ -165,16 +166,6 @@ def _compiler() -> tuple[tuple[str, ...], str] | None:
             if version.returncode == 0:
                 return tuple(command), f"{' '.join(command)} {version.stdout.splitlines()[0]}"
     return None
-
-
-def _cffi_version() -> str:
-    import cffi
-
-    return str(cffi.__version__)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
