@@ -9,7 +9,7 @@ from ..checks import check_callable
 from ..engines import Imports, RawExtern, Store
 from ..engines.stack import StackEnd
 from ..errors import ClosedError, UnsupportedModuleError
-from ..passes.externref import COMPANION_MODULE
+from ..passes.externref import RUNTIME_MODULE
 from ..values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
 from ..wasm.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Module, TableType
 from .fitting import check_fit, check_sizes, no_fit
@@ -206,4 +206,4 @@ def _imports_of_lowering(instance: Instance) -> Imports:
 
 def _handles(store: Store, handles: Mapping[str, int]) -> dict[tuple[str, str], RawExtern]:
     """Tables' handles, as a lowered module imports them."""
-    return {(COMPANION_MODULE, name): store.constant(I32, handle) for name, handle in handles.items()}
+    return {(RUNTIME_MODULE, name): store.constant(I32, handle) for name, handle in handles.items()}

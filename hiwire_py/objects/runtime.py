@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from ..engines import Engine, GuestLimits, RawExtern, Store
 from ..errors import ForgedRefError, MemoryLimitError, TableFullError
-from ..passes.externref import COMPANION_MODULE, HELPERS
+from ..passes.externref import HELPERS, RUNTIME_MODULE
 from ..values import FuncType
 from ..wasm.module import FUNCTION, Limits
 from .ids import new_ids
@@ -212,7 +212,7 @@ class Runtime:
 
 def helpers(exports: Mapping[str, RawExtern]) -> dict[tuple[str, str], RawExtern]:
     """What every lowered module imports of the runtime's exports."""
-    return {(COMPANION_MODULE, helper): exports[helper] for helper in HELPERS}
+    return {(RUNTIME_MODULE, helper): exports[helper] for helper in HELPERS}
 
 
 def _reserve(runtime_ref: Callable[[], Runtime | None], count: int) -> None:
