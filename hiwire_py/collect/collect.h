@@ -85,11 +85,12 @@ typedef struct {
     size_t count, room;
 } hw_array;
 
-/* A reference in memory, a word of a struct; and the object, if the struct's wrapper shows it. Once they are counted,
-   the word is the index of a slot. */
+/* A reference in memory, a word of a struct; and if the struct's wrapper shows it, the object and its key, an int that is
+   held so that nothing has to be made when the dict is put in order. Once they are counted, the word is the index of a
+   slot. */
 typedef struct {
     PyObject *object;
-    int32_t key;
+    PyObject *key;
     uint32_t word;
     uint32_t kind;
 } hw_edge;

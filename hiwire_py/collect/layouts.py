@@ -22,6 +22,7 @@ _MOST_SIZE = 1 << 32
 # What c/hiwire/hiwire_layout.h writes: a struct of three words, and fields of three words each.
 _LAYOUT, _FIELD = struct.Struct("<III"), struct.Struct("<III")
 _HANDLE, _OWNS = 1, 2
+# Of a whole description, since its structs can all name the same fields, which costs a guest nothing.
 _MOST_FIELDS = 1 << 16
 
 Later = Callable[[], "Layout"]
@@ -157,6 +158,7 @@ def _described(guest: Guest, name: str) -> Layout:
     first = guest.exports[export]() & 0xFFFFFFFF
     waiting = [first]
     made: dict[int, Layout] = {}
+    fields = 0
     try:
         while waiting:
             at = waiting.pop()
@@ -166,7 +168,8 @@ def _described(guest: Guest, name: str) -> Layout:
             later = {offset: (lambda at=target: made[at]) for offset, target in owns.items()}
             made[at] = _checked(size, handles, later)
             waiting += owns.values()
-            if len(made) > _MOST_FIELDS:
+            fields += len(handles) + len(owns)
+            if fields > _MOST_FIELDS:
                 raise ValueError("it has no end")
     except (IndexError, ValueError) as error:
         raise ValueError(f"the description of {name!r} is damaged: {error}") from None

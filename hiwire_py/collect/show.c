@@ -8,25 +8,15 @@
    The keys of what dies with its wrappers go from `objects` into `tombstones`, until the guest releases the handle.
    While edges are shown, `objects` must not change. So whoever comes into a guest ends that first. */
 
-/* Borrowed; NULL without an exception if it is not there. */
-static PyObject *hw_object(hw_edges *edges, int32_t key)
-{
-    PyObject *number = PyLong_FromLong(key), *object;
-    if (number == NULL)
-        return NULL;
-    object = PyDict_GetItemWithError(edges->objects, number);
-    Py_DECREF(number);
-    return object;
-}
-
 /* The object is not in the table any more, though a handle names it. */
-static void hw_bury(hw_edges *edges, int32_t key)
+static void hw_bury(hw_edges *edges, PyObject *key)
 {
-    PyObject *number = PyLong_FromLong(key);
-    if (number == NULL || PyDict_SetItem(edges->tombstones, number, Py_None) < 0 ||
-        PyDict_DelItem(edges->objects, number) < 0)
-        PyErr_Clear(); /* no memory: the table holds the object until the struct is freed */
-    Py_XDECREF(number);
+    Py_INCREF(key); /* what dies may end the edges */
+    /* No memory: the table holds the object until the struct is freed. */
+    if (PyDict_SetItem(edges->tombstones, key, Py_None) == 0)
+        PyDict_DelItem(edges->objects, key);
+    PyErr_Clear();
+    Py_DECREF(key);
 }
 
 /* ---- showing */
@@ -38,12 +28,14 @@ static int hw_lend(hw_edges *edges, hw_counts *counts)
         hw_edge *edge = &all[i];
         if (edge->kind == HW_NO_HANDLE || !hw_shows(counts, edge->word))
             continue;
-        edge->key = counts->slots.keys[edge->word];
-        PyObject *object = hw_object(edges, edge->key);
-        if (object == NULL && PyErr_Occurred())
-            return 0;
-        if (object == NULL)
+        PyObject *key = PyLong_FromLong(counts->slots.keys[edge->word]);
+        PyObject *object = key != NULL ? PyDict_GetItemWithError(edges->objects, key) : NULL;
+        if (object == NULL) {
+            Py_XDECREF(key);
+            if (PyErr_Occurred())
+                return 0;
             continue;
+        }
         uint32_t *parts = &counts->parts[hw_key_index(&counts->slots, edge->word)];
         if (*parts == HW_SHOWN) {
             edge->kind = HW_OWN;
@@ -51,6 +43,7 @@ static int hw_lend(hw_edges *edges, hw_counts *counts)
         }
         *parts = HW_SHOWN;
         edge->object = object;
+        edge->key = key;
         edges->shown = 1;
     }
     return 1;
@@ -159,12 +152,10 @@ static void hw_edges_drop(hw_edges *edges, hw_wrapper *wrapper)
    is dead, the object goes back into the dict. */
 static void hw_put_back(hw_edges *edges, const hw_edge *edge)
 {
-    PyObject *number = PyLong_FromLong(edge->key);
-    if (number != NULL && PyDict_Contains(edges->tombstones, number) > 0 &&
-        PyDict_SetItem(edges->objects, number, edge->object) == 0)
-        PyDict_DelItem(edges->tombstones, number);
+    if (PyDict_Contains(edges->tombstones, edge->key) > 0 &&
+        PyDict_SetItem(edges->objects, edge->key, edge->object) == 0)
+        PyDict_DelItem(edges->tombstones, edge->key);
     PyErr_Clear();
-    Py_XDECREF(number);
 }
 
 /* Nothing is shown any more: the dict has everything that living wrappers showed. */
@@ -184,8 +175,10 @@ static void hw_end(hw_edges *edges)
             hw_put_back(edges, &all[i]);
     if (!PyObject_GC_IsTracked(edges->objects))
         PyObject_GC_Track(edges->objects);
-    for (size_t i = 0; i < taken.count; i++)
+    for (size_t i = 0; i < taken.count; i++) {
         if (all[i].object != NULL && all[i].kind == HW_OWN)
             Py_DECREF(all[i].object);
+        Py_XDECREF(all[i].key);
+    }
     free(all);
 }

@@ -10,6 +10,7 @@ validation   wasmtime's answer whether a module is valid, for the others
 limits       what guests may use up, and the clock of deadlines
 stack        how much is left of a thread's stack; stack_end.h and stack_guard.c are the same in C
 forks        how many forks ago this package was imported: threads of compilers do not come along into a child
+interpreters none of them can be used in a subinterpreter
 release      what an engine holds is released when Python no longer refers to it
 """
 
@@ -22,9 +23,11 @@ import sys
 from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
-from . import stack
+from . import interpreters, stack
 from .base import NO_LIMITS, Engine, Imports, RawExtern, Store
 from .limits import GuestLimits
+
+interpreters.require_main()  # before the extension modules are imported, whose messages do not say what to do
 
 __all__ = [
     "ENGINE_NAMES",

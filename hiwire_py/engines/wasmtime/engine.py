@@ -34,6 +34,11 @@ _TRAPS = {
     getattr(wasmtime.TrapCode, "OUT_OF_FUEL", None): "out of fuel",  # `capi` refuses versions that lack it
 }
 _THROWN = "Caused by:\n    thrown Wasm exception\n"
+_OUTDATED = "legacy_exceptions feature required"
+_UPDATE = (
+    "; it was built for the first proposal of exceptions: build it with -mllvm -wasm-use-legacy-eh=false, or"
+    " rewrite it with wasm-opt --translate-to-exnref"
+)
 
 
 class WasmtimeEngine(Engine):
@@ -142,4 +147,5 @@ class WasmtimeEngine(Engine):
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    line = " ".join(str(error).split())
+    return line + _UPDATE if _OUTDATED in line else line
