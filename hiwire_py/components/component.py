@@ -165,7 +165,7 @@ class ComponentInstance(Closing, Mapping[str, Any]):
         linked = self._resources.linked
         assert linked is not None
         if self._own_space:
-            linked.space.close()
+            linked.space.calls.close()
         else:
             for instance in linked.instances:
                 instance.close()
