@@ -157,7 +157,7 @@ class Resources:
         """A handle that owned something is gone, which may happen in any thread and at any time."""
         self.dead.append((resource, representation))
         linked = self.linked
-        if linked is not None and linked.guard.owner == get_ident() and not linked.space.depth:
+        if linked is not None and linked.guard.owner == get_ident() and not linked.space.calls.depth:
             self.destroy_dead()
 
     def destroy_dead(self) -> None:
