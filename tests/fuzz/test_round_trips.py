@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from mutants import find_wasm_tools
 from round_trips import made, round_trip
+from wasm_tools import find_wasm_tools
 
 COUNT = 200
 
