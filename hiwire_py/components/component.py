@@ -25,6 +25,7 @@ from .inline import inline
 from .link import Linked, prepare_all
 from .plan import Export, FunctionExport, HostFunction, InstanceExports, Plan
 from .types import Borrow, Enum, Flags, Record, Resource, Variant
+from .validate import validate
 
 __all__ = ["Component", "ComponentInstance", "InstanceNamespace"]
 
@@ -46,7 +47,9 @@ class Component:
 
     def __init__(self, wasm: WasmSource) -> None:
         data, self._what = read_wasm(wasm)
-        self._plan = inline(decode(data))
+        component = decode(data)
+        validate(component)  # the core modules in it are validated by the engine that compiles them
+        self._plan = inline(component)
         self._assembly = assemble(self._plan)
         self._prepared: dict[tuple[str, object], list[Prepared]] = {}
         self.imports: Mapping[str, Export] = self._plan.imports
