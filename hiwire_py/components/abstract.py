@@ -181,9 +181,7 @@ class Types:
                 name, (), (), None, None, self.key(name), 1, 1, False, False, True, 16, 8, (I32, I32)
             )
         size, core = _PRIMITIVES[name]
-        return Value(
-            name, (), (), None, None, self.key(name), 1, 1, False, False, False, size, size, (core,)
-        )
+        return Value(name, (), (), None, None, self.key(name), 1, 1, False, False, False, size, size, (core,))
 
     def key(self, structure: object) -> int:
         return self.keys.setdefault(structure, len(self.keys))
@@ -423,7 +421,9 @@ def free_resources(items: Iterable[Item]) -> set[Resource]:
     return found
 
 
-def _free_of(item: InstanceType | ComponentType, walked: dict[int, frozenset[Resource]]) -> frozenset[Resource]:
+def _free_of(
+    item: InstanceType | ComponentType, walked: dict[int, frozenset[Resource]]
+) -> frozenset[Resource]:
     if id(item) not in walked:
         externs = list(item.exports.values())
         bound: set[Resource]

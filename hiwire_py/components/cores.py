@@ -108,7 +108,7 @@ class CoreTypes:
         code = spelling[0]
         if code not in (REF, REF_NULL):
             return (True, code) if code in _REFERENCE_CODES else code
-        index = Reader(spelling, 1).s33()
+        index = Reader(spelling, 1).signed(33)
         if spelling[1] in _REFERENCE_CODES and len(spelling) == 2:
             return code == REF_NULL, spelling[1]
         number = space[index] if 0 <= index < len(space) else None
@@ -176,9 +176,7 @@ class CoreTypes:
         exports: dict[str, CoreExtern] = {}
         declared = (module.functions, module.tables, module.memories, module.globals, module.tags)
         for export in module.exports:
-            exports[export.name] = self._extern(
-                export.kind, declared[export.kind][export.index], numbers
-            )
+            exports[export.name] = self._extern(export.kind, declared[export.kind][export.index], numbers)
         return ModuleType(imports, exports)
 
     def _extern(self, kind: int, found: Any, numbers: Sequence[object]) -> CoreExtern:

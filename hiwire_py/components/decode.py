@@ -120,9 +120,7 @@ def decode(wasm: bytes) -> Component:
     try:
         return _Decoder(Reader(wasm, 8)).component(0)
     except RecursionError:
-        raise UnsupportedModuleError(
-            "the component is nested too deep for the stack that is left"
-        ) from None
+        raise UnsupportedModuleError("the component is nested too deep for the stack that is left") from None
 
 
 class _Decoder:
@@ -313,10 +311,12 @@ class _Decoder:
 
     def value_ref(self) -> ValueRef:
         at = self.r.pos
-        code = self.r.signed(33)
-        if code >= 0:
-            return code
-        return self.primitive(code & 0x7F, at)
+        if 0x40 <= self.r.peek() < 0x80:
+            return self.primitive(self.r.byte(), at)
+        index = self.r.signed(33)
+        if index < 0:
+            raise self.malformed(f"value type {index}", at)
+        return index
 
     def primitive(self, code: int, at: int) -> str:
         if code in _ASYNC_TYPES:

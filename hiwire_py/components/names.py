@@ -19,7 +19,9 @@ __all__ = ["Invalid", "Name", "check_attributes", "check_labels", "parse_name"]
 _LABEL = r"(?:[a-z][0-9a-z]*|[A-Z][0-9A-Z]*)(?:-(?:[0-9a-z]+|[0-9A-Z]+))*"
 _WORDS = r"[a-z][0-9a-z]*(?:-[0-9a-z]+)*"
 _is_label = re.compile(_LABEL).fullmatch
-_plain = re.compile(rf"(?:(\[constructor\])({_LABEL})|(\[method\]|\[static\])({_LABEL})\.({_LABEL}))").fullmatch
+_plain = re.compile(
+    rf"(?:(\[constructor\])({_LABEL})|(\[method\]|\[static\])({_LABEL})\.({_LABEL}))"
+).fullmatch
 _interface = re.compile(rf"({_WORDS}:{_WORDS}/{_LABEL})(?:@(.*))?", re.DOTALL).fullmatch
 _NUMBER = r"(0|[1-9][0-9]*)"
 _PRERELEASE = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"

@@ -12,7 +12,7 @@ Format: component model, Binary.md (its notes), Explainer.md, CanonicalABI.md ("
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,14 +39,12 @@ from .cores import CoreExtern, CoreTypes, ModuleType
 from .match import Matcher
 from .names import Invalid, Name, check_attributes, check_labels
 
-__all__ = ["validate"]
+__all__ = ["core_modules", "validate"]
 
 _MOST_COMPONENTS = 1000  # modules and components in one; wasm-tools has the same bounds
 _LONGEST = {"record": 10_000, "variant": 10_000, "tuple": 10_000, "enum": 10_000, "flags": 32}
 _MOST_PARAMETERS = 1000
-_KEYS = frozenset(
-    ("bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "char", "string")
-)  # of maps
+_KEYS = frozenset(("bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "char", "string"))  # of maps
 _FIELDS = {"record": "field", "variant": "case", "enum": "case", "flags": "flag"}
 _CORE_KINDS = {
     "core func": "function",
@@ -74,6 +72,15 @@ def validate(component: d.Component, check_core: Callable[[bytes], None] | None 
         raise UnsupportedModuleError(
             "invalid component: it is nested too deep for the stack that is left"
         ) from None
+
+
+def core_modules(component: d.Component) -> Iterator[bytes]:
+    """The core modules of a component and of those in it."""
+    for _, one in component.definitions:
+        if isinstance(one, d.CoreModule):
+            yield one.module.wasm
+        elif isinstance(one, d.Component):
+            yield from core_modules(one)
 
 
 @dataclass
@@ -414,10 +421,10 @@ class _Validator:
             if not isinstance(found, ModuleType):
                 raise Invalid(f"core type {type_.index} is not that of a module")
             return Extern("core module", found)
-        found = scope.get("type", type_.index)
-        if not isinstance(found, _ITEMS[type_.sort]):
+        item: Item = scope.get("type", type_.index)
+        if not isinstance(item, _ITEMS[type_.sort]):
             raise Invalid(f"type {type_.index} is not that of a {type_.sort}")
-        return Extern(type_.sort, found)
+        return Extern(type_.sort, item)
 
     def finished(self, scope: _Scope) -> ComponentType:
         """The type of a component whose definitions are all there."""
@@ -660,7 +667,12 @@ def _core_type(type_: Func) -> tuple[tuple[int, ...], tuple[int, ...], bool, boo
     many = params is None
     results = () if type_.result is None else type_.result.flat
     returned = results is None or len(results) > 1
-    return (I32,) if params is None else params, () if results is None or returned else results, many, returned
+    return (
+        (I32,) if params is None else params,
+        () if results is None or returned else results,
+        many,
+        returned,
+    )
 
 
 def _check_member(name: Name, type_: Func, resources: Mapping[View, str]) -> None:
@@ -726,4 +738,3 @@ _OTHERS = {
     d.Component: "the component in it",
     d.InlineExports: "the instance of exports",
 }
-
