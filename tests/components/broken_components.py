@@ -19,11 +19,10 @@ __all__ = ["broken_bytes", "broken_text"]
 Node = Union[str, "list[Node]"]
 
 _TOKENS = re.compile(r'\(;.*?;\)|;;[^\n]*|"(?:[^"\\]|\\.)*"|[()]|[^\s()";]+', re.DOTALL)
-_VALUES = (
-    "bool s8 u8 s16 u16 s32 u32 s64 u64 f32 f64 char string".split()
-)  # what can stand for each other
+# What can stand for each other.
+_VALUES = ("bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char", "string")
 _SWAPS: tuple[tuple[str, ...], ...] = (
-    tuple(_VALUES),
+    _VALUES,
     ("i32", "i64", "f32", "f64"),
     ("func", "type", "instance", "component", "module", "core"),
     ("own", "borrow"),

@@ -1,12 +1,16 @@
 """Components in text form, each with the rule that it breaks, or with none.
 
 Of an invalid one there are some words of our error; the oracle must find it invalid too. Where the two differ
-it says so in `BEYOND`.
+it says so in `REFUSED`.
 """
 
 from __future__ import annotations
 
-__all__ = ["BEYOND", "INVALID", "LIBRARY", "VALID"]
+from typing import NamedTuple
+
+from hiwire_py.wasm.binary import section, vector
+
+__all__ = ["ALIKE", "INVALID", "LIBRARY", "REFUSED", "VALID", "Refusal"]
 
 LIBRARY = """
   (core module $lib
@@ -48,7 +52,10 @@ def _nested(count: int) -> str:
 
 
 def _doubled(count: int) -> str:
-    types = ["(type $t0 (tuple u8 u8))", *(f"(type $t{i} (tuple $t{i - 1} $t{i - 1}))" for i in range(1, count))]
+    types = [
+        "(type $t0 (tuple u8 u8))",
+        *(f"(type $t{i} (tuple $t{i - 1} $t{i - 1}))" for i in range(1, count)),
+    ]
     return "".join(types)
 
 
@@ -356,7 +363,7 @@ INVALID: list[tuple[str, str]] = [
     ('(type $t (record (field "a" u8))) (type $u (record (field "b" u8))) (export "t" (type $t) (type (eq $u)))',
      "the labels of the record are a, not b"),
     # what must have a name
-    (f'(type $r (record (field "a" u8))) (import "f" (func (param "x" $r)))', _ITSELF + " import before it"),
+    ('(type $r (record (field "a" u8))) (import "f" (func (param "x" $r)))', _ITSELF + " import before it"),
     ('(type $r (enum "a")) (import "f" (func (result (list $r))))', _ITSELF),
     ('(type $r (flags "a")) (type $s (record (field "b" $r))) (import "s" (type (eq $s)))', _ITSELF),
     (f'{LIBRARY} (type $r (resource (rep i32))) (func $f (result (own $r)) (canon lift (core func $get)))'
@@ -436,10 +443,53 @@ INVALID: list[tuple[str, str]] = [
     ('(type $t (instance)) (import "f" (func (type $t)))', "type 0 is not that of a func"),
 ]  # fmt: skip
 
-BEYOND: list[tuple[str, str, str]] = [
-    # what is refused here by name, and valid for the oracle: text, words, why
-    ("(core type (struct))", "garbage collection", "types of the garbage collection proposal"),
-    ("(core type (sub (func)))", "garbage collection", "types of the garbage collection proposal"),
-    ("(core rec (type (func)) (type (func)))", "garbage collection", "types of that proposal"),
+
+class Refusal(NamedTuple):
+    """What hiwire_py refuses, and the oracle takes, with the features that both have.
+
+    Attributes:
+        what: what it is, and why it is refused.
+        words: a pattern for our error.
+        wasm: a component that is so.
+    """
+
+    what: str
+    words: str
+    wasm: bytes
+
+
+_START = b"\0asm\x0d\0\1\0"
+_COLLECTED = "a core type of the garbage collection proposal is not supported"
+
+
+def _core_type(type_: bytes) -> bytes:
+    return _START + section(3, vector([type_]))
+
+
+def _in_each_other(depth: int) -> bytes:
+    found = _START
+    for _ in range(depth):
+        found = _START + section(4, found)
+    return found
+
+
+REFUSED = [
+    Refusal("a structure as a core type: no canonical function has one", _COLLECTED, _core_type(b"\x5f\0")),
+    Refusal("an array as a core type", _COLLECTED, _core_type(b"\x5e\x7f\0")),
+    Refusal("a function type that may have subtypes", _COLLECTED, _core_type(b"\0\x50\0\x60\0\0")),
+    Refusal("core types that may refer to each other", _COLLECTED, _core_type(b"\x4e\1\x60\0\0")),
+    Refusal(
+        "components in each other more than 100 deep: the bound protects Python's stack",
+        "components are nested in each other more than 100 deep",
+        _in_each_other(101),
+    ),
 ]
-"""What we refuse and the oracle, with the same features, takes: text, words of our error, what it is."""
+"""All differences. What is asynchronous, values as definitions and error contexts the oracle does not take
+either, with `random_components.FEATURES`."""
+
+ALIKE = {
+    "a resource type that an export hides": """
+        (type $r (resource (rep i32))) (export "r" (type $r)) (export "s" (type $r) (type (sub resource)))""",
+    "a canonical version without the suffix": '(import "a:b/c@1" (instance))',
+}
+"""What the specification takes, and neither the oracle nor hiwire_py do."""
