@@ -25,6 +25,7 @@ from .inline import inline
 from .link import Linked, prepare_all
 from .plan import Export, FunctionExport, HostFunction, InstanceExports, Plan
 from .types import Borrow, Enum, Flags, Record, Resource, Variant
+from .validate import core_modules, validate
 
 __all__ = ["Component", "ComponentInstance", "InstanceNamespace"]
 
@@ -46,8 +47,13 @@ class Component:
 
     def __init__(self, wasm: WasmSource) -> None:
         data, self._what = read_wasm(wasm)
-        self._plan = inline(decode(data))
+        component = decode(data)
+        validate(component)
+        self._plan = inline(component)
         self._assembly = assemble(self._plan)
+        # The engine validates the modules that it compiles, and those that nothing instantiates as well.
+        compiled = {stage.module.wasm for stage in self._assembly.stages}
+        self._spare = set(core_modules(component)) - compiled
         self._prepared: dict[tuple[str, object], list[Prepared]] = {}
         self.imports: Mapping[str, Export] = self._plan.imports
         """What must be given to `instantiate`: name -> function, instance or type."""
@@ -88,6 +94,8 @@ class Component:
         """Its modules, compiled for a space's engine."""
         key = space.engine.name, id(space.engine)
         if key not in self._prepared:
+            for wasm in self._spare:
+                space.engine.validate(wasm)
             self._prepared[key] = prepare_all(self._assembly, space)
         return self._prepared[key]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import wasmtime
 from c_support import compiler, scratch
-from wasm_tools import find_wasm_tools
+from wasm_tools_support import find_wasm_tools
 from wasmtime import component as reference
 
 from hiwire_py.components import Component

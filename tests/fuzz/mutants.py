@@ -24,7 +24,7 @@ SUPPORT = HERE.parent / "support"
 sys.path.insert(0, str(SUPPORT))
 
 from random_guests import random_guest  # noqa: E402
-from wasm_tools import find_wasm_tools  # noqa: E402
+from wasm_tools_support import find_wasm_tools  # noqa: E402
 
 __all__ = ["find_wasm_tools", "mutant", "several_memories"]
 

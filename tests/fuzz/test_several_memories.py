@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from exercise import BEYOND, exercise, oracle
 from mutants import several_memories
-from wasm_tools import find_wasm_tools
+from wasm_tools_support import find_wasm_tools
 
 from hiwire_py.wasm.module import Module
 

