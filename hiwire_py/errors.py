@@ -68,8 +68,8 @@ class GuestTrap(HiwireError, RuntimeError):
 
 
 class GuestExit(HiwireError):
-    """A program has exited, as `SystemExit` says of Python's: out of the call that it ran in, and it cannot be
-    called again. ``code`` is the exit status, 0 where all went well."""
+    """A program in WebAssembly has exited, as `SystemExit` says of one in Python. It leaves the call that it
+    ran in, and cannot be called again. ``code`` is the exit status, 0 where all went well."""
 
     def __init__(self, code: int = 0) -> None:
         super().__init__(f"the program exited with status {code}")

@@ -5,10 +5,14 @@
 | bool, numbers, char, string | bool, int, float, str of one character, str |
 | list, map, tuple | list (of u8: bytes), list of pairs, tuple |
 | record | a frozen dataclass; a mapping of its fields is taken as well |
-| variant | a dataclass for each case, below a class for the variant; ``value`` is the payload; ``"label"`` or ``("label", payload)`` is taken as well |
-| enum, flags | an `enum.Enum`, an `enum.Flag`; a label, a set of labels are taken as well |
+| variant | a dataclass for each case, below a class for the variant; ``value`` is the payload |
+| enum, flags | an `enum.Enum`, an `enum.Flag` |
 | option | None or the value; `Some` where the value may be None itself |
 | result | `Ok` or `Err`; of a whole function the value, or `ComponentError` |
+
+Host functions, which have no class of a component at hand, may give labels of WIT: ``"closed"`` for a case
+without a payload, ``("failed", payload)`` for one with a payload, ``"no-entry"`` of an enum, and a set of
+labels for flags.
 """
 
 from __future__ import annotations

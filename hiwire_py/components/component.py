@@ -32,8 +32,8 @@ _ANNOTATED = re.compile(r"\[(constructor|method|static)\]([^.]+)(?:\.(.+))?")
 
 
 class System(Protocol):
-    """What gives a component what it imports of a system: `hiwire_py.wasi.Wasi`. This package knows nothing of
-    WASI."""
+    """What gives a component its imports of a system: a `Wasi`, of which this package knows no more than
+    this."""
 
     def component_imports(
         self, names: Iterable[str], longest: float | None
@@ -403,9 +403,11 @@ class _Given:
         }
 
     def missing(self, path: tuple[str, ...]) -> UnsupportedModuleError:
-        hint = "; wasi=Wasi(...) gives what is of WASI 0.2" if path[0].startswith("wasi:") else ""
+        hint = ""
+        if path[0].startswith("wasi:") and not self.system:
+            hint = "; wasi=Wasi(...) gives what is of WASI 0.2"
         return UnsupportedModuleError(
-            f"{self.what} imports what it was not given: {' '.join(map(repr, path))}{hint * (not self.system)}"
+            f"{self.what} imports what it was not given: {' '.join(map(repr, path))}{hint}"
         )
 
     def item(self, path: tuple[str, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""Files and directories of the host, below a directory that the caller has opened, which no path leads out of.
+"""Files and directories of the host, below a directory that the caller has opened; no path leads out of it.
 
 A path is walked name by name: each directory on the way is opened by its name relative to the one before, and
 never through a symbolic link. Links are read, and what they say is walked in the same way; ``..`` goes back
@@ -20,7 +20,7 @@ from .files import Descriptor, Stat, steps
 __all__ = ["OPEN_LIMIT", "HostDirectory", "open_directory"]
 
 OPEN_LIMIT = 256
-"""Descriptors that a guest has open below one directory, at most: others of this process need some as well."""
+"""Descriptors that a guest has open below one directory, at most: a process has not many more."""
 
 _MOST_LINKS = 40  # as on Linux
 _MOST_READ = 1 << 20
@@ -309,7 +309,7 @@ class HostDirectory(_Opened):
         self.need_change()
         with self._at(path, follow) as old, self._with(other)._entry(new, False) as place:
             ends = {"src_dir_fd": old.fd, "dst_dir_fd": place.fd}
-            os.link(old.name, place.name, **ends, follow_symlinks=False)  # type: ignore[arg-type]
+            os.link(old.name, place.name, **ends, follow_symlinks=False)
 
     def symlink_at(self, target: str, path: str) -> None:
         steps(target)  # an absolute one, above all, is refused

@@ -1,13 +1,15 @@
 """WASI 0.2 as imports of a component: functions and classes that take and give what `components` has for the
 types.
 
-Of the interfaces of wasi:cli, wasi:clocks, wasi:random, wasi:io and wasi:filesystem all functions are here. Those of
-wasi:sockets are here too, since programs import them that never use them, but refuse to make a socket.
+All functions of wasi:cli, wasi:clocks, wasi:random, wasi:io and wasi:filesystem are here but those that are
+marked as unstable. Those of wasi:sockets are here too, since programs import them that never use them, but
+they refuse to make a socket.
 
-Records are mappings, variants a label or a pair of a label and the payload, enums a label, flags sets of labels.
+Records are mappings, variants a label or a pair of a label and the payload, enums a label, flags sets of
+labels.
 
-Source: the WIT files of WASI 0.2, up to 0.2.12. All of its versions are one here: later ones add functions, and
-a component imports those that it was made for.
+Source: the WIT files of WASI 0.2, up to 0.2.12. All of its versions are one here: later ones add functions,
+and a component imports those that it was made for.
 """
 
 from __future__ import annotations
@@ -515,11 +517,11 @@ class Socket(metaclass=_Refused):
 def _sockets() -> dict[str, dict[str, Any]]:
     return {
         "wasi:sockets/network": {"network": Network, "network-error-code": lambda error: None},
-        "wasi:sockets/instance-network": {"network": Network, "instance-network": Network},
+        "wasi:sockets/instance-network": {"network": Network, "instance-network": lambda: Network()},
         "wasi:sockets/tcp": {"tcp-socket": Socket},
-        "wasi:sockets/udp": {
-            name: Socket for name in ("udp-socket", "incoming-datagram-stream", "outgoing-datagram-stream")
-        },
+        "wasi:sockets/udp": dict.fromkeys(
+            ("udp-socket", "incoming-datagram-stream", "outgoing-datagram-stream"), Socket
+        ),
         "wasi:sockets/tcp-create-socket": {"create-tcp-socket": _deny},
         "wasi:sockets/udp-create-socket": {"create-udp-socket": _deny},
         "wasi:sockets/ip-name-lookup": {"resolve-address-stream": Socket, "resolve-addresses": _deny},
