@@ -100,6 +100,8 @@ class Component:
         limits = GuestLimits(memory_limit, table_limit, deadline, fuel)
         given = _Given({} if imports is None else imports, self._what)
         if wasi is not None:
+            if not hasattr(wasi, "component_imports"):
+                raise TypeError(f"wasi must be a Wasi, not {type(wasi).__name__}")
             given.add(wasi.component_imports(self.imports, deadline))
         return ComponentInstance(self, given, engine, hiwire, limits)
 

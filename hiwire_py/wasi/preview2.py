@@ -20,7 +20,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..errors import ComponentError, DeadlineError, GuestExit, GuestTrap
 from .clocks import Clock
@@ -28,9 +28,6 @@ from .errors import FileError, StreamClosed
 from .files import Descriptor as File
 from .files import FileInput, FileOutput, Stat
 from .streams import Input, Output
-
-if TYPE_CHECKING:
-    from .wasi import Wasi
 
 __all__ = ["interfaces"]
 
@@ -45,7 +42,22 @@ _SECOND = 10**9
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def interfaces(wasi: Wasi, names: Iterable[str], longest: float | None) -> dict[str, dict[str, Any]]:
+class System(Protocol):
+    """What a program is given: a `Wasi`."""
+
+    args: list[str]
+    env: dict[str, str]
+    input: Input
+    output: Output
+    errors: Output
+    directories: list[tuple[File, str]]
+    clock: Clock
+
+    def random_bytes(self, size: int) -> bytes:
+        """Random bytes."""
+
+
+def interfaces(wasi: System, names: Iterable[str], longest: float | None) -> dict[str, dict[str, Any]]:
     """What those of some names have that are interfaces of WASI 0.2: see `Wasi.component_imports`."""
     items = _items(wasi, longest)
     found = {}
@@ -540,7 +552,7 @@ def _exit_with_code(code: int) -> None:
     raise GuestExit(code)
 
 
-def _items(wasi: Wasi, longest: float | None) -> dict[str, dict[str, Any]]:
+def _items(wasi: System, longest: float | None) -> dict[str, dict[str, Any]]:
     """Interface -> label -> function or class."""
     clock, waiter = wasi.clock, Waiter(wasi.clock, longest)
 

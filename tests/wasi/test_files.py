@@ -136,7 +136,12 @@ def test_renamed_meanwhile(root: Path) -> None:
 def test_read_only(root: Path) -> None:
     """Below a directory that was not opened for writing nothing changes."""
     directory = open_directory(root)
-    changing = ({"create"}, READ), ({"truncate"}, READ), (set(), WRITE), (set(), {"mutate-directory"})
+    changing: list[tuple[set[str], set[str]]] = [
+        ({"create"}, READ),
+        ({"truncate"}, READ),
+        (set(), WRITE),
+        (set(), {"mutate-directory"}),
+    ]
     for how, flags in changing:
         fails("read-only", directory.open_at, "file", True, how, flags)
     fails("read-only", directory.create_directory_at, "x")

@@ -83,7 +83,7 @@ def test_outputs() -> None:
     assert data.getvalue() == "aüb".encode()
     assert text.getvalue() == "aüb"
     assert parts == [b"a\xc3", b"\xbcb"]
-    assert over.buffer.getvalue() == "before aüb".encode()  # type: ignore[attr-defined]
+    assert over.buffer.getvalue() == "before aüb".encode()
 
 
 def test_partial_writes() -> None:

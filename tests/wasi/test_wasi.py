@@ -50,7 +50,12 @@ def test_directories(tmp_path: Path) -> None:
     (root, name), (mounted, where) = wasi.directories
     assert (name, where, mounted) == ("/", "/data", data)
     assert [entry for entry, _ in root.entries()] == ["app", "databases", "y"]
-    for files in ({"/data": data, "data/": other}, {"/data": data, "data/x": b""}, {"/": data, "x": b""}):
+    overlaps: list[dict[str, Any]] = [
+        {"/data": data, "data/": other},
+        {"/data": data, "data/x": b""},
+        {"/": data, "x": b""},
+    ]
+    for files in overlaps:
         with pytest.raises(ValueError, match=r"twice|another's"):
             Wasi(files=files)
 
