@@ -99,11 +99,9 @@ class Component:
         """
         limits = GuestLimits(memory_limit, table_limit, deadline, fuel)
         given = _Given({} if imports is None else imports, self._what)
-        if wasi is not None:
-            if not hasattr(wasi, "component_imports"):
-                raise TypeError(f"wasi must be a Wasi, not {type(wasi).__name__}")
-            given.add(wasi.component_imports(self.imports, deadline))
-        return ComponentInstance(self, given, engine, hiwire, limits)
+        if wasi is not None and not hasattr(wasi, "component_imports"):
+            raise TypeError(f"wasi must be a Wasi, not {type(wasi).__name__}")
+        return ComponentInstance(self, given, wasi, engine, hiwire, limits)
 
     def _for(self, space: Space) -> list[Prepared]:
         """Its modules, compiled for a space's engine."""
@@ -127,17 +125,20 @@ class ComponentInstance(Closing, Mapping[str, Any]):
         self,
         component: Component,
         given: _Given,
+        wasi: System | None,
         engine: str | None,
         hiwire: Hiwire | None,
         limits: GuestLimits,
     ) -> None:
         plan, what = component._plan, component._what
+        space = new_space(engine, limits) if hiwire is None else _shared(hiwire, engine, limits)
+        if wasi is not None:
+            given.add(wasi.component_imports(component.imports, space.limits.deadline))
         hosts = {
             resource: given.resource(definition.path)
             for resource, definition in plan.resources.items()
             if definition.definer is None
         }
-        space = new_space(engine, limits) if hiwire is None else _shared(hiwire, engine, limits)
         self._component = component
         self._guard = ThreadGuard("component instance")
         self._own_space = hiwire is None

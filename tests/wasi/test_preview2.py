@@ -17,6 +17,7 @@ from hiwire_py.errors import (
     GuestTrap,
     UnsupportedModuleError,
 )
+from hiwire_py.hiwire import Hiwire
 from hiwire_py.wasi import ManualClock, Wasi
 from hiwire_py.wasi.preview2 import (
     Descriptor,
@@ -160,9 +161,14 @@ def test_sleep(engine: str) -> None:
         assert time.monotonic() - began >= 0.05
 
 
-def test_deadline() -> None:
-    """Waiting ends at the deadline, at the latest, also that for the longest time there is."""
-    with component(SLEEPS).instantiate(engine="wasmtime", wasi=Wasi(), deadline=0.2) as instance:
+@pytest.mark.parametrize("shared", [False, True])
+def test_deadline(shared: bool) -> None:
+    """Waiting ends at the deadline, at the latest, also that for the longest time there is; the deadline may
+    be that of a table whose space the instance shares."""
+    given: dict[str, Any] = {"engine": "wasmtime", "deadline": 0.2}
+    if shared:
+        given = {"hiwire": Hiwire(**given)}
+    with component(SLEEPS).instantiate(wasi=Wasi(), **given) as instance:
         began = time.monotonic()
         with pytest.raises(DeadlineError):
             instance["sleep"]((1 << 64) - 1)

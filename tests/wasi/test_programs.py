@@ -5,10 +5,12 @@ The program, programs/script.c, does what its input says. Errors are numbers of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -304,3 +306,15 @@ def test_like_wasmtime(
     assert tree(roots[0]) == tree(roots[1])
     assert "SECRET" not in ours
     assert (tmp_path / "ours" / "secret").read_text() == "SECRET"
+
+
+def test_nothing_is_left(script: Component, engine: str, no_gc: None) -> None:
+    """After a run, also one that exits or traps, nothing holds what the program was given."""
+    for line in ("out x", "cat /x", "exit 3", "abort"):
+        wasi = Wasi(stdin=line.encode(), files={"/x": b"x"})
+        instance = script.instantiate(engine=engine, wasi=wasi)
+        with instance, contextlib.suppress(GuestExit, GuestTrap):
+            instance["wasi:cli/run"].run()
+        dead = weakref.ref(wasi)
+        del wasi, instance
+        assert dead() is None, line
