@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 from ..checks import check_callable
 from ..engines import GuestLimits, get_engine
@@ -29,6 +29,20 @@ from .types import Borrow, Enum, Flags, Record, Resource, Variant
 __all__ = ["Component", "ComponentInstance", "InstanceNamespace"]
 
 _ANNOTATED = re.compile(r"\[(constructor|method|static)\]([^.]+)(?:\.(.+))?")
+
+
+class System(Protocol):
+    """What gives a component its imports of a system: a `Wasi`, of which this package knows no more than
+    this."""
+
+    def component_imports(
+        self, names: Iterable[str], longest: float | None
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Those of the names that it has: what is in them, where a class stands for a resource.
+
+        Args:
+            longest: seconds that a function may wait at most.
+        """
 
 
 class Component:
@@ -60,6 +74,7 @@ class Component:
         *,
         engine: str | None = None,
         hiwire: Hiwire | None = None,
+        wasi: System | None = None,
         memory_limit: int | None = None,
         table_limit: int | None = None,
         deadline: float | None = None,
@@ -73,6 +88,7 @@ class Component:
                 as in ``wasi:io/streams@0.2.0``, may be left out.
             engine: one of the names that `engines` lists.
             hiwire: the table for Python objects that are resources; None: one is made.
+            wasi: a `Wasi`, for what the component imports of WASI 0.2 and ``imports`` does not have.
             memory_limit, table_limit, deadline, fuel: as for a `Guest`, of each memory and table, and of each
                 call from outside.
 
@@ -82,7 +98,10 @@ class Component:
             TypeError: what is given for an import is of the wrong kind.
         """
         limits = GuestLimits(memory_limit, table_limit, deadline, fuel)
-        return ComponentInstance(self, {} if imports is None else imports, engine, hiwire, limits)
+        given = _Given({} if imports is None else imports, self._what)
+        if wasi is not None and not hasattr(wasi, "component_imports"):
+            raise TypeError(f"wasi must be a Wasi, not {type(wasi).__name__}")
+        return ComponentInstance(self, given, wasi, engine, hiwire, limits)
 
     def _for(self, space: Space) -> list[Prepared]:
         """Its modules, compiled for a space's engine."""
@@ -105,19 +124,21 @@ class ComponentInstance(Closing, Mapping[str, Any]):
     def __init__(
         self,
         component: Component,
-        imports: Mapping[str, Any],
+        given: _Given,
+        wasi: System | None,
         engine: str | None,
         hiwire: Hiwire | None,
         limits: GuestLimits,
     ) -> None:
         plan, what = component._plan, component._what
-        given = _Given(imports, what)
+        space = new_space(engine, limits) if hiwire is None else _shared(hiwire, engine, limits)
+        if wasi is not None:
+            given.add(wasi.component_imports(component.imports, space.limits.deadline))
         hosts = {
             resource: given.resource(definition.path)
             for resource, definition in plan.resources.items()
             if definition.definer is None
         }
-        space = new_space(engine, limits) if hiwire is None else _shared(hiwire, engine, limits)
         self._component = component
         self._guard = ThreadGuard("component instance")
         self._own_space = hiwire is None
@@ -375,10 +396,21 @@ class _Given:
             raise TypeError(f"imports must be a mapping of names, not {type(imports).__name__}")
         self.imports = imports
         self.what = what
+        self.system: Mapping[str, Any] = {}
+
+    def add(self, system: Mapping[str, Mapping[str, Any]]) -> None:
+        """What there is besides, for imports that are not given."""
+        self.system = {
+            name: {key: HostResource(one) if isinstance(one, type) else one for key, one in items.items()}
+            for name, items in system.items()
+        }
 
     def missing(self, path: tuple[str, ...]) -> UnsupportedModuleError:
+        hint = ""
+        if path[0].startswith("wasi:") and not self.system:
+            hint = "; wasi=Wasi(...) gives what is of WASI 0.2"
         return UnsupportedModuleError(
-            f"{self.what} imports what it was not given: {' '.join(map(repr, path))}"
+            f"{self.what} imports what it was not given: {' '.join(map(repr, path))}{hint}"
         )
 
     def item(self, path: tuple[str, ...]) -> Any:
@@ -387,6 +419,8 @@ class _Given:
         found = self.imports.get(first)
         if found is None and "@" in first:
             found = self.imports.get(first.partition("@")[0])
+        if found is None:
+            found = self.system.get(first)
         for name in path[1:]:
             if found is None:
                 return None
