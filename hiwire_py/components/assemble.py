@@ -181,10 +181,12 @@ class _Assembler:
         """Functions by which Python calls exports, gives memory to guests, and destroys what it owns."""
         glue, names = Glue(self.plan), _Names()
         assembly = self.assembly
-        functions = list(dict.fromkeys(_lifted(self.plan.exports)))
+        labels = dict(_lifted(self.plan.exports))
+        functions = list(labels)
         for function in functions:
             if adapters.is_plain(function.type):
-                adapters.entry(glue, names[function, "call"], function)
+                names[function, "call"] = labels[function]  # what errors call it
+                adapters.entry(glue, labels[function], function)
             else:
                 instance = function.options.instance
                 adapters.begin(glue, names[instance, "begin"], instance)
@@ -226,13 +228,15 @@ class _Names(dict[tuple[object, str], str]):
     """Names for what a module exports, given out as they are asked for."""
 
     def __missing__(self, key: tuple[object, str]) -> str:
-        self[key] = found = f"{key[1]}{len(self)}"
+        self[key] = found = f"{key[1]} {len(self)}"
         return found
 
 
-def _lifted(exports: Mapping[str, Export]) -> Iterable[Lifted]:
-    for one in exports.values():
+def _lifted(exports: Mapping[str, Export], instance: str = "") -> Iterable[tuple[Lifted, str]]:
+    """The component's own functions, with what they are called by: ``demo:bags/bags#count`` in an instance.
+    None is called as what is generated beside them, since names in a component have no spaces."""
+    for name, one in exports.items():
         if isinstance(one, InstanceExports):
-            yield from _lifted(one.items)
+            yield from _lifted(one.items, f"{instance}{name}#")
         elif isinstance(one, FunctionExport) and not isinstance(one.function, HostFunction):
-            yield one.function
+            yield one.function, f"{instance}{name}"
