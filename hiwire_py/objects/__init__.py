@@ -27,6 +27,7 @@ from .linking import instantiate, keep_last
 from .prepare import Prepared, prepare
 from .runtime import Numbers
 from .space import Space
+from .trampolines import Shape
 
 __all__ = [
     "Extern",
@@ -35,6 +36,7 @@ __all__ = [
     "Missing",
     "Numbers",
     "Prepared",
+    "Shape",
     "Space",
     "check_limit",
     "instantiate",

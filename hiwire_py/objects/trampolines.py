@@ -39,8 +39,8 @@ class Shape(NamedTuple):
 
     Attributes:
         params: the parameters.
-        before: statements that make core values of them, named ``a0``, ``a1`` and so on, or raise what is
-            wrong with them. A call that they refuse has not begun.
+        before: statements that make core values of them, named ``a0``, ``a1`` and so on, ints and floats, or
+            raise what is wrong with them. A call that they refuse has not begun.
         begin, end: statements around all that follows; the end is run whatever happens.
         kept: of the parameters, those that ``results`` refer to.
         results: statements that return something made of the core result, ``{result}``; none: as it is. They
@@ -246,6 +246,11 @@ def _lines(statements: Iterable[str], indent: int) -> str:
     return ("\n" + " " * indent).join(lines) or "pass"
 
 
+def _of_its_class(values: Iterable[str], params: bytes) -> str:
+    """Code that is true if each value is of the class of its type; after a condition."""
+    return "".join(f" and {a}.__class__ is {_CLASSES[code]}" for a, code in zip(values, params))
+
+
 def _names(params: bytes) -> list[str]:
     return [f"a{i}" for i in range(len(params))]
 
@@ -286,9 +291,7 @@ def _export_code(
             results = [statement.format(result=form.results[0]) for statement in shape.results]
     if form.quick and not timed and EXTERNREF not in functype.params:
         quick = _QUICK.format(
-            classes="".join(
-                f" and {a}.__class__ is {_CLASSES[code]}" for a, code in zip(core, functype.params)
-            ),
+            classes="" if shape is not None else _of_its_class(core, functype.params),
             call=form.code[0].format(*core, mark="nesting"),
             results=_lines(results, 12),
         )
