@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import GuestTrap
-from ..objects import Extern, Instance, Prepared, Shape, Space, ThreadGuard, instantiate, prepare
+from ..objects import LEAST, Extern, Instance, Prepared, Shape, Space, ThreadGuard, instantiate, prepare
 from ..wasm.module import Import
 from .assemble import Assembly, Given, Reference
 from .faults import Fault
@@ -18,8 +18,11 @@ Host = Callable[["Linked", "HostCall | HostDestructor"], Any]
 
 
 def prepare_all(assembly: Assembly, space: Space) -> list[Prepared]:
-    """The modules of an assembly, compiled."""
-    return [prepare(space.engine, stage.module.wasm) for stage in assembly.stages]
+    """The modules of an assembly, compiled. Where one of them is kept on disk, all are: the next process
+    compiles nothing."""
+    modules = [stage.module for stage in assembly.stages]
+    least = 0 if any(len(module.wasm) >= LEAST for module in modules) else LEAST
+    return [prepare(space.engine, module, least=least) for module in modules]
 
 
 class Linked:
