@@ -7,6 +7,7 @@ functions of wasmtime's C API that `capi.set_up` finds.
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,6 +58,11 @@ class Compiled(NamedTuple):
     state: State | None  # of one that may have to be moved
 
 
+@functools.lru_cache(maxsize=4096)
+def _encoded(name: str) -> Any:
+    return ctypes.create_string_buffer(name.encode())
+
+
 class _Exports(Mapping[str, RawExtern]):
     """What an instance exports. Each is looked up when it is asked for: libraries export thousands of
     functions, of which few are used.
@@ -78,14 +84,14 @@ class _Exports(Mapping[str, RawExtern]):
         return found
 
     def _look_up(self, name: str) -> RawExtern:
-        store, encoded, item = self._store(), name.encode(), _bindings.wasmtime_extern_t()
+        store, encoded, item = self._store(), _encoded(name), _bindings.wasmtime_extern_t()
         if store is None:
             raise ClosedError(f"the export {name} is gone with the store of its instance")
         if not _bindings.wasmtime_instance_export_get(
             store._context(),
             ctypes.byref(self._instance),
-            ctypes.create_string_buffer(encoded),
-            len(encoded),
+            encoded,
+            len(encoded) - 1,  # without the zero at its end
             ctypes.byref(item),
         ):
             raise KeyError(name)
