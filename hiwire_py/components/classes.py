@@ -86,32 +86,36 @@ class Classes:
     def __init__(self) -> None:
         # By identity, with the type itself: two types that are equal may have two names. The same type may
         # have a name where it is defined and be used elsewhere: the first name is taken.
-        self._named: dict[int, tuple[ValueType, type]] = {}
-        self._equal: dict[ValueType, type] = {}
+        self._names: dict[int, tuple[Named, str, str]] = {}
+        self._first: dict[Named, Named] = {}  # for a type the first one with a name that is equal
+        self._made: dict[int, tuple[Named, type]] = {}
+        self._unnamed: dict[Named, type] = {}
 
-    def name(self, type_: Named, label: str, module: str) -> type:
-        """The class of a type, which is made now, by the name of the type.
+    def name(self, type_: Named, label: str, module: str) -> None:
+        """Say what the class of a type is to be called: like the type. It is made when it is asked for.
 
         Args:
             label: the name in WIT.
             module: where it stands there, such as ``wasi:io/streams@0.2.0``.
         """
-        known = self._named.get(id(type_))
-        if known is not None:
-            return known[1]
-        made = _make(type_, class_name(label), f"``{label}`` of {module}.", module)
-        self._named[id(type_)] = type_, made
-        self._equal.setdefault(type_, made)
-        return made
+        self._names.setdefault(id(type_), (type_, label, module))
+        self._first.setdefault(type_, type_)
 
     def of(self, type_: Named) -> type:
         """The class of a type."""
-        known = self._named.get(id(type_))
+        known = self._made.get(id(type_))
         if known is not None:
             return known[1]
-        if type_ not in self._equal:
-            self._equal[type_] = _make(type_, type(type_).__name__, "A type without a name.", "")
-        return self._equal[type_]
+        if id(type_) in self._names:
+            _, label, module = self._names[id(type_)]
+            made = _make(type_, class_name(label), f"``{label}`` of {module}.", module)
+            self._made[id(type_)] = type_, made
+            return made
+        if type_ in self._first:
+            return self.of(self._first[type_])
+        if type_ not in self._unnamed:
+            self._unnamed[type_] = _make(type_, type(type_).__name__, "A type without a name.", "")
+        return self._unnamed[type_]
 
 
 def _make(type_: Named, name: str, doc: str, module: str) -> type:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import FunctionType
 from typing import Any, Protocol
 
 from ..checks import check_callable
@@ -16,14 +18,14 @@ from ..resources import Closing, Unique
 from ..sources import WasmSource, read_wasm
 from .abi import Codecs
 from .assemble import Assembly, assemble
-from .calls import Caller, exported, hosted
+from .calls import Caller, exported, hosted, initializer
 from .classes import Classes, class_name, python_name
 from .decode import decode
 from .glue import HostCall, HostDestructor
 from .handles import HostResource, HostTable, ResourceHandle, Resources
 from .inline import inline
 from .link import Linked, prepare_all
-from .plan import Export, FunctionExport, HostFunction, InstanceExports, Plan
+from .plan import Export, FunctionExport, HostFunction, InstanceExports, Lifted, Plan
 from .types import Borrow, Enum, Flags, Record, Resource, Variant
 from .validate import core_modules, validate
 
@@ -169,6 +171,8 @@ class ComponentInstance(Closing, Mapping[str, Any]):
         linked = Linked(component._assembly, component._for(space), space, self._guard, host, what)
         resources.linked = linked
         self._exports = _Exporter(caller, component._assembly, what).lazy(plan.exports)
+        exports = weakref.ref(self._exports)
+        resources.classes.make = lambda resource: _make_class(exports(), resource)
 
     def __getitem__(self, name: str) -> Any:
         try:
@@ -249,6 +253,17 @@ class _Lazy(dict[str, Any]):
         return made
 
 
+def _make_class(exports: _Lazy | None, resource: Resource) -> None:
+    """Make what exports a resource, and with it its class."""
+
+    def has(one: Export) -> bool:
+        return one is resource or (isinstance(one, InstanceExports) and any(map(has, one.items.values())))
+
+    if exports is not None:
+        for name in [name for name, one in exports.exports.items() if has(one)][:1]:
+            exports[name]
+
+
 class _Exporter:
     """Makes what Python has of a component's exports."""
 
@@ -311,22 +326,15 @@ class _Exporter:
             return
         if kind == "constructor":
 
-            def construct(self: ResourceHandle, *args: Any) -> None:
-                other = made(*args)
-                self._take(other._live(), True)
-                other._lose("became another object")
-
-            class_.__init__ = construct  # type: ignore[method-assign,assignment]
+            assert isinstance(one.function, Lifted)
+            entry, called = self.assembly.entries[one.function], made.__name__
+            class_.__init__ = (  # type: ignore[method-assign]
+                initializer(self.caller, one.type, entry, called) or _construct(made)
+            )
         elif kind == "static":
             setattr(class_, python_name(name or ""), staticmethod(made))
         else:
-
-            def method(self: ResourceHandle, *args: Any) -> Any:
-                return made(self, *args)
-
-            method.__name__ = method.__qualname__ = python_name(name or "")
-            method.__doc__ = made.__doc__
-            setattr(class_, method.__name__, method)
+            setattr(class_, python_name(name or ""), _named(made, python_name(name or "")))
 
     def class_of(self, one: FunctionExport, kind: str, owner: str) -> type[ResourceHandle] | None:
         """The class that a function of a resource belongs to, by its name in the same instance."""
@@ -366,6 +374,30 @@ def _shared(hiwire: Hiwire, engine: str | None, limits: GuestLimits) -> Space:
     if engine is not None and get_engine(engine).name != space.engine.name:
         raise ValueError(f"the table is on {space.engine.name}, so the component cannot run on {engine}")
     return space
+
+
+def _construct(made: Callable[..., Any]) -> Callable[..., None]:
+    """``__init__`` by a function that makes another object."""
+
+    def construct(self: ResourceHandle, *args: Any) -> None:
+        if self._representation is not None:
+            raise TypeError(f"this {type(self).__name__} was made already")
+        other = made(*args)
+        self._representation = other._live()
+        other._lose("became another object")
+
+    return construct
+
+
+def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The same function by another name."""
+    assert isinstance(function, FunctionType)
+    same = FunctionType(
+        function.__code__, function.__globals__, name, function.__defaults__, function.__closure__
+    )
+    same.__dict__.update(function.__dict__)
+    same.__doc__ = function.__doc__
+    return same
 
 
 def _is_shown(export: Export) -> bool:

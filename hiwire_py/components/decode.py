@@ -202,7 +202,7 @@ class _Decoder:
         while r.pos < r.end:
             kind, size = r.byte(), r.u32()
             start, outer = r.pos, r.end
-            r.take(size)
+            r.skip(size)
             r.pos, r.end = start, start + size
             self.section(kind, found, depth)
             if r.pos != r.end:
