@@ -14,11 +14,13 @@ from ..hiwire import Hiwire
 from ..objects import Prepared, Space, ThreadGuard, new_space
 from ..resources import Closing, Unique
 from ..sources import WasmSource, read_wasm
+from ..wasm.module import Module
 from .abi import Codecs
 from .assemble import Assembly, assemble
 from .calls import Caller, exported, hosted
 from .classes import Classes, class_name, python_name
 from .decode import decode
+from .fused import component_in, load
 from .glue import HostCall, HostDestructor
 from .handles import HostResource, ResourceHandle, Resources
 from .inline import inline
@@ -37,7 +39,7 @@ class Component:
     It is decoded and planned once, and can be instantiated often, on every engine.
 
     Args:
-        wasm: the component's bytes, or the path of its file.
+        wasm: the component's bytes, or the path of its file; also the module that `fuse` makes of one.
 
     Raises:
         UnsupportedModuleError: the bytes are no component, an invalid one, or one with features that are not
@@ -46,8 +48,8 @@ class Component:
 
     def __init__(self, wasm: WasmSource) -> None:
         data, self._what = read_wasm(wasm)
-        self._plan = inline(decode(data))
-        self._assembly = assemble(self._plan)
+        self._assembly = _assembled(data)
+        self._plan = self._assembly.plan
         self._prepared: dict[tuple[str, object], list[Prepared]] = {}
         self.imports: Mapping[str, Export] = self._plan.imports
         """What must be given to `instantiate`: name -> function, instance or type."""
@@ -93,6 +95,16 @@ class Component:
 
     def __repr__(self) -> str:
         return f"<Component {self._what}, {len(self.imports)} imports, {len(self.exports)} exports>"
+
+
+def _assembled(data: bytes) -> Assembly:
+    """The modules of a component, or of one that was fused."""
+    if data[:8] == b"\0asm\1\0\0\0":
+        module = Module.parse(data)
+        component = component_in(module)
+        if component is not None:
+            return load(module, component)
+    return assemble(inline(decode(data)))
 
 
 class ComponentInstance(Closing, Mapping[str, Any]):

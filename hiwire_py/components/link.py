@@ -60,7 +60,7 @@ class Linked:
 
             name = f"module {number} of {what}" if stage.what == "core" else f"the {stage.what} of {what}"
             self.instances.append(instantiate(space, ready, find, guard, name))
-        self._fault = self.extern(Reference(0, "fault")).raw
+        self._fault = self.extern(assembly.fault).raw
 
     def extern(self, reference: Reference) -> Extern:
         """What a stage exports, for others."""
