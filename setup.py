@@ -66,9 +66,7 @@ def extensions() -> list[Extension]:
     try:
         from hiwire_py.ahead import code_for_native
         from hiwire_py.collect._build import builder as types
-        from hiwire_py.engines._build_stack import builder as stack
-        from hiwire_py.engines.native._build import native_extensions
-        from hiwire_py.engines.wasmtime._build import builder as wasmtime
+        from hiwire_py.engines._build import native_extensions, stack, wasmtime
         from hiwire_py.objects._build_ids import builder as ids
     except ImportError as e:
         print(f"hiwire_py: no extensions are built: {e}", file=sys.stderr)
@@ -115,6 +113,7 @@ setup(
             "py.typed",
             "modules/*.wasm",
             "modules/SHA256SUMS",
+            "compare/method.md",
             "engines/*.c",
             "engines/*/*.c",
             "engines/*.h",

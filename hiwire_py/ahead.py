@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from . import cache
-from .engines.native.build import find_installed, library_name
-from .engines.native.compile import REQUIRES, compile_into, library_for
+from .engines.native.build import REQUIRES, compile_library, find_installed, library_for, library_name
 from .engines.validation import validate
 from .passes.runner import run
 from .requirements import Code
@@ -37,7 +36,7 @@ def compile_native(wasm: WasmSource, directory: str | os.PathLike[str] | None = 
     data, what = read_wasm(wasm)
     code = code_for_native(data)
     if directory is not None:
-        return compile_into(code, what, directory)
+        return compile_library(code, what, directory)
     if find_installed(library_name(code.source, code.named)) is None:
         cache.require()
     return library_for(code, what)

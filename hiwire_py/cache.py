@@ -1,18 +1,11 @@
 """What is kept on disk between processes: compiled modules, in ``${XDG_CACHE_HOME:-~/.cache}/hiwire``.
 
-What is read from there runs as machine code in this process, so nobody else may be able to put things there:
-
-* Every directory on the way, and the place of every symbolic link on it, belongs to this user or to root, and
-  no group and no other user can write there. That refuses directories below /tmp, too.
-* A file is opened without following a link, and what was opened is looked at: it is a regular file of this
-  user that no other can write to.
-* It is written beside its final place, with mode 0600, and gets its name when it is complete.
-* It ends with a digest of its name and its contents, which is checked before anything is made of it. There is
-  no secret in the digest. It finds what a crash left half written, what a disk lost, and a file under another
-  one's name. It does not stop somebody who can write there, which is what the rules above are for.
+What is read from there runs as machine code in this process, so nobody else may be able to put things there.
+docs/cache.md has the rules that see to it, in "Who is trusted", and what the digest at the end of a file is
+for: it finds accidents, and does not stop somebody who can write there.
 
 Nothing here is an error for who makes a guest. What cannot be read is compiled again, and what cannot be
-written is not kept; the logger ``hiwire_py.cache`` says why. docs/cache.md is for users.
+written is not kept; the logger ``hiwire_py.cache`` says why.
 """
 
 from __future__ import annotations

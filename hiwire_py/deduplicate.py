@@ -41,7 +41,7 @@ def deduplicate_functions(identity: Identity = "identity") -> dict[str, Callable
         TypeError: ``identity`` is neither a string nor a function of one argument.
     """
     if isinstance(identity, str) and identity == "identity":
-        return _by_identity()
+        return _by_key(id, held=True)
     if isinstance(identity, str) and identity == "equality":
         return _by_key(lambda value: value)
     if callable(identity):
@@ -52,42 +52,21 @@ def deduplicate_functions(identity: Identity = "identity") -> dict[str, Callable
     raise TypeError(f'identity must be "identity", "equality" or a function, not {type(identity).__name__}')
 
 
-def _functions(
-    get: Callable[[Any], int], set_: Callable[[Any, int], None], delete: Callable[[Any], None]
-) -> dict[str, Callable[..., Any]]:
+def _by_key(key: Callable[[Any], Any], held: bool = False) -> dict[str, Callable[..., Any]]:
+    known: dict[Any, tuple[int, Any]] = {}
+    unknown = 0, None
+
+    def get(value: Any) -> int:
+        return known.get(key(value), unknown)[0]
+
+    def set_(value: Any, ref: int) -> None:
+        known[key(value)] = ref, value if held else None
+
+    def delete(value: Any) -> None:
+        known.pop(key(value), None)
+
     return {
         "hiwire_deduplicate_get": get,
         "hiwire_deduplicate_set": set_,
         "hiwire_deduplicate_delete": delete,
     }
-
-
-def _by_identity() -> dict[str, Callable[..., Any]]:
-    known: dict[int, tuple[Any, int]] = {}
-
-    def get(value: Any) -> int:
-        entry = known.get(id(value))
-        return 0 if entry is None else entry[1]
-
-    def set_(value: Any, ref: int) -> None:
-        known[id(value)] = (value, ref)
-
-    def delete(value: Any) -> None:
-        known.pop(id(value), None)
-
-    return _functions(get, set_, delete)
-
-
-def _by_key(key: Callable[[Any], Any]) -> dict[str, Callable[..., Any]]:
-    known: dict[Any, int] = {}
-
-    def get(value: Any) -> int:
-        return known.get(key(value), 0)
-
-    def set_(value: Any, ref: int) -> None:
-        known[key(value)] = ref
-
-    def delete(value: Any) -> None:
-        known.pop(key(value), None)
-
-    return _functions(get, set_, delete)

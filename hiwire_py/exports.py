@@ -9,10 +9,11 @@ from typing import Any
 from .memory import GuestGlobal, GuestMemory, GuestTable, GuestTag
 from .objects import Instance
 from .resources import Unique
-from .wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE
+from .wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE, TAG
 
 __all__ = ["Exports", "unknown"]
 
+_CLASSES = {MEMORY: GuestMemory, TABLE: GuestTable, GLOBAL: GuestGlobal, TAG: GuestTag}
 _MOST_NAMES = 12  # in an error
 
 
@@ -107,9 +108,4 @@ def _make(instance: Instance, name: str) -> Any:
     kind, _ = instance.index[name]
     if kind == FUNCTION:
         return instance.function(name)
-    extern = instance.extern(name)
-    if kind == MEMORY:
-        return GuestMemory(extern)
-    if kind == TABLE:
-        return GuestTable(extern)
-    return GuestGlobal(extern) if kind == GLOBAL else GuestTag(extern)
+    return _CLASSES[kind](instance.extern(name))

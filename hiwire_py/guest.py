@@ -145,7 +145,7 @@ class Guest(Closing):
         between.
         """
         self._guard.check()
-        self._instance.space.collect()
+        self._instance.space.calls.collect()
 
     def close(self) -> None:
         """Let go of all objects: now, or when the running call returns. Later calls raise ClosedError.
@@ -154,7 +154,7 @@ class Guest(Closing):
             return
         self._guard.check()
         if self._owns_space:
-            self._instance.space.close()
+            self._instance.space.calls.close()
         else:
             self._instance.close()
 

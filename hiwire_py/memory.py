@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .checks import check_integer, shown
-from .engines.calls import call_of
-from .errors import HiwireError, MemoryLimitError, TableLimitError
-from .objects import Extern
+from .errors import HiwireError
+from .objects import Extern, check_limit
 from .objects.trampolines import bind_export
 from .resources import Unique
-from .values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
-from .wasm.module import TableType
+from .values import CROSSING, EXTERNREF, I32, FuncType, check_value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -25,6 +22,13 @@ _MOST_PAGES = 1 << 16
 _MOST_ELEMENTS = (1 << 32) - 1
 # `ctypes.string_at`, the quickest way to copy, takes the count as a C int and looks at its low bits only.
 _MOST_AT_ONCE = (1 << 31) - 1
+# What the runtime of lowered modules exports for tables of externrefs. The last argument is the table.
+_OPERATIONS = {
+    "get": FuncType(bytes((I32, I32)), bytes((EXTERNREF,))),
+    "set": FuncType(bytes((I32, EXTERNREF, I32)), b""),
+    "size": FuncType(bytes((I32,)), bytes((I32,))),
+    "grow": FuncType(bytes((EXTERNREF, I32, I32)), bytes((I32,))),
+}
 
 
 class GuestMemory(Unique):
@@ -89,17 +93,12 @@ class GuestMemory(Unique):
         """
         pages = _growth(pages, "memory", "pages")
         before = self.size
-        limits = self.__keep__.space.limits
-        limit = limits.memory_limit
-        if limit is not None and before + pages * _PAGE > limit:
-            raise MemoryLimitError(
-                f"the memory of {before} bytes cannot grow by {shown(pages)} pages:"
-                f" {limits.describe('memory_limit')}"
-            )
+        refused = f"the memory of {before} bytes cannot grow by {shown(pages)} pages"
+        check_limit(self.__keep__.space.limits, "memory_limit", before + pages * _PAGE, f"{refused}: ")
         # Engines are not asked for more than there can be: they take 32 or 64 bits of the number.
         fits = before // _PAGE + pages <= _MOST_PAGES
         if not (fits and self._store.memory_grow(self.__keep__.raw, pages)):
-            raise MemoryError(f"the memory of {before} bytes cannot grow by {shown(pages)} pages")
+            raise MemoryError(refused)
         return before
 
     def _locate(self, address: int, count: int) -> int:
@@ -145,31 +144,28 @@ class GuestTable(Unique):
 
     def __init__(self, extern: Extern) -> None:
         self.__keep__ = extern
-        self._do: dict[str, Callable[..., Any]] = {}
-        table: TableType = extern.type
-        if table.element != EXTERNREF:
+        if extern.type.element != EXTERNREF:
             return
         space, guard = extern.space, extern.owner.guard
-        types = {
-            "get": FuncType(bytes((I32,)), bytes((EXTERNREF,))),
-            "set": FuncType(bytes((I32, EXTERNREF)), b""),
-            "size": FuncType(b"", bytes((I32,))),
-            "grow": FuncType(bytes((EXTERNREF, I32)), bytes((I32,))),
-        }
-        raw = space.runtime.table_operations(extern.raw)
         self._do = {
             name: bind_export(
-                space, guard, call_of(raw[name], functype), functype, f"{extern.name}.{name}", extern
+                space,
+                guard,
+                space.store.call(space.runtime.exports[name], functype),
+                functype,
+                f"{extern.name}.{name}",
+                extern,
             )
-            for name, functype in types.items()
+            for name, functype in _OPERATIONS.items()
         }
 
     def _call(self, name: str, *args: Any) -> Any:
-        if not self._do:
+        extern = self.__keep__
+        if extern.type.element != EXTERNREF:
             raise HiwireError(
-                f"the table {self.__keep__.name!r} holds functions; only those of externrefs can be used here"
+                f"the table {extern.name!r} holds functions; only those of externrefs can be used here"
             )
-        return self._do[name](*args)
+        return self._do[name](*args, extern.raw)
 
     def __len__(self) -> int:
         size: int = self._call("size")
@@ -200,17 +196,12 @@ class GuestTable(Unique):
         """
         count = _growth(count, "table", "elements")
         size = len(self)
-        limits = self.__keep__.space.limits
-        limit = limits.table_limit
-        if limit is not None and size + count > limit:
-            raise TableLimitError(
-                f"the table of {size} elements cannot grow by {shown(count)}:"
-                f" {limits.describe('table_limit')}"
-            )
+        refused = f"the table of {size} elements cannot grow by {shown(count)}"
+        check_limit(self.__keep__.space.limits, "table_limit", size + count, f"{refused}: ")
         # Engines are not asked for more than there can be: they take 32 bits of the number.
         before: int = self._call("grow", value, count) if size + count <= _MOST_ELEMENTS else -1
         if before == -1:
-            raise MemoryError(f"the table of {size} elements cannot grow by {shown(count)}")
+            raise MemoryError(refused)
         return before & _MOST_ELEMENTS
 
 
@@ -231,13 +222,13 @@ class GuestGlobal(Unique):
         """
         extern = self.__keep__
         extern.owner.guard.check()
-        space = extern.space
+        space, what = extern.space, f"the global {extern.name!r}"
         code = extern.type.type
+        if code == EXTERNREF:
+            return space.read_reference(extern.raw, what)
         if code not in CROSSING:
-            self._refuse(code)
-        if code != EXTERNREF:
-            return space.store.global_get(extern.raw)
-        return space.read_reference(extern.raw, f"the global {extern.name!r}")
+            check_value(None, code, what)
+        return space.store.global_get(extern.raw)
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -248,15 +239,7 @@ class GuestGlobal(Unique):
             raise TypeError(f"the global {extern.name!r} is immutable")
         if code == EXTERNREF:
             raise TypeError(f"the global {extern.name!r} holds an externref, which only the guest can set")
-        if code not in CROSSING:
-            self._refuse(code)
         extern.space.store.global_set(extern.raw, check_value(value, code, f"the global {extern.name!r}"))
-
-    def _refuse(self, code: int) -> None:
-        raise TypeError(
-            f"the global {self.__keep__.name!r} is of type {type_name(code)}, which cannot cross between"
-            " Python and the guest"
-        )
 
 
 class GuestTag(Unique):

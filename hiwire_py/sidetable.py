@@ -14,7 +14,7 @@ from .checks import check_callable, check_integer, shown
 from .collect import GuestObject, collect, layout
 from .collect.backend import Registry
 from .collect.heap import Heap
-from .collect.side_table import NONE, SideTableSource
+from .collect.refcounts import RefcountSource
 from .collect.triggers import install
 from .errors import NullRefError, TableFullError
 from .guest import Guest
@@ -23,8 +23,10 @@ from .memory import GuestMemory
 from .resources import Closing
 from .sources import WasmSource, read_wasm
 from .values import EXTERNREF, NULL
-from .wasm.binary import leb, name, section, vector
-from .wasm.module import TABLE, Module
+from .wasm.binary import section, vector
+from .wasm.module import MEMORY, TABLE, Kind, Module
+from .wasm.types import Limits, limits_bytes
+from .wasm.write import export_bytes
 
 __all__ = ["MOST_MEMORY", "SideTable", "WasmObject"]
 
@@ -45,6 +47,7 @@ _REMEDY = "`make -C c sidetable` builds the ones that do"
 
 # c/sidetable/sidetable.c: an object is its handle, and a mark that no other word looks like.
 _OBJECT = layout(8, handles=[0])
+_NONE = 0xFFFFFFFF  # stands where an object has no handle
 _LIVE = 0xA9D3517E
 
 
@@ -90,7 +93,7 @@ class SideTable(Closing):
                 f"memory_limit must be from {_PAGE} to {MOST_MEMORY} bytes, not {shown(memory_limit)}"
             )
         pages = memory_limit // _PAGE
-        module, self._looks = _checked(wasm)
+        module, looks = _checked(wasm)
         self._memory = Guest(_memory_module(pages), engine=engine)
         self._on_full = on_full
         imports = {
@@ -98,8 +101,12 @@ class SideTable(Closing):
             "rt": {"invoke": _invoke, "out_of_memory": _raiser(pages)},
         }
         self._guest = guest = Guest(module, imports)
-        self._looks = self._looks and cycles  # until the first object was looked at
-        self._registry: Any = None
+        self._looks = looks and cycles  # until the first object was looked at
+        source = RefcountSource(guest.instance, _NONE) if self._looks else None
+        heap = Heap(guest.instance.space, source, lasting=False)
+        self._registry: Any = Registry(guest, heap, self.memory)
+        guest.wrapped = self._registry
+        install()
         self._make_obj = guest.exports.make_obj
         self._attach_callback = guest.exports.attach_callback
         self._invoke_callback = guest.exports.invoke_callback
@@ -125,7 +132,7 @@ class SideTable(Closing):
         """
         self._guest._guard.check()
         errors: list[BaseException] = []
-        freed = 0 if self._registry is None else self._registry.heap.free_dead(errors)
+        freed: int = self._registry.heap.free_dead(errors)
         if errors:
             raise errors[0]
         return freed
@@ -136,7 +143,7 @@ class SideTable(Closing):
 
     def __len__(self) -> int:
         """How many objects the guest has: those of living wrappers, and of dead ones until they are freed."""
-        return 0 if self._registry is None else len(self._registry.live)
+        return len(self._registry.live)
 
     def __bool__(self) -> bool:
         """True: an empty table is still a table."""
@@ -145,24 +152,13 @@ class SideTable(Closing):
     def __repr__(self) -> str:
         return f"<SideTable on {self._guest._instance.space.engine.name}, {len(self)} objects>"
 
-    def _ready(self) -> Guest:
-        """The guest, with what a wrapper needs. Before the first one there is nothing for a collection."""
-        guest = self._guest
-        if self._registry is None:
-            guest._guard.check()
-            source = SideTableSource(guest.instance) if self._looks else None
-            heap = Heap(guest.instance.space, source, lasting=False)
-            self._registry = guest.wrapped = Registry(guest, heap, self.memory)
-            install()
-        return guest
-
     def _make(self) -> int:
         pointer: int = self._with_room(self._make_obj) & 0xFFFFFFFF
         if self._looks:
             self._looks = False
             memory = self.memory
             words = memory.read(pointer, 8) if pointer <= memory.size - 8 else b""
-            if words != NONE.to_bytes(4, "little") + (pointer ^ _LIVE).to_bytes(4, "little"):
+            if words != _NONE.to_bytes(4, "little") + (pointer ^ _LIVE).to_bytes(4, "little"):
                 self._registry.heap.source = None  # of another make: who knows where its handles are
         return pointer
 
@@ -195,7 +191,7 @@ class WasmObject(GuestObject):
         if not isinstance(table, SideTable):
             raise TypeError(f"a WasmObject is made in a SideTable, not in {type(table).__name__}")
         self._table = table
-        super().__init__(table._ready(), table._make, layout=_OBJECT, free="free_obj")
+        super().__init__(table._guest, table._make, layout=_OBJECT, free="free_obj")
 
     def attach_callback(self, callback: Callable[[], object]) -> None:
         """Hold ``callback``, and let go of what was held before.
@@ -219,8 +215,7 @@ class WasmObject(GuestObject):
         return function()  # the table has tried twice already, if it is to
 
     def __repr__(self) -> str:
-        pointer = getattr(self, "_guest_pointer", None)
-        where = "without an object" if pointer is None else f"at {pointer:#x}"
+        where = f"at {self._guest_pointer:#x}" if hasattr(self, "_guest_registry") else "without an object"
         return f"<WasmObject {where} in {self._table!r}>"
 
 
@@ -236,9 +231,9 @@ def _checked(wasm: WasmSource) -> tuple[bytes, bool]:
 
 def _memory_module(pages: int) -> bytes:
     """A module that has nothing but a memory of one page, which can grow to so many."""
-    limits = b"\x01" + leb(1) + leb(pages)
-    export = name("memory") + b"\x02" + leb(0)
-    return b"\0asm\x01\0\0\0" + section(5, vector([limits])) + section(7, vector([export]))
+    memory, export = limits_bytes(Limits(1, pages)), export_bytes("memory", MEMORY, 0)
+    sections = section(Kind.MEMORIES, vector([memory])) + section(Kind.EXPORTS, vector([export]))
+    return b"\0asm\x01\0\0\0" + sections
 
 
 # The guest's imports know nothing of the table that they serve: no cycle, and it dies by its counts.

@@ -28,7 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import from_python, in_guests, lowerings
+from benchmarks import from_python, in_guests, lowerings, starts
 from benchmarks.rows import Row, shown
 
 from hiwire_py import __version__, engines
@@ -47,6 +47,7 @@ SUBJECTS: dict[str, Callable[[], Iterator[Row]]] = {
 }
 LONG: dict[str, Callable[[], Iterator[Row]]] = {
     "modules": lowerings.foreign_modules,
+    "starts": starts.later_starts,
     "all-handles": in_guests.all_the_handles,
 }
 

@@ -11,6 +11,7 @@ and then needs no registry either. The first run takes about half a minute, late
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import shutil
@@ -23,8 +24,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from base_image import ensure_base  # noqa: E402
+
 from hiwire_py.errors import ToolchainError  # noqa: E402
-from hiwire_py.toolchain.build import CONTAINERS, SUMS, BuildReport, build, check_sources, format_sums  # noqa: E402
+from hiwire_py.toolchain.build import (  # noqa: E402
+    CONTAINERS,
+    DOCKERFILE,
+    SUMS,
+    BuildReport,
+    base_image,
+    build,
+    format_sums,
+)
+from hiwire_py.toolchain.containers import engine  # noqa: E402
+from hiwire_py.toolchain.process import Log, Unusable  # noqa: E402
 
 COMMITTED = ROOT / "hiwire_py" / "modules"
 
@@ -49,11 +62,13 @@ def main() -> int:
 
     try:
         with tempfile.TemporaryDirectory(prefix="hiwire-check-") as scratch:
+            with contextlib.suppress(Unusable):  # build says why not
+                ensure_base(names, log)
             report = build(scratch, toolchain=names, log=log)
             print(report.describe().splitlines()[0])
             for name, why in report.rejected:
                 print(f"    not {name}: {why}")
-            check_sources(toolchain=report.toolchain, log=log)
+            check_sources(report.toolchain, log)
             print("the C sources compile without a warning for every target, language and option")
             status = update(report) if options.update else compare(report)
     except ToolchainError as error:
@@ -61,6 +76,14 @@ def main() -> int:
         return 2
     print(f"{time.monotonic() - start:.1f} seconds")
     return status
+
+
+def check_sources(toolchain: str, log: Log) -> None:
+    """Compiles the C sources in the container for every target and language that they promise."""
+    container = engine(toolchain)
+    container.probe()
+    base = base_image(container, ROOT / DOCKERFILE, log)
+    container.build(ROOT, DOCKERFILE, {"BASE": base}, target="check", out=None, log=log)
 
 
 def install_tools() -> None:

@@ -14,13 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-try:
-    from hiwire_py.cli import main
-except ImportError as error:
-    print(
-        f"compare_variants: {error}; install it with: python -m pip install '.[cli,plots]'", file=sys.stderr
-    )
-    sys.exit(2)
+from hiwire_py.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main(["compare", *sys.argv[1:]]))
+    sys.argv.insert(1, "compare")
+    sys.exit(main())

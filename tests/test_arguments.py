@@ -15,7 +15,6 @@ from support import wat
 import hiwire_py
 from hiwire_py import Guest, GuestObject, Hiwire, deduplicate_functions, layout, lower, needs_lowering
 from hiwire_py.errors import HiwireError
-from hiwire_py.objects.trampolines import HostResultError
 from hiwire_py.sidetable import SideTable, WasmObject
 from hiwire_py.toolchain import build
 
@@ -182,7 +181,7 @@ def ours(error: BaseException) -> bool:
         return error.filename is not None
     last = traceback.extract_tb(error.__traceback__)[-1]
     if last.filename.startswith("<hiwire_py "):  # made when the guest was
-        return isinstance(error, HostResultError)
+        return str(error).startswith("host function ")
     line = linecache.getline(last.filename, last.lineno or 0)
     return PACKAGE in Path(last.filename).parents and line.lstrip().startswith("raise ")
 

@@ -26,7 +26,6 @@ from hiwire_py import (
     lower,
 )
 from hiwire_py.invalid_refs import OnInvalid
-from hiwire_py.objects.trampolines import HostResultError
 from hiwire_py.sidetable import SideTable
 
 ENGINE = "wasmtime"  # where what is tested has nothing to do with the engine
@@ -177,7 +176,7 @@ def test_wrong_counts_of_results(engine: str) -> None:
         engine=engine,
     )
     with pytest.raises(
-        HostResultError, match=r"env\.f\(\) -> \(i32, i32\) must return 2 results.*not a Unwritten of 3"
+        TypeError, match=r"env\.f\(\) -> \(i32, i32\) must return 2 results.*not a Unwritten of 3"
     ):
         guest.exports.g()
 

@@ -84,9 +84,7 @@ static uint64_t loose_bytes;
 static void tidy(void)
 {
     if (loose) {
-        unsigned k = block_class(loose_bytes);
-        *(void **)loose = spare[k];
-        spare[k] = loose;
+        release_block(loose, loose_bytes);
         loose = NULL;
     }
     STEP();

@@ -80,63 +80,32 @@ EXPORT(bench_host) uint32_t bench_host(uint32_t count)
 }
 
 /* How many handles were made: less than count when the table is full. */
-EXPORT(bench_new) uint32_t bench_new(uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if ((refs()[i] = hiwire_new(__builtin_wasm_table_get(objects, (int)i))) == NULL) {
-            return i;
-        }
+#define MAKING(operation)                                                                              \
+    EXPORT(bench_##operation) uint32_t bench_##operation(uint32_t count)                               \
+    {                                                                                                  \
+        for (uint32_t i = 0; i < count; i++) {                                                         \
+            if ((refs()[i] = hiwire_##operation(__builtin_wasm_table_get(objects, (int)i))) == NULL) { \
+                return i;                                                                              \
+            }                                                                                          \
+        }                                                                                              \
+        return count;                                                                                  \
     }
-    return count;
-}
 
-EXPORT(bench_intern) uint32_t bench_intern(uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if ((refs()[i] = hiwire_intern(__builtin_wasm_table_get(objects, (int)i))) == NULL) {
-            return i;
-        }
+#define USING(operation)                                             \
+    EXPORT(bench_##operation) void bench_##operation(uint32_t count) \
+    {                                                                \
+        for (uint32_t i = 0; i < count; i++) {                       \
+            (void)hiwire_##operation(refs()[i]);                     \
+        }                                                            \
     }
-    return count;
-}
 
-EXPORT(bench_new_deduplicate) uint32_t bench_new_deduplicate(uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if ((refs()[i] = hiwire_new_deduplicate(__builtin_wasm_table_get(objects, (int)i))) == NULL) {
-            return i;
-        }
-    }
-    return count;
-}
-
-EXPORT(bench_get) void bench_get(uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        (void)hiwire_get(refs()[i]);
-    }
-}
-
-EXPORT(bench_incref) void bench_incref(uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        hiwire_incref(refs()[i]);
-    }
-}
-
-EXPORT(bench_decref) void bench_decref(uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        hiwire_decref(refs()[i]);
-    }
-}
-
-EXPORT(bench_pop) void bench_pop(uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        (void)hiwire_pop(refs()[i]);
-    }
-}
+MAKING(new)
+MAKING(intern)
+MAKING(new_deduplicate)
+USING(get)
+USING(incref)
+USING(decref)
+USING(pop)
 
 /* ---- growth, capacity, fragmentation */
 

@@ -19,9 +19,8 @@ IMPORT(invoke) int32_t invoke(__externref_t callback, int32_t argument);
 typedef struct Object Object;
 struct Object {
     HwRef callback; /* owned; NULL without */
-    uint32_t fired; /* how often */
     Object *next;   /* in the list of free objects */
-    uint32_t payload[9];
+    uint32_t payload[10];
 };
 
 /* ---- memory: objects of one size; freed ones are used again before more is taken */
@@ -78,14 +77,7 @@ EXPORT(object_attach) bool object_attach(Object *object, __externref_t callback)
 /* Has the host call the object's callback, which it must have. What the callback raises passes through. */
 EXPORT(object_fire) int32_t object_fire(Object *object, int32_t argument)
 {
-    object->fired++;
     return invoke(hiwire_get(object->callback), argument);
-}
-
-/* How often the callback was called. */
-EXPORT(object_fired) uint32_t object_fired(const Object *object)
-{
-    return object->fired;
 }
 
 /* Frees the object and gives its handle back. */

@@ -140,23 +140,21 @@ EXPORT(count_file) int count_file(void)
     }
 }
 
-/* Whether a comes after b in the result: rarer, or as frequent and first seen later. */
-static bool after(const Entry *a, const Entry *b)
+/* Whether a comes before b in the result: more frequent, or as frequent and first seen earlier. */
+static bool before(const Entry *a, const Entry *b)
 {
-    return a->count != b->count ? a->count < b->count : a->rank > b->rank;
+    return a->count != b->count ? a->count > b->count : a->rank < b->rank;
 }
 
-/* Moves the entry at the top of a heap down to where it belongs; each parent then comes after its children.
- */
-static void sift_down(const Entry **heap, uint32_t size)
+/* Moves an entry of a heap down to where it belongs; each parent then comes before its children. */
+static void sift_down(const Entry **heap, uint32_t at, uint32_t size)
 {
-    const Entry *moved = heap[0];
-    uint32_t at = 0;
+    const Entry *moved = heap[at];
     for (uint32_t child; (child = 2 * at + 1) < size; at = child) {
-        if (child + 1 < size && after(heap[child + 1], heap[child])) {
+        if (child + 1 < size && before(heap[child + 1], heap[child])) {
             child++;
         }
-        if (!after(heap[child], moved)) {
+        if (!before(heap[child], moved)) {
             break;
         }
         heap[at] = heap[child];
@@ -164,55 +162,31 @@ static void sift_down(const Entry **heap, uint32_t size)
     heap[at] = moved;
 }
 
-static void sift_up(const Entry **heap, uint32_t at)
-{
-    const Entry *moved = heap[at];
-    for (uint32_t parent; at > 0 && after(moved, heap[parent = (at - 1) / 2]); at = parent) {
-        heap[at] = heap[parent];
-    }
-    heap[at] = moved;
-}
-
 /* Reports the n most frequent words, the most frequent first, ties in the order of first appearance. How many
- * that were, or OUT_OF_MEMORY. Needs memory for n pointers, and one pass over the map, instead of a sorted
- * copy of it. */
+ * that were, or OUT_OF_MEMORY. Needs memory for a pointer to each word, and sorts no more than n of them. */
 EXPORT(report_top) int report_top(uint32_t n)
 {
-    if (n > used) {
-        n = used;
-    }
-    if (n == 0) {
-        return 0;
-    }
-    const Entry **heap = room(n, sizeof *heap);
+    const Entry **heap = room(used, sizeof *heap);
     if (heap == NULL) {
         return OUT_OF_MEMORY;
     }
     uint32_t size = 0;
-    for (uint32_t i = 0; i < (uint32_t)1 << bits; i++) {
-        const Entry *entry = &entries[i];
-        if (entry->word == NULL) {
-            continue;
-        }
-        if (size < n) {
-            heap[size] = entry;
-            sift_up(heap, size++);
-        } else if (after(heap[0], entry)) {
-            heap[0] = entry;
-            sift_down(heap, size);
+    for (uint32_t i = 0; size < used; i++) {
+        if (entries[i].word != NULL) {
+            heap[size++] = &entries[i];
         }
     }
-    /* The top is the last of those left: take it out to the back, and the array ends up sorted. */
-    while (size > 1) {
-        const Entry *last = heap[0];
+    for (uint32_t at = size / 2; at-- > 0;) {
+        sift_down(heap, at, size);
+    }
+    uint32_t reported = 0;
+    for (; reported < n && size > 0; reported++) {
+        const Entry *best = heap[0];
         heap[0] = heap[--size];
-        sift_down(heap, size);
-        heap[size] = last;
+        sift_down(heap, 0, size);
+        report(hiwire_get(best->word), best->count);
     }
-    for (uint32_t i = 0; i < n; i++) {
-        report(hiwire_get(heap[i]->word), heap[i]->count);
-    }
-    return (int)n;
+    return (int)reported;
 }
 
 /* Reports every word, in no particular order. How many there were. */

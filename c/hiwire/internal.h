@@ -15,9 +15,11 @@ INTERNAL uint32_t _hiwire_slots[STATIC_SLOTS];
 /* A slot not yet in service is all zero bits, which is "free": so the fixed size is the only bound to check.
  */
 #define SLOT_BOUND STATIC_SLOTS
+#define MOST_SLOTS STATIC_SLOTS
 #else
 #define _hiwire_slots _hiwire.slots
 #define SLOT_BOUND _hiwire.slot_count
+#define MOST_SLOTS SLOT_LIMIT
 #endif
 
 struct HiwireState {
@@ -80,6 +82,8 @@ INTERNAL void _hiwire_abort(int type, HwRef ref);
 
 #ifdef HIWIRE_TRACEREFS
 #define TRACE(type, ref, index, value, count) hiwire_traceref((char *)(type), ref, index, value, count)
+#else
+#define TRACE(type, ref, index, value, count) ((void)(type))
 #endif
 
 #endif

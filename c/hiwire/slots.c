@@ -23,11 +23,7 @@ static __attribute__((noinline)) bool grow(void)
 {
     uint32_t before = _hiwire.slot_count;
     uint32_t by = growth_of(before);
-#ifdef HIWIRE_STATIC_PAGES
-    uint32_t room = STATIC_SLOTS - before;
-#else
-    uint32_t room = SLOT_LIMIT - before;
-#endif
+    uint32_t room = MOST_SLOTS - before;
     if (by > room) {
         by = room;
     }
@@ -73,9 +69,7 @@ static inline HwRef occupy(uint32_t index, uint32_t word, __externref_t value, u
     /* Last: an engine may call its collector here, and saves what is needed after a call around the whole
      * function. The slot exists, so this cannot fail. */
     _hiwire_objects_set(index, value);
-#ifdef HIWIRE_TRACEREFS
     TRACE("new", ref, index, value, 1);
-#endif
     return ref;
 }
 
@@ -146,26 +140,22 @@ static inline bool is_counted(HwRef ref, int fail_type)
     return false;
 }
 
-#ifdef HIWIRE_TRACEREFS
-/* Traces, and checks the ref again: the host may have released it meanwhile. */
-static bool traced(char *type, HwRef ref, int fail_type)
+/* The same, with a trace. After it the ref is checked again: the host may have released it meanwhile. */
+static inline bool is_counted_traced(const char *type, HwRef ref, int fail_type)
 {
-    uint32_t index = heap_index(ref);
-    TRACE(type, ref, index, _hiwire_objects_get(index), count_of(_hiwire_slots[index]));
+    if (!is_counted(ref, fail_type)) {
+        return false;
+    }
+    TRACE(type, ref, heap_index(ref), _hiwire_objects_get(heap_index(ref)),
+          count_of(_hiwire_slots[heap_index(ref)]));
     return is_counted(ref, fail_type);
 }
-#endif
 
 void hiwire_incref(HwRef ref)
 {
-    if (!is_counted(ref, HIWIRE_FAIL_INCREF)) {
+    if (!is_counted_traced("incref", ref, HIWIRE_FAIL_INCREF)) {
         return;
     }
-#ifdef HIWIRE_TRACEREFS
-    if (!traced("incref", ref, HIWIRE_FAIL_INCREF)) {
-        return;
-    }
-#endif
     uint32_t *slot = &_hiwire_slots[heap_index(ref)];
     if ((*slot & COUNT_MASK) == COUNT_MASK) {
         return;
@@ -194,14 +184,9 @@ static __attribute__((noinline)) bool forget(HwRef ref)
 /* What hiwire_decref does when the ref does not have its last count, or is not counted at all. */
 static __attribute__((noinline)) void decref_checked(HwRef ref)
 {
-    if (!is_counted(ref, HIWIRE_FAIL_DECREF)) {
+    if (!is_counted_traced("decref", ref, HIWIRE_FAIL_DECREF)) {
         return;
     }
-#ifdef HIWIRE_TRACEREFS
-    if (!traced("decref", ref, HIWIRE_FAIL_DECREF)) {
-        return;
-    }
-#endif
     uint32_t index = heap_index(ref);
     uint32_t count = _hiwire_slots[index] & COUNT_MASK;
     if (count == COUNT_MASK) {

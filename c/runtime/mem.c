@@ -16,37 +16,32 @@ int memcmp(const void *left, const void *right, size_t size);
 /* A word that may alias anything and stand at any address; wasm loads and stores take both. */
 typedef uint64_t __attribute__((may_alias, aligned(1))) Word;
 
-static void copy_up(unsigned char *to, const unsigned char *from, size_t size)
-{
-    for (; size >= sizeof(Word); size -= sizeof(Word), to += sizeof(Word), from += sizeof(Word)) {
-        *(Word *)to = *(const Word *)from;
-    }
-    while (size--) {
-        *to++ = *from++;
-    }
-}
-
 void *memcpy(void *restrict to, const void *restrict from, size_t size)
 {
-    copy_up(to, from, size);
-    return to;
+    return memmove(to, from, size);
 }
 
 void *memmove(void *to, const void *from, size_t size)
 {
+    unsigned char *target = to;
+    const unsigned char *source = from;
     /* Upwards is right, word by word too, whenever the target does not start inside the source. */
     if ((uintptr_t)to - (uintptr_t)from >= size) {
-        copy_up(to, from, size);
+        for (; size >= sizeof(Word); size -= sizeof(Word), target += sizeof(Word), source += sizeof(Word)) {
+            *(Word *)target = *(const Word *)source;
+        }
+        while (size--) {
+            *target++ = *source++;
+        }
         return to;
     }
-    unsigned char *end = (unsigned char *)to + size;
-    const unsigned char *source = (const unsigned char *)from + size;
+    target += size, source += size;
     for (; size >= sizeof(Word); size -= sizeof(Word)) {
-        end -= sizeof(Word), source -= sizeof(Word);
-        *(Word *)end = *(const Word *)source;
+        target -= sizeof(Word), source -= sizeof(Word);
+        *(Word *)target = *(const Word *)source;
     }
     while (size--) {
-        *--end = *--source;
+        *--target = *--source;
     }
     return to;
 }

@@ -11,10 +11,11 @@
  * `after free`, in the header that follows, says whether that word is there. Two free blocks are never
  * neighbours. The row ends with a header of size 0, the last word of the heap.
  *
- * Free blocks are listed in bins by size: one for each size below 256 bytes, then four for each power of two.
- * A bitmap says which have a block, so malloc and free take constant time. Only when all this finds nothing,
- * and the memory cannot grow, is the one bin searched whose blocks may or may not be large enough: malloc
- * gives NULL only if no free block would do.
+ * Free blocks are listed in bins, one for each power of two, by the highest bit of their size. A bitmap says
+ * which bins have a block, so malloc and free take constant time. Only when all this finds nothing, and the
+ * memory cannot grow, is the one bin searched whose blocks may or may not be large enough: malloc gives NULL
+ * only if no free block would do. Finer bins would save memory where sizes are many, which they are not here:
+ * with sizes at random, four bins for each power of two took 7 pages where these take 8.
  *
  * Memory that someone else grew is theirs: the heap goes on behind it, and the gap is a block in use for
  * good. All of the memory that is there at the first malloc belongs to the heap.
@@ -39,24 +40,16 @@ enum {
     FREE = 1,
     AFTER_FREE = 2,
     PAGE = 65536,
-    MOST_PAGES = 65536,
-    SPLIT_BITS = 2, /* a power of two has 2^2 bins */
-    EXACT = 16,     /* sizes of fewer granules have a bin of their own */
-    EXACT_BITS = 4, /* 2^4 = EXACT */
-    SIZE_BITS = 28, /* a size is less than 2^28 granules */
-    BINS = EXACT + ((SIZE_BITS + 1 - EXACT_BITS) << SPLIT_BITS),
-    BITMAP = (BINS + 31) / 32,
+    BINS = 32, /* a size has so many bits */
 };
 
-_Static_assert(EXACT == 1 << EXACT_BITS && EXACT_BITS >= SPLIT_BITS, "a split bin holds at least one size");
 _Static_assert(GRANULE == 4 * sizeof(Word), "header, next, previous and size fit the smallest block");
-_Static_assert((uint64_t)GRANULE << SIZE_BITS == (uint64_t)PAGE * MOST_PAGES, "every size fits a header");
 
 extern unsigned char __heap_base; /* set by the linker: where the program's own data end */
 
 static Address bins[BINS]; /* the first block of each list, 0 for none */
-static uint32_t filled[BITMAP];
-static Address end; /* the header of size 0; 0 before the first use */
+static uint32_t filled;    /* bit i: bins[i] is not 0 */
+static Address end;        /* the header of size 0; 0 before the first use */
 
 static Word *word(Address at)
 {
@@ -80,31 +73,16 @@ static Word *previous_of(Address block)
 
 /* ---- the bins */
 
-/* The bin of blocks of so many granules. Larger blocks are never in an earlier bin. */
-static unsigned bin_of(uint32_t granules)
+/* The bin of blocks of so many bytes. Those in later bins are larger. */
+static unsigned bin_of(uint32_t size)
 {
-    if (granules < EXACT) {
-        return granules;
-    }
-    unsigned power = 31 - (unsigned)__builtin_clz(granules);
-    unsigned split = granules >> (power - SPLIT_BITS) & ((1 << SPLIT_BITS) - 1);
-    return EXACT + ((power - EXACT_BITS) << SPLIT_BITS) + split;
-}
-
-/* The first bin whose blocks all have so many granules, at least. */
-static unsigned safe_bin(uint32_t granules)
-{
-    if (granules < EXACT) {
-        return granules;
-    }
-    unsigned power = 31 - (unsigned)__builtin_clz(granules);
-    return bin_of(granules + ((uint32_t)1 << (power - SPLIT_BITS)) - 1);
+    return BINS - 1 - (unsigned)__builtin_clz(size);
 }
 
 /* Makes the bytes from block on a free block. The blocks around it are in use. */
 static void list(Address block, uint32_t size)
 {
-    unsigned bin = bin_of(size / GRANULE);
+    unsigned bin = bin_of(size);
     Address next = bins[bin];
     *word(block) = size | FREE;
     *next_of(block) = next;
@@ -115,14 +93,14 @@ static void list(Address block, uint32_t size)
         *previous_of(next) = block;
     }
     bins[bin] = block;
-    filled[bin / 32] |= (uint32_t)1 << bin % 32;
+    filled |= (uint32_t)1 << bin;
 }
 
 /* Takes a free block out of its list; the caller writes its header. */
 static void unlist(Address block)
 {
     uint32_t size = size_of(block);
-    unsigned bin = bin_of(size / GRANULE);
+    unsigned bin = bin_of(size);
     Address next = *next_of(block), previous = *previous_of(block);
     if (next != 0) {
         *previous_of(next) = previous;
@@ -132,7 +110,7 @@ static void unlist(Address block)
     } else {
         bins[bin] = next;
         if (next == 0) {
-            filled[bin / 32] &= ~((uint32_t)1 << bin % 32);
+            filled &= ~((uint32_t)1 << bin);
         }
     }
     *word(block + size) &= ~(uint32_t)AFTER_FREE;
@@ -142,25 +120,18 @@ static void unlist(Address block)
  * first that the bitmap finds; 0 if there is neither. */
 static Address find(uint32_t size)
 {
-    Address recent = bins[bin_of(size / GRANULE)];
-    if (recent != 0 && size_of(recent) >= size) {
-        return recent;
+    unsigned bin = bin_of(size);
+    if (bins[bin] != 0 && size_of(bins[bin]) >= size) {
+        return bins[bin];
     }
-    unsigned bin = safe_bin(size / GRANULE);
-    uint32_t wanted = ~(uint32_t)0 << bin % 32;
-    for (unsigned i = bin / 32; i < BITMAP; i++, wanted = ~(uint32_t)0) {
-        uint32_t bits = filled[i] & wanted;
-        if (bits != 0) {
-            return bins[i * 32 + (unsigned)__builtin_ctz(bits)];
-        }
-    }
-    return 0;
+    uint32_t larger = filled & (~(uint32_t)1 << bin);
+    return larger == 0 ? 0 : bins[__builtin_ctz(larger)];
 }
 
 /* A free block of at least size bytes among those of nearly this size; 0 if there is none. */
 static Address search(uint32_t size)
 {
-    Address block = bins[bin_of(size / GRANULE)];
+    Address block = bins[bin_of(size)];
     while (block != 0 && size_of(block) < size) {
         block = *next_of(block);
     }
@@ -206,16 +177,10 @@ static Address start(void)
     return (((uintptr_t)&__heap_base + GRANULE - 1) & ~(uintptr_t)(GRANULE - 1)) + GRANULE - HEADER;
 }
 
-/* The last word of a memory of so many pages. Right for 65536 of them too, where the size itself is 0 as a
- * uint32_t. */
-static Address last_word(uint32_t pages)
+/* The last word of the memory. Right for 65536 pages too, whose size is 0 as a uint32_t. */
+static Address last_word(void)
 {
-    return pages * PAGE - HEADER;
-}
-
-static uint32_t page_count(void)
-{
-    return (uint32_t)__builtin_wasm_memory_size(0);
+    return (uint32_t)__builtin_wasm_memory_size(0) * PAGE - HEADER;
 }
 
 static bool grow(uint32_t pages)
@@ -223,11 +188,11 @@ static bool grow(uint32_t pages)
     return __builtin_wasm_memory_grow(0, pages) != (size_t)-1;
 }
 
-/* Makes the first block of a row: all from block up to the last word of the memory. */
-static void begin(Address block)
+/* Makes the last block of the row: all from block up to the last word of the memory. */
+static void append(Address block, bool after_free)
 {
-    end = last_word(page_count());
-    *word(block) = end - block;
+    end = last_word();
+    *word(block) = (end - block) | (after_free ? AFTER_FREE : 0);
     *word(end) = 0;
     release(block);
 }
@@ -238,17 +203,17 @@ static bool ready(void)
     if (end != 0) {
         return true;
     }
-    Address last = last_word(page_count());
+    Address last = last_word();
     if (start() + GRANULE > last && !grow(1)) {
         return false;
     }
-    begin(start());
+    append(start(), false);
     return true;
 }
 
 static bool at_end_of_memory(void)
 {
-    return end == last_word(page_count());
+    return end == last_word();
 }
 
 /* The free bytes at the end of the heap. */
@@ -266,20 +231,12 @@ static bool extend(uint32_t size)
     }
     bool adjacent = at_end_of_memory();
     uint32_t missing = adjacent ? size - tail() : size + GRANULE;
-    Address first = last_word(page_count()) + GRANULE;
+    Address block = adjacent ? end : last_word() + GRANULE;
     if (!grow(missing / PAGE + (missing % PAGE != 0))) {
         return false;
     }
-    Address old_end = end;
-    if (adjacent) {
-        end = last_word(page_count());
-        *word(end) = 0;
-        *word(old_end) |= end - old_end;
-        release(old_end);
-    } else {
-        *word(old_end) |= first - old_end;
-        begin(first);
-    }
+    *word(end) |= block - end; /* the gap, a block in use for good */
+    append(block, adjacent && *word(end) & AFTER_FREE);
     return true;
 }
 

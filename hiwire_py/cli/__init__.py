@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__
-from ..compare import RequestError
+from ..compare.variants import RequestError
 from ..errors import HiwireError
 from .build import build_command
 from .cache import cache_command

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ..toolchain import TOOLCHAINS, build
+from ..toolchain.process import silent
 from .display import console
 from .options import FOLDER, OK
 
@@ -38,10 +39,7 @@ def build_command(
         hiwire build --static-pages 128
     """
 
-    def log(line: str) -> None:
-        if verbose:
-            click.echo(line)
-
+    log = click.echo if verbose else silent
     screen = console()
     with screen.status("building") if screen.is_terminal and not verbose else nullcontext():
         report = build(out, toolchain=toolchain, static_pages=static_pages, source=source, log=log)

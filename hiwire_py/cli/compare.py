@@ -5,7 +5,6 @@ What is measured and how is in `hiwire_py.compare`. Here are the options, and th
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,11 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from .. import compare
-from ..compare.report import Sheet, sheets, unchanged
+from ..compare.findings import compare_reports, read_report
+from ..compare.measure import Settings
+from ..compare.report import Sheet, check_outputs, sheets, unchanged, write_outputs
+from ..compare.run import compare, find_engines
+from ..compare.variants import COMPILERS, DEFAULT_VARIANTS, find_variants
 from .display import complain, console, progress_bar
 from .options import FAILED, FILE, FOLDER, INTERRUPTED, OK
 
@@ -37,16 +39,14 @@ def _words(context: click.Context, param: click.Parameter, value: str | None) ->
 def _sizes(context: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """Numbers of handles, ascending."""
     words = _words(context, param, value)
-    for word in words or ():
-        if not re.fullmatch("[0-9]{1,8}", word) or not 1 <= int(word) <= 10_000_000:
-            raise click.BadParameter(f"{word!r} is no number from 1 to 10000000", context, param)
-    return None if words is None else tuple(sorted(set(map(int, words))))
+    size = click.IntRange(1, 10_000_000)
+    return None if words is None else tuple(sorted({size(word, param, context) for word in words}))
 
 
 @click.command("compare")
 @click.option("--engines", callback=_words, metavar="NAME,...", help="Only these.  [default: all]")
 @click.option("--variants", callback=_words, metavar="NAME,...",
-              default=",".join(compare.DEFAULT_VARIANTS), show_default=True,
+              default=",".join(DEFAULT_VARIANTS), show_default=True,
               help="Also static_pages:N for any N, and paths of modules built with hiwire.")  # fmt: skip
 @click.option("--sizes", callback=_sizes, metavar="N,...",
               help="Of the growth curve, in refs.  [default: 10^2 to 10^7, or 10^5]")  # fmt: skip
@@ -56,7 +56,7 @@ def _sizes(context: click.Context, param: click.Parameter, value: str | None) ->
 )
 @click.option("--markdown", "markdown_file", type=FILE, help="Write it there for people.")
 @click.option("--plots", type=FOLDER, help="Draw pictures into this folder (needs the extra plots).")
-@click.option("--toolchain", type=click.Choice(compare.COMPILERS),
+@click.option("--toolchain", type=click.Choice(COMPILERS),
               help="Build all variants with it; none: build nothing.")  # fmt: skip
 @click.option("--baseline", type=FILE, help="Mark what changed since this report of --json.")
 def compare_command(
@@ -81,19 +81,18 @@ def compare_command(
         hiwire compare --json report.json --markdown report.md --plots pictures
         hiwire compare --baseline report.json
     """
-    outputs = compare.Outputs(json_file, markdown_file, plots)
-    settings = compare.Settings.quick() if quick else compare.Settings()
+    settings = Settings.quick() if quick else Settings()
     if sizes is not None:
         settings = replace(settings, sizes=sizes)
-    earlier = None if baseline is None else compare.read_report(baseline)
-    compare.find_engines(engines)
-    outputs.check()
-    wanted = compare.request(variants, engines, settings, toolchain)
+    earlier = None if baseline is None else read_report(baseline)
+    wanted = find_engines(engines)
+    check_outputs((json_file, markdown_file), plots)
+    built = find_variants(variants, toolchain)
     with progress_bar() as progress:
-        report = compare.compare(wanted, progress)
+        report = compare(built, wanted, settings, toolchain, progress)
     if earlier is not None:
-        report["baseline"] = compare.compare_reports(earlier, report)
-    written = outputs.write(report)
+        report["baseline"] = compare_reports(earlier, report)
+    written = write_outputs(report, json_file, markdown_file, plots)
     _show(report)
     for path in written:
         click.echo(f"written: {path}")

@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from ..collect import GuestObject, Layout, collect, layout
+from ..compare.plots import COLOURS, STYLE, need_matplotlib
 from ..engines import get_engine
 from ..guest import Guest
 from ..hiwire import Hiwire
@@ -23,14 +23,11 @@ from ..sources import shipped
 from .display import console, print_json
 from .options import FAILED, FILE, OK, engine_option, json_option
 
-__all__ = ["OBJECTS", "ROUNDS", "CycleRun", "CyclesResult", "cycles_command", "plot", "run_cycles"]
+__all__ = ["CycleRun", "CyclesResult", "cycles_command", "plot", "run_cycles"]
 
-ROUNDS, OBJECTS = 100, 1000
 _PAGE = 65536
 _PLOT_WIDTH, _PLOT_HEIGHT = 66, 6  # of the plot on a terminal, in characters
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-# Colours that people who see no red or green can tell apart (Okabe and Ito's set), and marks besides.
-_WITHOUT, _WITH = "#d55e00", "#0072b2"
 
 
 @dataclass(frozen=True)
@@ -51,38 +48,26 @@ class CycleRun:
     left: int
     seconds: float
 
+    def __str__(self) -> str:
+        if self.failed_in:
+            return f"out of memory in round {self.failed_in}, with {self.live[-1]:,} live objects"
+        return f"all {len(self.live)} rounds, at most {max(self.live):,} live objects"
+
 
 @dataclass(frozen=True)
 class CyclesResult:
-    """Both runs.
-
-    Attributes:
-        engine: the engine's name.
-        rounds, objects: how many rounds, of how many objects.
-        without, with_: without the layout, and with it.
-    """
+    """Both runs, of ``rounds`` rounds of ``objects`` objects: without the layout, and with it."""
 
     engine: str
     rounds: int
     objects: int
-    without: CycleRun
-    with_: CycleRun
+    without_collection: CycleRun
+    with_collection: CycleRun
 
     @property
     def ok(self) -> bool:
         """Whether the run with the layout had memory enough, and left nothing."""
-        return not self.with_.failed_in and not self.with_.left
-
-    def as_json(self) -> dict[str, Any]:
-        """The result as `json` writes it."""
-        return {
-            "ok": self.ok,
-            "engine": self.engine,
-            "rounds": self.rounds,
-            "objects": self.objects,
-            "without_collection": asdict(self.without),
-            "with_collection": asdict(self.with_),
-        }
+        return not self.with_collection.failed_in and not self.with_collection.left
 
 
 class _Ringing(GuestObject):
@@ -93,10 +78,10 @@ class _Ringing(GuestObject):
         guest.exports.object_attach(self.pointer, lambda argument: (self, argument)[1] * 2)
 
 
-def run_cycles(*, engine: str | None = None, rounds: int = ROUNDS, objects: int = OBJECTS) -> CyclesResult:
+def run_cycles(engine: str | None, rounds: int, objects: int) -> CyclesResult:
     """Make ``rounds`` times ``objects`` objects, drop them, and watch the guest's memory."""
-    without, with_ = (_run(engine, rounds, objects, described) for described in (False, True))
-    return CyclesResult(get_engine(engine).name, rounds, objects, without, with_)
+    runs = (_run(engine, rounds, objects, described) for described in (False, True))
+    return CyclesResult(get_engine(engine).name, rounds, objects, *runs)
 
 
 def _run(engine: str | None, rounds: int, objects: int, described: bool) -> CycleRun:
@@ -125,58 +110,41 @@ def _run(engine: str | None, rounds: int, objects: int, described: bool) -> Cycl
 
 
 def plot(result: CyclesResult, path: Path) -> None:
-    """Draw both runs into a PNG file.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """Draw both runs into a PNG file, with matplotlib."""
+    import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    without, with_ = result.without, result.with_
-    figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for run, colour, line, size in ((without, _WITHOUT, "o-", 4), (with_, _WITH, "-", 0)):
-        axes.plot(range(1, len(run.live) + 1), run.live, line, color=colour, markersize=size, linewidth=1.8)
-    text = "without collection"
-    if without.failed_in:
-        axes.plot(without.failed_in, without.live[-1], "X", color=_WITHOUT, markersize=11)
-        text += f": out of memory in round {without.failed_in}"
-    late = 2 * len(without.live) > result.rounds  # so that the text stays within the axes
-    axes.annotate(
-        text, (len(without.live), without.live[-1]), (8, 9) if late else (10, -4),
-        textcoords="offset points", ha="right" if late else "left", color=_WITHOUT, fontsize=11,
-    )  # fmt: skip
-    axes.annotate(
-        f"with collection: at most {max(with_.live):,} objects in {len(with_.live)} rounds",
-        (len(with_.live) * 0.3, max(with_.live)), (0, 8), textcoords="offset points",
-        color=_WITH, fontsize=11,
-    )  # fmt: skip
-    axes.set(
-        xlim=(0, result.rounds + 1),
-        ylim=(0, max(without.live) * 1.15),
-        xlabel=f"round, of {result.objects:,} new objects each",
-        ylabel="live guest objects",
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    title = f"Callbacks that capture their own wrapper, in {without.pages} pages of memory"
-    axes.set_title(title, fontsize=12, loc="left")
-    axes.grid(axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    without, with_ = result.without_collection, result.with_collection
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        for name, run, colour, line in (
+            ("without collection", without, COLOURS[1], "o-"),
+            ("with collection", with_, COLOURS[0], "-"),
+        ):
+            rounds = range(1, len(run.live) + 1)
+            axes.plot(rounds, run.live, line, color=colour, markersize=4, label=f"{name}: {run}")
+            if run.failed_in:
+                axes.plot(run.failed_in, run.live[-1], "X", color=colour, markersize=11)
+        axes.legend()
+        axes.set(
+            xlim=(0, result.rounds + 1),
+            ylim=(0, max(without.live) * 1.15),
+            xlabel=f"round, of {result.objects:,} new objects each",
+            ylabel="live guest objects",
+            title=f"Callbacks that capture their own wrapper, in {without.pages} pages of memory",
+        )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        figure.savefig(path)
 
 
 @click.command("demo cycles")
 @engine_option
-@click.option(
-    "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="How many rounds."
-)
-@click.option(
-    "--objects", type=click.IntRange(min=1), default=OBJECTS, show_default=True, help="Objects in each round."
-)
+@click.option("--rounds", type=click.IntRange(1), default=100, show_default=True, help="How many rounds.")
+@click.option("--objects", type=click.IntRange(1), default=1000, show_default=True,
+              help="Objects in each round.")  # fmt: skip
 @click.option("--png", type=FILE, help="Draw the plot into this file too.")
 @json_option
 def cycles_command(engine: str | None, rounds: int, objects: int, png: Path | None, as_json: bool) -> int:
@@ -191,16 +159,15 @@ def cycles_command(engine: str | None, rounds: int, objects: int, png: Path | No
         hiwire demo cycles --engine wasmtime --rounds 20
         hiwire demo cycles --png cycles.png
     """
-    result = run_cycles(engine=engine, rounds=rounds, objects=objects)
+    if png is not None:
+        need_matplotlib()
+    result = run_cycles(engine, rounds, objects)
     if as_json:
-        print_json(result.as_json())
+        print_json({"ok": result.ok, **asdict(result)})
     else:
         _show(result)
     if png is not None:
-        try:
-            plot(result, png)
-        except ImportError:
-            raise click.UsageError("--png needs matplotlib: pip install 'hiwire_py[plots]'") from None
+        plot(result, png)
     return OK if result.ok else FAILED
 
 
@@ -212,20 +179,17 @@ def _show(result: CyclesResult) -> None:
         f" wrapper; engine {result.engine}",
         soft_wrap=True,
     )
-    top = max(*result.without.live, *result.with_.live, 1)
+    top = max(*result.without_collection.live, *result.with_collection.live, 1)
     for title, run, style in (
-        ("without collection (no layout)", result.without, "yellow"),
-        ("with collection", result.with_, "blue"),
+        ("without collection (no layout)", result.without_collection, "yellow"),
+        ("with collection", result.with_collection, "blue"),
     ):
-        outcome = f"all {result.rounds} rounds, at most {max(run.live):,} live objects"
-        outcome += f"; {run.left:,} left at the end"
-        if run.failed_in:
-            outcome = f"OUT OF MEMORY in round {run.failed_in}, with {run.live[-1]:,} live objects"
-        screen.print(f"\n[bold]{title}[/]: {outcome}, {run.pages} pages, {run.seconds:.2f} s", soft_wrap=True)
+        facts = f"{run}; {run.left:,} left at the end, {run.pages} pages, {run.seconds:.2f} s"
+        screen.print(f"\n[bold]{title}[/]: {facts}", soft_wrap=True)
         for label, line in _lines(run, top, result.rounds):
             screen.print(f"{label:>8} ┤[{style}]{line}[/]", soft_wrap=True)
         screen.print(" " * 9 + "└" + "─" * min(result.rounds, _PLOT_WIDTH) + " rounds", soft_wrap=True)
-    if result.with_.left or result.with_.failed_in:
+    if not result.ok:
         screen.print("[bold red]WRONG[/]: with collection, memory must suffice and nothing be left")
 
 

@@ -15,8 +15,7 @@ import sysconfig
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +33,10 @@ from ..values import NULL
 from .display import console, facts, print_json, progress_bar
 from .options import FAILED, INPUT, OK, engine_option, json_option
 
-__all__ = ["DemoResult", "WordCounter", "choose_sources", "count_words", "demo_command", "words_of"]
+__all__ = ["DemoResult", "count_words", "demo_command", "standard_library", "words_of"]
 
 _WORDS = re.compile(r"[^\W\d]\w*")
 _TABLE_FULL, _OUT_OF_MEMORY = -1, -2
-_WARM_UP_SECONDS = 0.25
-
-Progress = Callable[[int, int], None]
-"""Takes how many bytes of text are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -49,124 +44,49 @@ class DemoResult:
     """What the demo found.
 
     Attributes:
-        top: the most frequent words and their counts, as the guest reported them.
-        files: how many files were counted.
-        words: how many words there were.
-        distinct: how many different ones.
+        difference: where the guest and `collections.Counter` disagree; "" when they agree about every word.
+        distinct: how many different words there were.
         seconds: the time spent in the guest, host functions and all; reading and splitting the text is
             outside.
-        check_seconds: the time that `collections.Counter` takes for the same words.
-        engine: the engine's name.
-        variant: the variant of hiwire.
-        refs_before, refs_peak, refs_after: live handles before the first word, with all words counted, and
-            when the guest has released them.
-        difference: where the guest and `collections.Counter` disagree; "" when they agree about every word.
+        counter_seconds: the time that `collections.Counter` takes for the same words.
+        live_refs: live handles ``before`` the first word, at the ``peak``, with all words counted, and
+            ``after`` the guest has released them.
+        top: the most frequent words and their counts, as the guest reported them.
     """
 
-    top: list[tuple[str, int]]
+    difference: str
+    engine: str
+    variant: str
     files: int
     words: int
     distinct: int
     seconds: float
-    check_seconds: float
-    engine: str
-    variant: str
-    refs_before: int
-    refs_peak: int
-    refs_after: int
-    difference: str
+    counter_seconds: float
+    live_refs: dict[str, int]
+    top: list[tuple[str, int]]
 
     @property
     def words_per_second(self) -> float:
         return self.words / self.seconds if self.seconds else 0.0
 
     @property
+    def leaks(self) -> bool:
+        """Whether handles are left."""
+        return self.live_refs["after"] != self.live_refs["before"]
+
+    @property
     def ok(self) -> bool:
         """Whether the counts are right and no handle is left."""
-        return not self.difference and self.refs_after == self.refs_before
+        return not self.difference and not self.leaks
 
     def as_json(self) -> dict[str, Any]:
         """The result as `json` writes it."""
-        taken = ("difference", "engine", "variant", "files", "words", "distinct")
-        return {
-            "ok": self.ok,
-            **{name: getattr(self, name) for name in taken},
-            "python": platform.python_version(),
-            "seconds": round(self.seconds, 6),
-            "words_per_second": round(self.words_per_second),
-            "counter_seconds": round(self.check_seconds, 6),
-            "live_refs": {"before": self.refs_before, "peak": self.refs_peak, "after": self.refs_after},
-            "top": [list(pair) for pair in self.top],
-        }
+        speed = round(self.words_per_second)
+        version = platform.python_version()
+        return {"ok": self.ok, "python": version, "words_per_second": speed, **asdict(self)}
 
 
-class WordCounter:
-    """The guest with its table and host functions."""
-
-    def __init__(self, engine: str | None = None, variant: str = "extern_realloc") -> None:
-        self.table = Hiwire(variant, engine=engine, identity="equality")
-        self.variant = variant
-        self._words: Sequence[str] = ()
-        self._reported: list[tuple[str, int]] = []
-        # Both host functions are builtin methods: what they do for each word takes no Python bytecode of
-        # their own.
-        imports = {"env": {"next_word": self._feed().__next__, "report": self._report}}
-        self._guest = Guest(shipped("guest-wordcount"), imports, hiwire=self.table)
-
-    def _feed(self) -> Iterator[Any]:
-        while True:
-            yield from self._words
-            yield NULL
-
-    def _report(self, word: str, count: int) -> None:
-        self._reported.append((word, count))
-
-    def count(self, words: Sequence[str]) -> None:
-        """Count the words of one file, in one call of the guest.
-
-        Raises:
-            TableFullError: there are more distinct words than the table has room for.
-            MemoryError: the guest's own memory cannot grow.
-        """
-        self._words = words
-        self._call(self._guest.exports.count_file)
-
-    def top(self, n: int) -> list[tuple[str, int]]:
-        """The ``n`` most frequent words, most frequent first, ties in the order of first appearance."""
-        return self._reports(self._guest.exports.report_top, n)
-
-    def all(self) -> dict[str, int]:
-        """Every word and its count."""
-        return dict(self._reports(self._guest.exports.report_all))
-
-    def release(self) -> None:
-        """Let the guest give all its handles back."""
-        self._guest.exports.release_all()
-
-    def close(self) -> None:
-        self._guest.close()
-        self.table.close()
-
-    def _reports(self, function: Callable[..., int], *args: int) -> list[tuple[str, int]]:
-        self._reported = []
-        self._call(function, *args)
-        return self._reported
-
-    def _call(self, function: Callable[..., int], *args: int) -> None:
-        code = function(*args)
-        if code == _TABLE_FULL:
-            room = self.table.capacity()
-            raise TableFullError(
-                f"the text has more distinct words than the variant {self.variant} has handles ({room:,}); "
-                "take --variant extern_realloc, which grows"
-            )
-        if code == _OUT_OF_MEMORY:
-            raise MemoryError("the word counting guest is out of memory: its engine grants no more")
-        if code < 0:
-            raise HiwireError(f"the word counting guest returned the unknown code {code}")
-
-
-def words_of(path: str | os.PathLike[str]) -> list[str]:
+def words_of(path: Path) -> list[str]:
     """The words of a text file: runs of letters, digits and ``_`` that do not start with a digit.
 
     The file is taken for UTF-8; bytes that are not become U+FFFD and part words, so that any file can be
@@ -175,114 +95,125 @@ def words_of(path: str | os.PathLike[str]) -> list[str]:
     Raises:
         OSError: the file cannot be read.
     """
-    return _WORDS.findall(Path(path).read_text(encoding="utf-8", errors="replace"))
+    return _WORDS.findall(path.read_text(encoding="utf-8", errors="replace"))
 
 
-def choose_sources(
-    seconds: float, *, engine: str | None = None, variant: str = "extern_realloc"
-) -> list[Path]:
-    """Sources of this Python's standard library: as many as take about ``seconds`` to count here.
-
-    How much that is comes from counting some for a quarter of a second.
+def standard_library() -> list[Path]:
+    """Sources of this Python's standard library, in the order of their paths.
 
     Raises:
         FileNotFoundError: the standard library is not there as source files.
     """
-    found = _standard_library()
+    found = []
+    # Installed packages live inside.
+    for folder, inner, names in os.walk(sysconfig.get_path("stdlib")):
+        inner[:] = sorted(set(inner) - {"site-packages", "dist-packages", "__pycache__"})
+        found += [Path(folder, name) for name in sorted(names) if name.endswith(".py")]
     if not found:
         raise FileNotFoundError(
             "this Python has no sources of its standard library; name text files to count instead"
         )
-    took, size = 0.0, 0
-    with closing(WordCounter(engine, variant)) as counter:
-        for path in found:
-            words = words_of(path)
-            start = time.perf_counter()
-            counter.count(words)
-            took += time.perf_counter() - start
-            size += path.stat().st_size
-            if took > min(_WARM_UP_SECONDS, seconds):
-                break
-    wanted = size * seconds / took
-    before = itertools.accumulate((path.stat().st_size for path in found), initial=0)
-    return [path for path, size in zip(found, before) if not size or size < wanted]
-
-
-def _standard_library() -> list[Path]:
-    """In the order of their paths; without installed packages, which live inside."""
-    found = []
-    for folder, inner, names in os.walk(sysconfig.get_path("stdlib")):
-        inner[:] = sorted(set(inner) - {"site-packages", "dist-packages", "__pycache__"})
-        found += [Path(folder, name) for name in sorted(names) if name.endswith(".py")]
     return found
 
 
 def count_words(
-    files: Sequence[str | os.PathLike[str]],
+    files: Sequence[Path],
     *,
+    limit: float | None = None,
     engine: str | None = None,
     variant: str = "extern_realloc",
     top: int = 20,
-    progress: Progress | None = None,
+    progress: Callable[[float, float], None] = lambda done, total: None,
 ) -> DemoResult:
     """Count the words of the files in the guest, and compare all of it with `collections.Counter`.
+
+    Args:
+        limit: no file is begun after so many seconds in the guest.
+        progress: takes how much is done, and how much there is.
 
     Raises:
         OSError: a file cannot be read.
         TableFullError: there are more distinct words than the table has room for.
+        MemoryError: the guest's own memory cannot grow.
     """
-    sizes = [os.path.getsize(file) for file in files]
     expected: Counter[str] = Counter()
-    seconds = check_seconds = 0.0
-    with closing(WordCounter(engine, variant)) as counter:
-        before = peak = counter.table.num_refs()
-        for number, file in enumerate(files, 1):
+    seconds = counter_seconds = 0.0
+    read, done, size = 0, 0, sum(file.stat().st_size for file in files)
+    words: list[str] = []
+    reported: list[tuple[str, int]] = []
+
+    def next_words() -> Iterator[Any]:
+        while True:
+            yield from words
+            yield NULL
+
+    # next_word is a builtin method, and goes through the list by itself: a word takes no Python bytecode.
+    host = {"next_word": next_words().__next__, "report": lambda word, count: reported.append((word, count))}
+    with (
+        Hiwire(variant, engine=engine, identity="equality") as table,
+        Guest(shipped("guest-wordcount"), {"env": host}, hiwire=table) as guest,
+    ):
+        before = peak = table.num_refs()
+        for file in files:
             words = words_of(file)
             started = time.perf_counter()
-            counter.count(words)
+            code = guest.exports.count_file()
             counted = time.perf_counter()
+            _check(code, table, variant)
             expected.update(words)
-            check_seconds += time.perf_counter() - counted
+            counter_seconds += time.perf_counter() - counted
             seconds += counted - started
-            peak = max(peak, counter.table.num_refs())
-            if progress is not None:
-                progress(sum(sizes[:number]), sum(sizes))
-        best = counter.top(top)
-        difference = _difference(counter.all(), expected) or _order(best, expected.most_common(top))
-        counter.release()
+            peak = max(peak, table.num_refs())
+            read += 1
+            done += file.stat().st_size
+            progress(max(done / size if size else 1.0, seconds / limit if limit else 0.0), 1.0)
+            if limit is not None and seconds >= limit:
+                break
+        _check(guest.exports.report_top(top), table, variant)
+        best = reported[:]
+        _check(guest.exports.report_all(), table, variant)
+        difference = _difference(dict(reported[len(best) :]), expected, best, top)
+        guest.exports.release_all()
         return DemoResult(
-            top=best,
-            files=len(files),
+            difference=difference,
+            engine=table.space.engine.name,
+            variant=variant,
+            files=read,
             words=expected.total(),
             distinct=len(expected),
             seconds=seconds,
-            check_seconds=check_seconds,
-            engine=counter.table.space.engine.name,
-            variant=variant,
-            refs_before=before,
-            refs_peak=peak,
-            refs_after=counter.table.num_refs(),
-            difference=difference,
+            counter_seconds=counter_seconds,
+            live_refs={"before": before, "peak": peak, "after": table.num_refs()},
+            top=best,
         )
 
 
-def _difference(counted: dict[str, int], expected: Counter[str]) -> str:
-    """The first difference in words, or ""."""
-    if counted == expected:
-        return ""
-    wrong = [word for word in sorted({*counted, *expected}) if counted.get(word, 0) != expected[word]]
-    word = wrong[0]
-    what = "1 word differs" if len(wrong) == 1 else f"{len(wrong)} words differ"
-    return f"{what}, first {word!r}: counted {counted.get(word, 0)}, expected {expected[word]}"
+def _check(code: int, table: Hiwire, variant: str) -> None:
+    """Raises what a result of the guest below 0 means."""
+    if code == _TABLE_FULL:
+        room = table.capacity()
+        raise TableFullError(
+            f"the text has more distinct words than the variant {variant} has handles ({room:,}); "
+            "take --variant extern_realloc, which grows"
+        )
+    if code == _OUT_OF_MEMORY:
+        raise MemoryError("the word counting guest is out of memory: its engine grants no more")
+    if code < 0:
+        raise HiwireError(f"the word counting guest returned the unknown code {code}")
 
 
-def _order(best: list[tuple[str, int]], expected: list[tuple[str, int]]) -> str:
-    for place, (found, right) in enumerate(zip(best, expected), 1):
+def _difference(counted: dict[str, int], expected: Counter[str], best: list[tuple[str, int]], n: int) -> str:
+    """The first difference in words, or else in the most frequent ones; "" if there is none."""
+    if counted != expected:
+        wrong = [word for word in sorted({*counted, *expected}) if counted.get(word, 0) != expected[word]]
+        word = wrong[0]
+        what = "1 word differs" if len(wrong) == 1 else f"{len(wrong)} words differ"
+        return f"{what}, first {word!r}: counted {counted.get(word, 0)}, expected {expected[word]}"
+    for place, pair in enumerate(itertools.zip_longest(best, expected.most_common(n)), 1):
+        found, right = (f"{one[0]!r} with {one[1]}" if one else "no word" for one in pair)
         if found != right:
-            return (
-                f"place {place} differs: {found[0]!r} with {found[1]}, expected {right[0]!r} with {right[1]}"
-            )
-    return "" if len(best) == len(expected) else f"{len(best)} words were reported, expected {len(expected)}"
+            return f"place {place} differs: {found}, expected {right}"
+    return ""
 
 
 @click.command("demo")
@@ -326,8 +257,10 @@ def demo_command(
     results = []
     for name in names:
         with progress_bar("counting words" + (f" on {name}" if all_engines else "")) as progress:
-            chosen = files or choose_sources(seconds, engine=name, variant=variant)
-            results.append(count_words(chosen, engine=name, variant=variant, top=top, progress=progress))
+            chosen, limit = (files, None) if files else (standard_library(), seconds)
+            results.append(
+                count_words(chosen, limit=limit, engine=name, variant=variant, top=top, progress=progress)
+            )
     if as_json:
         found = [result.as_json() for result in results]
         print_json({"runs": found} if all_engines else found[0])
@@ -356,7 +289,7 @@ def _show(results: Sequence[DemoResult]) -> None:
 def _facts(result: DemoResult) -> Table:
     files = "1 file" if result.files == 1 else f"{result.files:,} files"
     speed = f"{result.words_per_second:,.0f} words per second ({result.seconds:.2f} s in the guest)"
-    refs = f"{result.refs_before:,} before, {result.refs_peak:,} at the peak, {result.refs_after:,} after"
+    refs = "{before:,} before, {peak:,} at the peak, {after:,} after".format(**result.live_refs)
     check = "[green]every count equals that of collections.Counter[/]"
     if result.difference:
         check = f"[bold red]WRONG[/]: {escape(result.difference)}"
@@ -367,6 +300,6 @@ def _facts(result: DemoResult) -> Table:
     table.add_row("variant", result.variant)
     table.add_row("live refs", refs)
     table.add_row("check", check)
-    if result.refs_after != result.refs_before:
+    if result.leaks:
         table.add_row("", "[bold red]LEAK[/]: the guest has released everything, but handles are left")
     return table

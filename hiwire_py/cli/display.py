@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import click
 from rich.console import Console
@@ -33,8 +34,8 @@ def console() -> Console:
 
 
 def print_json(value: object) -> None:
-    """Print what ``--json`` asks for."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print what ``--json`` asks for; a dataclass as an object of its fields."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=asdict))
 
 
 def facts(indent: int = 1) -> Table:
@@ -43,23 +44,21 @@ def facts(indent: int = 1) -> Table:
 
 
 @contextmanager
-def progress_bar(what: str = "") -> Iterator[Callable[..., None] | None]:
-    """A progress bar with the time that is left, which vanishes at the end.
+def progress_bar(what: str = "") -> Iterator[Callable[..., None]]:
+    """A progress bar with the time that is left, which vanishes at the end; none where the output is no
+    terminal.
 
     Gives a function that takes how much is done, how much there is, and what is done now (``what`` if it does
-    not say); None where the output is no terminal.
+    not say).
     """
     screen = console()
-    if not screen.is_terminal:
-        yield None
-        return
     columns = (
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=screen, transient=True) as bar:
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task(escape(what), total=None)
 
         def report(done: float, total: float, now: str = what) -> None:

@@ -11,14 +11,12 @@ from rich.markup import escape
 from ..passes.externref import needs_lowering
 from ..values import EXTERNREF, V128, type_name
 from ..wasm.binary import Reader
-from ..wasm.module import GLOBAL, KINDS, Global, Limits, Module, TableType, Tag
+from ..wasm.module import GLOBAL, KINDS, Global, Kind, Limits, Module, TableType, Tag
 from ..wasm.types import ExternType
 from .display import console, facts, print_json
 from .options import INPUT, OK, json_option
 
 __all__ = ["describe", "inspect_command"]
-
-_CUSTOM, _DATA_COUNT = 0, 12
 
 
 def describe(wasm: bytes) -> dict[str, Any]:
@@ -34,15 +32,13 @@ def describe(wasm: bytes) -> dict[str, Any]:
         UnsupportedModuleError: the bytes are no core module, or declare something that is not supported.
     """
     module = Module.parse(wasm)
-    imports = [(str(i), i.kind, i.type) for i in module.imports]
-    exports = [(e.name, e.kind, module.type_of(e.kind, e.index)) for e in module.exports]
-    custom = (s for s in module.sections if s.kind == _CUSTOM)
+    custom = (s for s in module.sections if s.kind == Kind.CUSTOM)
     return {
         "size": len(wasm),
         "needs_lowering": needs_lowering(module),
         "features": _features(module),
-        "imports": [_item(*one) for one in imports],
-        "exports": [_item(*one) for one in exports],
+        "imports": [_item(str(i), i.kind, i.type) for i in module.imports],
+        "exports": [_item(e.name, e.kind, module.type_of(e.kind, e.index)) for e in module.exports],
         "tables": list(map(type_text, module.tables)),
         "memories": list(map(type_text, module.memories)),
         "custom_sections": [Reader(wasm, s.start, s.end).name() for s in custom],
@@ -77,7 +73,7 @@ def _features(module: Module) -> list[str]:
         module.globals[e.index] for e in module.exports if e.kind == GLOBAL
     ]
     found = {
-        "bulk memory": any(section.kind == _DATA_COUNT for section in module.sections),
+        "bulk memory": any(section.kind == Kind.DATA_COUNT for section in module.sections),
         "multiple memories": len(module.memories) > 1,
         "multiple results": any(len(functype.results) > 1 for functype in module.types),
         "mutable globals": any(isinstance(g, Global) and g.mutable for g in shared_globals),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..passes import lower, needs_lowering
+from ..passes import lower
 from .options import FILE, INPUT, OK
 
 __all__ = ["lower_command"]
@@ -30,9 +30,8 @@ def lower_command(source: Path, target: Path, in_place: bool) -> int:
     if target.exists() and target.samefile(source) and not in_place:
         raise click.UsageError(f"{target} is IN itself; to replace it, add --in-place")
     wasm = source.read_bytes()
-    wanted = needs_lowering(wasm)
     lowered = lower(wasm)
     target.write_bytes(lowered)
-    note = f"{len(wasm):,} -> {len(lowered):,} bytes" if wanted else "copied: it does not need lowering"
-    click.echo(f"{target}: {note}")
+    note = f"{len(wasm):,} -> {len(lowered):,} bytes"
+    click.echo(f"{target}: {note if lowered != wasm else 'copied: it does not need lowering'}")
     return OK

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,21 @@ from ..hiwire import Hiwire
 from ..sources import VARIANTS
 from ..values import EXTERNREF, F32, F64, I32, I64, NULL, check_value, type_name
 from ..wasm.module import FUNCTION, Module
-from .options import INPUT, OK, USAGE, engine_option
+from .options import INPUT, OK, engine_option
 
-__all__ = ["ArgumentError", "run_command"]
-
-
-class ArgumentError(click.ClickException):
-    """The export, or an argument for it, is not what the module declares."""
-
-    exit_code = USAGE
+__all__ = ["run_command"]
 
 
 def run_export(
     wasm: bytes, export: str, arguments: Sequence[str], engine: str | None, variant: str
 ) -> list[Any]:
-    """Instantiate a module, call one export, and close it again; the results, as many as the export has.
+    """Instantiate a module, and call one export; the results, as many as the export has.
 
     A module that imports hiwire functions gets a table of the variant, which takes equal objects for the
     same. Other imports cannot be provided here.
 
     Raises:
-        ArgumentError: there is no such function, or the arguments do not fit it.
+        click.UsageError: there is no such function, or the arguments do not fit it.
         HiwireError: the module cannot run, or trapped, or Python code that it called raised.
     """
     module = Module.parse(wasm)
@@ -46,35 +39,34 @@ def run_export(
         functions = {name: index for name, index in functions.items() if name.startswith("hiwire_")}
     if export not in functions:
         known = ", ".join(sorted(functions)) or "none"
-        raise ArgumentError(f"the module exports no function {export!r}; its functions are: {known}")
+        raise click.UsageError(f"the module exports no function {export!r}; its functions are: {known}")
     functype = module.function_type(functions[export])
     if len(arguments) != len(functype.params):
         wanted = in_words(len(functype.params))
-        raise ArgumentError(f"{export}{functype} takes {wanted}, not {len(arguments)}")
+        raise click.UsageError(f"{export}{functype} takes {wanted}, not {len(arguments)}")
     values = [
         parse_argument(text, code, f"argument {number} of {export}")
         for number, (text, code) in enumerate(zip(arguments, functype.params), 1)
     ]
-    with ExitStack() as stack:
-        call = _instantiate(stack, module, engine, variant)
-        try:
-            result = call[export](*values)
-        except HiwireError:
-            raise
-        except Exception as error:
-            raise HiwireError(f"{export} raised {type(error).__name__}: {error}") from error
+    call = _instantiate(module, engine, variant)
+    try:
+        result = call[export](*values)
+    except HiwireError:
+        raise
+    except Exception as error:
+        raise HiwireError(f"{export} raised {type(error).__name__}: {error}") from error
     if not functype.results:
         return []
     return list(result) if len(functype.results) > 1 else [result]
 
 
-def _instantiate(stack: ExitStack, module: Module, engine: str | None, variant: str) -> Any:
-    """The functions of an instance that ends with ``stack``."""
+def _instantiate(module: Module, engine: str | None, variant: str) -> Mapping[str, Any]:
+    """The functions of an instance, which they keep alive."""
     if _is_table(module):
-        return stack.enter_context(Hiwire(module.wasm, engine=engine, identity="equality")).exports
+        return Hiwire(module.wasm, engine=engine, identity="equality").exports
     shares = any(i.module in ("env", "hiwire") and i.name.startswith("hiwire_") for i in module.imports)
-    table = stack.enter_context(Hiwire(variant, engine=engine, identity="equality")) if shares else None
-    return stack.enter_context(Guest(module.wasm, engine=engine, hiwire=table)).exports
+    table = Hiwire(variant, engine=engine, identity="equality") if shares else None
+    return Guest(module.wasm, engine=engine, hiwire=table).exports
 
 
 def _is_table(module: Module) -> bool:
@@ -87,7 +79,7 @@ def parse_argument(text: str, code: int, what: str) -> Any:
     null externref), and text that is no literal stands for itself.
 
     Raises:
-        ArgumentError: the text is no value of that type; ``what`` names it in the message.
+        click.UsageError: the text is no value of that type; ``what`` names it in the message.
     """
     try:
         if code in (I32, I64):
@@ -95,12 +87,12 @@ def parse_argument(text: str, code: int, what: str) -> Any:
         if code in (F32, F64):
             return float(text)
     except OverflowError as error:
-        raise ArgumentError(str(error)) from None
+        raise click.UsageError(str(error)) from None
     except ValueError:
         kind = "an integer" if code in (I32, I64) else "a number"
-        raise ArgumentError(f"{what} must be {kind} ({type_name(code)}), not {text!r}") from None
+        raise click.UsageError(f"{what} must be {kind} ({type_name(code)}), not {text!r}") from None
     if code != EXTERNREF:
-        raise ArgumentError(f"{what} is of type {type_name(code)}, which cannot come from a command line")
+        raise click.UsageError(f"{what} is of type {type_name(code)}, which cannot come from a command line")
     if text == "null":
         return NULL
     try:

@@ -9,17 +9,11 @@ What programs call::
 
 What a collection does, in `heap.Heap.begin` and `end`, before and after Python's own collector::
 
-    registry ----- the edges: what the wrappers of a guest refer to, found in its memory by pointer maps;
-        |          and the freeing of structs whose wrappers are dead
-        v
-    backend ------ traverse (compiled types), or transfer (where there is no compiler): wrappers come to hold
-        ^          what their structs alone hold
+    backend ------ traverse (compiled types), or transfer (where there is no compiler): finds what the
+        ^          wrappers of a guest refer to, by pointer maps in its memory; wrappers come to hold what
+        |          their structs alone hold
         |
-    refcounts ---- how often the references are counted, and which objects they stand for. Sources of such
-                   counts are handle_table and side_table
-
-Another kind of memory that holds Python objects is another registry, if it has edges of its own, and another
-refcount source, if it has counts of its own.
+    refcounts ---- how often the references are counted, and which objects they stand for
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..compiled_types import load_unless_python
+from . import transfer
 
-__all__ = ["BACKEND", "WHY_NOT_TYPES", "Registry", "WrapperBase", "new_edges"]
+__all__ = ["BACKEND", "WHY_NOT_TYPES", "Registry", "WrapperBase"]
 
 
 def _traverse() -> Any:
@@ -21,25 +22,10 @@ def _traverse() -> Any:
     return traverse
 
 
-_backend, WHY_NOT_TYPES = load_unless_python("HIWIRE_COLLECTOR", "types", _traverse)
-BACKEND = "types"
+_compiled, WHY_NOT_TYPES = load_unless_python("HIWIRE_COLLECTOR", "types", _traverse)
+BACKEND = "python" if _compiled is None else "types"
 """``"types"`` (`traverse`) or ``"python"`` (`transfer`); `WHY_NOT_TYPES` says why it is not the first."""
-if _backend is None:
-    from . import transfer
-
-    BACKEND, _backend = "python", transfer
+_backend: Any = transfer if _compiled is None else _compiled
 
 Registry: Any = _backend.Registry
 WrapperBase: Any = _backend.WrapperBase
-new_edges: Any = _backend.new_edges
-"""Of a number that stands for no reference: what the wrappers of some registries refer to, for one
-collection.
-
-add(registry, address, size): find what its wrappers refer to, in a memory.
-show(objects, tombstones, slots): have the wrappers hold what is theirs alone, until `end`: the objects of the
-    dict ``objects`` whose every count was found, by the `Slots` of a refcount source. Keys of objects that
-    die with their wrappers go from there into the dict ``tombstones``. Returns the layouts that the memory
-    did not agree with.
-end(): the wrappers that are alive give everything back. It can be called again, and nothing is shown by who
-    calls `show` after it.
-"""

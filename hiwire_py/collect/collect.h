@@ -17,6 +17,7 @@
 #include <string.h>
 #if PY_VERSION_HEX < 0x030c0000
 #include <structmember.h>
+#define Py_T_UINT T_UINT
 #define Py_T_PYSSIZET T_PYSSIZET
 #define Py_T_OBJECT_EX T_OBJECT_EX
 #define Py_READONLY READONLY
@@ -30,18 +31,15 @@ typedef struct hw_registry hw_registry;
 
 /* ---- what is lasting */
 
-typedef struct hw_map {
+typedef struct {
     PyObject_HEAD
     PyObject *layout; /* as the user knows it */
-    uint64_t size;    /* of the struct, in bytes */
+    PyObject *bytes;  /* which has the offsets */
+    PyObject *targets;
+    uint64_t size; /* of the struct, in bytes */
     Py_ssize_t handles, owned;
-    uint32_t *offsets; /* in words: of handles, then of owning pointers */
-    struct hw_map **targets;
+    const uint32_t *offsets; /* in words: of handles, then of owning pointers */
 } hw_map;
-
-typedef struct hw_link {
-    struct hw_link *next, *before;
-} hw_link;
 
 /* A struct of a guest. It is made together with the wrapper, since a finalizer could not say that there is no memory. */
 typedef struct hw_struct {
@@ -50,18 +48,19 @@ typedef struct hw_struct {
     uint32_t pointer;
 } hw_struct;
 
-typedef struct {
+typedef struct hw_wrapper {
     PyObject_HEAD
-    hw_link link;          /* in its registry's list */
+    struct hw_wrapper *next, **before; /* in its registry's list; where the pointer to this one is */
     hw_registry *registry; /* NULL: it has no struct */
     hw_map *map;
     hw_struct *owned;
+    uint32_t pointer;
     uint32_t start, count; /* its part of the edges */
 } hw_wrapper;
 
 struct hw_registry {
     PyObject_HEAD
-    hw_link wrappers;
+    hw_wrapper *wrappers;
     hw_struct *dead, **last_dead; /* those whose wrappers are dead, the longest dead first */
     Py_ssize_t waiting;           /* how many they are */
     PyObject *live;               /* a set: the pointers of all structs that are owned, or not freed yet */
@@ -70,13 +69,13 @@ struct hw_registry {
 
 /* ---- for one collection */
 
-/* The slots of a refcount source, where they lie: refcounts.Slots, field by field. _build.py puts the constants of
-   handles.py and objects/layout.py before all this, with HW_ before their names. */
+/* The slots of a refcount source, where they lie: what refcounts.Slots says. _build.py puts the constants of handles.py
+   and objects/layout.py before all this, with HW_ before their names. */
 typedef struct {
     const uint32_t *words;   /* as in c/hiwire/layout.h; NULL: a reference is the index of a slot, and counts once */
     const int32_t *keys;     /* of the slots' objects; 0: none */
     const uint32_t *records; /* of keys, by their index */
-    uint64_t count;
+    uint64_t slot_count;
     uint64_t record_count;
 } hw_slots;
 
@@ -86,11 +85,12 @@ typedef struct {
     size_t count, room;
 } hw_array;
 
-/* A reference in memory, a word of a struct; and the object, if the struct's wrapper shows it. Once they are counted,
-   the word is the index of a slot. */
+/* A reference in memory, a word of a struct; and if the struct's wrapper shows it, the object and its key, an int that is
+   held so that nothing has to be made when the dict is put in order. Once they are counted, the word is the index of a
+   slot. */
 typedef struct {
     PyObject *object;
-    int32_t key;
+    PyObject *key;
     uint32_t word;
     uint32_t kind;
 } hw_edge;
@@ -108,7 +108,7 @@ struct hw_edges {
     hw_array rest;        /* PyObject *: what is in the dict and no wrapper shows */
     PyObject *objects, *tombstones;
     uint32_t none;
-    char shown, dropped, hides, over;
+    char shown, dropped, over;
 };
 
 static PyTypeObject *hw_map_type, *hw_wrapper_type, *hw_registry_type, *hw_edges_type;

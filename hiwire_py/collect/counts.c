@@ -10,22 +10,20 @@ typedef struct {
     int32_t *found;    /* by slot: how many edges it has */
     uint8_t *verdicts; /* by slot */
     uint32_t *parts;   /* by the index in a key: how many slots of the object are HW_ALL; HW_SHOWN: wrappers show it */
-    Py_ssize_t shown;  /* how many objects are HW_SHOWN */
 } hw_counts;
 
-static int hw_occupied(const hw_slots *slots, uint64_t index)
+/* Find the slot that a reference names. Returns whether it names one. */
+static int hw_find_slot(const hw_slots *slots, uint32_t reference, uint32_t *index)
 {
-    return slots->words == NULL ? slots->keys[index] != 0 : index != 0 && (slots->words[index] & 1);
-}
-
-/* The index of the slot that a reference names, or 0 if it names none. Without words a reference is the index. */
-static int hw_index(const hw_slots *slots, uint32_t reference, uint32_t *index)
-{
-    *index = slots->words == NULL ? reference : reference >> HW_INDEX_SHIFT & HW_INDEX;
-    if (*index >= slots->count || (slots->words != NULL && !(reference & 1)) || !hw_occupied(slots, *index))
+    if (slots->words == NULL) {
+        *index = reference;
+        return reference < slots->slot_count && slots->keys[reference] != 0;
+    }
+    *index = reference >> HW_INDEX_SHIFT & HW_INDEX;
+    if (*index == 0 || *index >= slots->slot_count)
         return 0;
-    return slots->words == NULL ||
-           slots->words[*index] >> HW_VERSION_SHIFT == reference >> HW_VERSION_SHIFT;
+    uint32_t word = slots->words[*index];
+    return (reference & word & 1) && word >> HW_VERSION_SHIFT == reference >> HW_VERSION_SHIFT;
 }
 
 static uint32_t hw_key_index(const hw_slots *slots, uint32_t slot)
@@ -39,13 +37,13 @@ static void hw_count_edges(hw_edges *edges, hw_counts *counts)
     hw_edge *all = edges->all.items;
     uint32_t *keep = edges->keep.items, index;
     for (size_t i = 0; i < edges->all.count; i++) {
-        if (!hw_index(&counts->slots, all[i].word, &all[i].word))
+        if (!hw_find_slot(&counts->slots, all[i].word, &all[i].word))
             all[i].kind = HW_NO_HANDLE;
         else if (counts->found[all[i].word] != INT32_MAX)
             counts->found[all[i].word]++;
     }
     for (size_t i = 0; i < edges->keep.count; i++)
-        if (hw_index(&counts->slots, keep[i], &index))
+        if (hw_find_slot(&counts->slots, keep[i], &index))
             counts->verdicts[index] = HW_WRONG;
 }
 
@@ -93,13 +91,11 @@ static int hw_name_mistaken(hw_edges *edges, hw_counts *counts)
     hw_edge *all = edges->all.items;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(edges->registries); i++) {
         hw_registry *registry = (hw_registry *)PyList_GET_ITEM(edges->registries, i);
-        for (hw_link *link = registry->wrappers.next; link != &registry->wrappers; link = link->next) {
-            hw_wrapper *wrapper = hw_wrapper_of(link);
+        for (hw_wrapper *wrapper = registry->wrappers; wrapper != NULL; wrapper = wrapper->next)
             for (uint32_t j = wrapper->start; j < wrapper->start + wrapper->count; j++)
                 if (all[j].kind != HW_NO_HANDLE && counts->verdicts[all[j].word] == HW_WRONG &&
                     PySet_Add(edges->mistaken, wrapper->map->layout) < 0)
                     return 0;
-        }
     }
     return 1;
 }
@@ -107,8 +103,8 @@ static int hw_name_mistaken(hw_edges *edges, hw_counts *counts)
 /* Find out which edges wrappers show. 0, and an exception, on failure. */
 static int hw_count(hw_edges *edges, hw_counts *counts)
 {
-    counts->found = calloc((size_t)counts->slots.count + 1, sizeof *counts->found);
-    counts->verdicts = calloc((size_t)counts->slots.count + 1, 1);
+    counts->found = calloc((size_t)counts->slots.slot_count + 1, sizeof *counts->found);
+    counts->verdicts = calloc((size_t)counts->slots.slot_count + 1, 1);
     counts->parts = calloc((size_t)counts->slots.record_count + 1, sizeof *counts->parts);
     if (counts->found == NULL || counts->verdicts == NULL || counts->parts == NULL) {
         PyErr_NoMemory();
@@ -118,9 +114,4 @@ static int hw_count(hw_edges *edges, hw_counts *counts)
         return 0;
     hw_count_edges(edges, counts);
     return !hw_judge(edges, counts) || hw_name_mistaken(edges, counts);
-}
-
-static void hw_forget_counts(hw_counts *counts)
-{
-    free(counts->found), free(counts->verdicts), free(counts->parts);
 }

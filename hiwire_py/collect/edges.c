@@ -9,22 +9,6 @@ static PyObject *hw_edges_end(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* words() -> list: those that were found in memory and may be references. For tests. */
-static PyObject *hw_edges_words(PyObject *self, PyObject *unused)
-{
-    hw_edges *edges = (hw_edges *)self;
-    const hw_edge *all = edges->all.items;
-    PyObject *list = PyList_New(0);
-    (void)unused;
-    for (size_t i = 0; list != NULL && i < edges->all.count; i++) {
-        PyObject *word = PyLong_FromUnsignedLong(all[i].word);
-        if (word == NULL || PyList_Append(list, word) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(word);
-    }
-    return list;
-}
-
 /* Edges(none): none is what stands in memory where there is no reference. */
 static PyObject *hw_edges_new(PyTypeObject *type, PyObject *args, PyObject *named)
 {
@@ -82,7 +66,6 @@ static void hw_edges_dealloc(PyObject *self)
 static PyMethodDef hw_edges_methods[] = {{"add", hw_edges_add, METH_VARARGS, NULL},
                                          {"show", hw_edges_show, METH_VARARGS, NULL},
                                          {"end", hw_edges_end, METH_NOARGS, NULL},
-                                         {"words", hw_edges_words, METH_NOARGS, NULL},
                                          {NULL}};
 
 static PyType_Slot hw_edges_slots[] = {{Py_tp_new, hw_edges_new},

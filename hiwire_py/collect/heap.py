@@ -1,28 +1,35 @@
-"""A heap: the structs with wrappers in all guests that share a table, and when Python's collector sees into
-them.
+"""Heaps and registries: the structs with wrappers in all guests that share a table, and when Python's
+collector sees into them; the wrappers of each guest, and the freeing of their structs when they are dead.
 
 For the time of a collection the objects whose references all lie in structs that have wrappers are held by
 those wrappers, and not by the table (`backend`). So Python's collector sees the references that exist in the
 guest's memory, and does the rest: no cycle is looked for here.
+
+`GuestObject` enters a wrapper by `CommonRegistry.register`. Its death, wherever and whenever that is, only
+leaves a note. The struct is freed by `CommonRegistry.free_dead`, at a time when no guest runs.
 """
 
 from __future__ import annotations
 
+import abc
 import functools
-import warnings
+import sys
 import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
+from ..exports import unknown
 from ..guest import Guest
-from ..objects import Space
+from ..memory import GuestMemory
+from ..objects import Extern, Space
+from ..objects.trampolines import ForEach
 from ..real_threads import get_ident
-from .backend import new_edges
-from .handle_table import HandleTableSource
 from .layouts import Layout
 from .refcounts import RefcountSource
-from .registry import CommonRegistry, Registries
 
-__all__ = ["Heap", "heap_of", "heaps_here"]
+__all__ = ["CommonRegistry", "Heap", "heap_without_table", "heaps_here"]
 
 _LEAST = 1000
 
@@ -35,27 +42,13 @@ def heaps_here() -> list[Heap]:
     return [heap for heap in list(_heaps) if heap.space.calls.thread == me]
 
 
-def heap_of(guest: Guest) -> Heap:
-    """The heap of a guest's table."""
-    space, table = guest.instance.space, guest.table
-    if table is None:
-        found = next((known for known in list(_heaps) if known.space is space), None)
-        return Heap(space, None) if found is None else found
-    heap: Heap | None = table.wrapped
-    if heap is None:
-        source = HandleTableSource.of(table)
-        if source is None:
-            warnings.warn(
-                f"cycles through {table!r} are not collected: its module does not say where its slots are;"
-                " build it again with this version of hiwire, linked with module-link.txt",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-        heap = table.wrapped = Heap(space, source)
-    return heap
+def heap_without_table(space: Space) -> Heap:
+    """The heap of the guests of a space that has no table."""
+    found = next((known for known in list(_heaps) if known.space is space), None)
+    return Heap(space, None) if found is None else found
 
 
-class Heap(Registries):
+class Heap:
     """The structs with wrappers of all guests that share a table, or of one guest without a table.
 
     Args:
@@ -65,20 +58,44 @@ class Heap(Registries):
         lasting: whether something else than its guests holds the heap, a table.
 
     Attributes:
+        orphans: registries of guests that are gone, with structs to be freed.
+        again: whether the last collection was disturbed, by a finalizer that called the guest.
         wanted: whether a collection was put off because a guest was running.
         mistaken: layouts that the memory did not agree with.
         until: wrappers to be made before `many` need be asked.
     """
 
     def __init__(self, space: Space, source: RefcountSource | None, lasting: bool = True) -> None:
-        super().__init__(space, lasting)
+        self.space = space
         self.source = source
+        self.lasting = lasting
+        self.orphans: deque[CommonRegistry] = deque()
+        self.again = False
         self.wanted = False
         self.mistaken: set[Layout] = set()
         self.until = _LEAST
         self._threshold = _LEAST
         self._edges: Any = None
+        # Guests hold them. To go through a WeakSet takes as long as all the rest of making a wrapper.
+        self._references: list[weakref.ref[CommonRegistry]] = []
         _heaps.add(self)
+
+    @property
+    def registries(self) -> list[CommonRegistry]:
+        """One for each guest that has, or had, wrappers."""
+        return [one for reference in tuple(self._references) if (one := reference()) is not None]
+
+    def add(self, registry: CommonRegistry) -> None:
+        self._references.append(weakref.ref(registry, self._references.remove))
+
+    def waits(self, registry: CommonRegistry) -> bool:
+        """Whether dead wrappers may have left structs. A registry is given, since most have no others beside
+        them."""
+        return bool(
+            registry.waiting
+            or self.orphans
+            or (len(self._references) > 1 and any(other.waiting for other in self.registries))
+        )
 
     def count(self) -> int:
         """How many structs have wrappers, or had and are not freed."""
@@ -146,7 +163,7 @@ class Heap(Registries):
         registries = [one for one in self.registries if one.guard.owner == get_ident() and one.live]
         if not registries:
             return
-        edges = new_edges(source.none)  # calls users' functions that give layouts
+        edges = registries[0].new_edges(source.none)
         if calls.closing:
             return
         self._edges = edges
@@ -192,3 +209,136 @@ class Heap(Registries):
         first. So no one but the function that frees a struct meets the handles in it."""
         self.restore()
         self.free_dead()
+
+
+class CommonRegistry(abc.ABC):
+    """What the registries of `traverse` and `transfer` have in common.
+
+    Args:
+        guest: whose wrappers.
+        heap: of its table.
+        memory: where the structs are.
+
+    Attributes:
+        live: the pointers of all structs that have wrappers, or had and are not freed.
+        waiting: how many structs may have dead wrappers, and are to be freed.
+        next_free: gives what frees the next of those; None if there is none.
+    """
+
+    live: Any
+    waiting: int
+    next_free: Callable[[], ForEach | None]
+
+    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory) -> None:
+        # Not the guest itself, which holds this: without a cycle it dies by its reference count.
+        self.heap = heap
+        self.guard = guest.instance.guard
+        self.exports = guest.exports
+        self.memory = memory
+        self._size = 0  # of the memory, as last seen
+        self._freeing: dict[str, ForEach] = {}
+        heap.add(self)
+
+    def __del__(self) -> None:
+        # The guest and its wrappers are gone, but a table that others use may still hold what they held.
+        if self.waiting and self.heap.lasting and self.guard.owner is not None:
+            self.heap.orphans.append(self)
+
+    @abc.abstractmethod
+    def register(self, wrapper: Any, pointer: int, layout: Layout, free: ForEach) -> None:
+        """Enter a struct whose ownership goes over to ``wrapper``.
+
+        Args:
+            free: what will free it, see `freeing`.
+
+        Raises:
+            ValueError: no struct of that layout can be at the pointer, or it has a wrapper already.
+        """
+
+    @abc.abstractmethod
+    def dead(self, free: ForEach) -> Iterator[int]:
+        """Take out the structs, by their pointers as signed integers, for as long as ``free`` is what
+        frees the next. Where a signal handler raises, one is taken out at most that is not freed."""
+
+    @abc.abstractmethod
+    def new_edges(self, none: int) -> Any:
+        """What the wrappers of some registries refer to, for one collection. It calls the functions that give
+        layouts.
+
+        add(registry, address, size): find what its wrappers refer to, in a memory.
+        show(objects, tombstones, slots): have the wrappers hold what is theirs alone, until `end`: the
+            objects of the dict ``objects`` whose every count was found, by the `Slots` of a refcount source.
+            Keys of objects that die with their wrappers go from there into the dict ``tombstones``. Returns
+            the layouts that the memory did not agree with.
+        end(): the wrappers that are alive give everything back. It can be called again, and nothing is shown
+            by who calls `show` after it.
+
+        Args:
+            none: a number that stands for no reference.
+        """
+
+    def freeing(self, guest: Guest, name: str) -> ForEach:
+        """What frees structs by the guest's export ``name``.
+
+        Raises:
+            AttributeError: there is no such export.
+            TypeError: it is not a function that takes a pointer.
+        """
+        free = self._freeing.get(name)
+        if free is None:
+            if name not in guest.exports:
+                raise AttributeError(unknown(name, guest.exports))
+            free = self._freeing[name] = guest.instance.for_each(name)
+        return free
+
+    def free_dead(self, errors: list[BaseException] | None) -> int:
+        """Free the structs of dead wrappers. `Heap.free_dead` says when.
+
+        Args:
+            errors: takes what the guest raises; None: it goes where Python sends exceptions of finalizers.
+
+        Returns:
+            How many were freed.
+        """
+        failed = _unraisable if errors is None else errors.append
+        freed = 0
+        for _ in range(self.waiting):
+            free = self.next_free()
+            if free is None:
+                break
+            freed += free(self.dead(free), failed)
+        return freed
+
+    def check(self, pointer: int, layout: Layout) -> None:
+        """What `register` raises."""
+        if get_ident() != self.guard.owner:
+            self.guard.refuse()
+        size = self._size
+        if pointer > size - layout.size:  # it only grows
+            size = self._size = self.memory.size
+        if pointer % 4 or not 0 < pointer <= size - layout.size:
+            raise ValueError(
+                f"{pointer:#x} is no pointer to a struct of {layout.size} bytes: it must be a multiple of 4"
+                f" and lie within the memory of {size:#x} bytes"
+            )
+        if pointer in self.live:
+            raise ValueError(
+                f"the struct at {pointer:#x} has a wrapper already: use that one, since both would free it"
+            )
+
+    def find_edges(self, edges: Any) -> None:
+        """Have ``edges``, see `new_edges`, find what the wrappers refer to."""
+        memory: Extern = self.memory.__keep__
+        store = memory.space.store  # asked without the memory's guard, which is shut
+        edges.add(self, store.memory_address(memory.raw), store.memory_size(memory.raw))
+
+
+def _unraisable(error: BaseException) -> None:
+    given: Any = SimpleNamespace(
+        exc_type=type(error),
+        exc_value=error,
+        exc_traceback=error.__traceback__,
+        err_msg="Exception ignored while a struct was freed",
+        object=None,
+    )
+    sys.unraisablehook(given)

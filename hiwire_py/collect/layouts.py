@@ -22,6 +22,7 @@ _MOST_SIZE = 1 << 32
 # What c/hiwire/hiwire_layout.h writes: a struct of three words, and fields of three words each.
 _LAYOUT, _FIELD = struct.Struct("<III"), struct.Struct("<III")
 _HANDLE, _OWNS = 1, 2
+# Of a whole description, since its structs can all name the same fields, which costs a guest nothing.
 _MOST_FIELDS = 1 << 16
 
 Later = Callable[[], "Layout"]
@@ -33,26 +34,22 @@ class Layout:
     Attributes:
         size: bytes of the struct.
         handles: the offsets of owned handles, in words.
+        owned: the offsets of owning pointers, in words, and what they point to or what gives that.
         pointer_map: the same as compiled types read it; `traverse` fills it in.
     """
 
-    __slots__ = ("_owns", "handles", "pointer_map", "size")
+    __slots__ = ("handles", "owned", "pointer_map", "size")
 
     def __init__(self, size: int, handles: tuple[int, ...], owns: Mapping[int, Union[Layout, Later]]) -> None:
         self.size = size
         self.handles = handles
-        self._owns = dict(owns)
+        self.owned = dict(owns)
         self.pointer_map: Any = None
-
-    @property
-    def owned(self) -> Iterable[int]:
-        """The offsets of owning pointers, in words, in the order of `owns`."""
-        return self._owns
 
     def owns(self) -> list[tuple[int, Layout]]:
         """The owning pointers: their offsets in words, and what they point to."""
         found = []
-        for offset, target in self._owns.items():
+        for offset, target in self.owned.items():
             owned = target if isinstance(target, Layout) else target()
             if not isinstance(owned, Layout):
                 raise TypeError(
@@ -64,7 +61,7 @@ class Layout:
 
     def __repr__(self) -> str:
         handles = [offset * _WORD for offset in self.handles]
-        owns = [offset * _WORD for offset in self._owns]
+        owns = [offset * _WORD for offset in self.owned]
         return f"<Layout of {self.size} bytes, handles at {handles}, owning pointers at {owns}>"
 
 
@@ -161,6 +158,7 @@ def _described(guest: Guest, name: str) -> Layout:
     first = guest.exports[export]() & 0xFFFFFFFF
     waiting = [first]
     made: dict[int, Layout] = {}
+    fields = 0
     try:
         while waiting:
             at = waiting.pop()
@@ -170,7 +168,8 @@ def _described(guest: Guest, name: str) -> Layout:
             later = {offset: (lambda at=target: made[at]) for offset, target in owns.items()}
             made[at] = _checked(size, handles, later)
             waiting += owns.values()
-            if len(made) > _MOST_FIELDS:
+            fields += len(handles) + len(owns)
+            if fields > _MOST_FIELDS:
                 raise ValueError("it has no end")
     except (IndexError, ValueError) as error:
         raise ValueError(f"the description of {name!r} is damaged: {error}") from None

@@ -3,72 +3,49 @@
    The dict `objects` of a space has one reference to each object that guests hold. Meanwhile wrappers show them
    instead, each what its struct refers to: the dict is taken out of the collector's sight, its reference to an object
    is *lent* to the wrapper with the first edge, and further edges get references of their own. What is in the dict and
-   was not lent is shown by the edges as a whole, in place of the dict. Where that would be nearly all, the dict stays
-   in sight and each edge gets a reference of its own: what wrappers show is *hidden* in the dict, where the dict
-   `tombstones` stands for it meanwhile.
+   was not lent is shown by the edges as a whole, in place of the dict.
 
    The keys of what dies with its wrappers go from `objects` into `tombstones`, until the guest releases the handle.
    While edges are shown, `objects` must not change. So whoever comes into a guest ends that first. */
 
-static int hw_set(PyObject *dict, int32_t key, PyObject *value)
-{
-    PyObject *number = PyLong_FromLong(key);
-    int good = number != NULL && PyDict_SetItem(dict, number, value) == 0;
-    Py_XDECREF(number);
-    return good;
-}
-
-/* Borrowed; NULL without an exception if it is not there. */
-static PyObject *hw_object(hw_edges *edges, int32_t key)
-{
-    PyObject *number = PyLong_FromLong(key), *object;
-    if (number == NULL)
-        return NULL;
-    object = PyDict_GetItemWithError(edges->objects, number);
-    Py_DECREF(number);
-    return object;
-}
-
 /* The object is not in the table any more, though a handle names it. */
-static void hw_bury(hw_edges *edges, int32_t key)
+static void hw_bury(hw_edges *edges, PyObject *key)
 {
-    PyObject *number = PyLong_FromLong(key);
-    if (number == NULL || PyDict_SetItem(edges->tombstones, number, Py_None) < 0 ||
-        PyDict_DelItem(edges->objects, number) < 0)
-        PyErr_Clear(); /* no memory: the table holds the object until the struct is freed */
-    Py_XDECREF(number);
+    Py_INCREF(key); /* what dies may end the edges */
+    /* No memory: the table holds the object until the struct is freed. */
+    if (PyDict_SetItem(edges->tombstones, key, Py_None) == 0)
+        PyDict_DelItem(edges->objects, key);
+    PyErr_Clear();
+    Py_DECREF(key);
 }
 
 /* ---- showing */
 
 static int hw_lend(hw_edges *edges, hw_counts *counts)
 {
-    enum { FEW = 8 }; /* to hide an object and show it again takes as long as to show so many in place of the dict */
     hw_edge *all = edges->all.items;
-    edges->hides = edges->all.count <= (size_t)PyDict_Size(edges->objects) / FEW;
     for (size_t i = 0; i < edges->all.count; i++) {
         hw_edge *edge = &all[i];
         if (edge->kind == HW_NO_HANDLE || !hw_shows(counts, edge->word))
             continue;
-        edge->key = counts->slots.keys[edge->word];
-        PyObject *object = hw_object(edges, edge->key);
-        if (object == NULL && PyErr_Occurred())
-            return 0;
-        if (object == NULL)
+        PyObject *key = PyLong_FromLong(counts->slots.keys[edge->word]);
+        PyObject *object = key != NULL ? PyDict_GetItemWithError(edges->objects, key) : NULL;
+        if (object == NULL) {
+            Py_XDECREF(key);
+            if (PyErr_Occurred())
+                return 0;
             continue;
+        }
         uint32_t *parts = &counts->parts[hw_key_index(&counts->slots, edge->word)];
-        if (edges->hides || *parts == HW_SHOWN) {
+        if (*parts == HW_SHOWN) {
             edge->kind = HW_OWN;
             Py_INCREF(object);
         }
-        counts->shown += *parts != HW_SHOWN;
         *parts = HW_SHOWN;
         edge->object = object;
+        edge->key = key;
         edges->shown = 1;
     }
-    for (size_t i = 0; edges->hides && i < edges->all.count; i++)
-        if (all[i].object != NULL && !hw_set(edges->objects, all[i].key, edges->tombstones))
-            return 0;
     return 1;
 }
 
@@ -77,8 +54,6 @@ static int hw_find_rest(hw_edges *edges, const hw_counts *counts)
 {
     Py_ssize_t at = 0;
     PyObject *number, *object;
-    if (counts->shown == PyDict_Size(edges->objects))
-        return 1;
     while (PyDict_Next(edges->objects, &at, &number, &object)) {
         if (!PyObject_IS_GC(object))
             continue;
@@ -95,31 +70,29 @@ static int hw_find_rest(hw_edges *edges, const hw_counts *counts)
 
 static void hw_end(hw_edges *edges);
 
-/* show(objects, tombstones, slots): have the wrappers show what their structs hold. `slots` is an object whose buffer
-   is an hw_slots. Returns the layouts that the memory did not agree with. */
+/* show(objects, tombstones, slots): have the wrappers show what their structs hold. `slots` is a tuple as refcounts.Slots
+   is one. Returns the layouts that the memory did not agree with. */
 static PyObject *hw_edges_show(PyObject *self, PyObject *args)
 {
     hw_edges *edges = (hw_edges *)self;
     PyObject *objects, *tombstones;
-    Py_buffer buffer;
-    hw_counts counts = {0};
-    if (!PyArg_ParseTuple(args, "O!O!y*", &PyDict_Type, &objects, &PyDict_Type, &tombstones, &buffer))
+    unsigned long long words, keys, records, slot_count, record_count;
+    if (!PyArg_ParseTuple(args, "O!O!(KKKKK)", &PyDict_Type, &objects, &PyDict_Type, &tombstones, &words, &keys,
+                          &records, &slot_count, &record_count))
         return NULL;
-    int fits = buffer.len == sizeof counts.slots;
-    if (fits)
-        memcpy(&counts.slots, buffer.buf, sizeof counts.slots);
-    PyBuffer_Release(&buffer);
-    if (!fits || edges->objects != NULL) {
-        PyErr_SetString(PyExc_RuntimeError, fits ? "edges are shown once" : "slots are described otherwise here");
+    if (edges->objects != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "edges are shown once");
         return NULL;
     }
     if (edges->over || (edges->all.count == 0 && edges->again.count == 0))
         return PySet_New(NULL);
+    hw_counts counts = {.slots = {(const uint32_t *)(uintptr_t)words, (const int32_t *)(uintptr_t)keys,
+                                  (const uint32_t *)(uintptr_t)records, slot_count, record_count}};
     edges->objects = Py_NewRef(objects);
     edges->tombstones = Py_NewRef(tombstones);
     int good = hw_count(edges, &counts) && hw_lend(edges, &counts) &&
-               (!edges->shown || edges->hides || hw_find_rest(edges, &counts));
-    hw_forget_counts(&counts);
+               (!edges->shown || hw_find_rest(edges, &counts));
+    free(counts.found), free(counts.verdicts), free(counts.parts);
     if (!good) {
         PyObject *type, *value, *trace;
         PyErr_Fetch(&type, &value, &trace);
@@ -131,7 +104,7 @@ static PyObject *hw_edges_show(PyObject *self, PyObject *args)
     if (edges->shown) {
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(edges->registries); i++)
             ((hw_registry *)PyList_GET_ITEM(edges->registries, i))->edges = edges;
-        if (!edges->hides && PyObject_GC_IsTracked(objects))
+        if (PyObject_GC_IsTracked(objects))
             PyObject_GC_UnTrack(objects);
     }
     return Py_NewRef(edges->mistaken);
@@ -175,25 +148,14 @@ static void hw_edges_drop(hw_edges *edges, hw_wrapper *wrapper)
     PyErr_Restore(type, value, trace);
 }
 
-static int hw_hidden(hw_edges *edges, int32_t key)
-{
-    int hidden = hw_object(edges, key) == edges->tombstones;
-    PyErr_Clear();
-    return hidden;
-}
-
-/* The dict has what a living wrapper shows by a reference of its own: it was hidden, or another wrapper, to which the
-   dict's reference was lent, is dead. */
+/* A living wrapper shows the object by a reference of its own. If another one, to which the dict's reference was lent,
+   is dead, the object goes back into the dict. */
 static void hw_put_back(hw_edges *edges, const hw_edge *edge)
 {
-    PyObject *number = PyLong_FromLong(edge->key);
-    int buried = number == NULL ? -1 : PyDict_Contains(edges->tombstones, number);
-    if (buried > 0 || (buried == 0 && hw_hidden(edges, edge->key))) {
-        if (PyDict_SetItem(edges->objects, number, edge->object) == 0 && buried > 0)
-            PyDict_DelItem(edges->tombstones, number);
-    }
+    if (PyDict_Contains(edges->tombstones, edge->key) > 0 &&
+        PyDict_SetItem(edges->objects, edge->key, edge->object) == 0)
+        PyDict_DelItem(edges->tombstones, edge->key);
     PyErr_Clear();
-    Py_XDECREF(number);
 }
 
 /* Nothing is shown any more: the dict has everything that living wrappers showed. */
@@ -208,16 +170,15 @@ static void hw_end(hw_edges *edges)
     hw_edge *all = taken.items;
     edges->all = (hw_array){NULL, 0, 0};
     hw_empty(&edges->rest);
-    for (size_t i = 0; (edges->dropped || edges->hides) && i < taken.count; i++)
+    for (size_t i = 0; edges->dropped && i < taken.count; i++)
         if (all[i].object != NULL && all[i].kind == HW_OWN)
             hw_put_back(edges, &all[i]);
-    for (size_t i = 0; edges->dropped && edges->hides && i < taken.count; i++)
-        if (all[i].object == NULL && all[i].kind == HW_OWN && hw_hidden(edges, all[i].key))
-            hw_bury(edges, all[i].key);
     if (!PyObject_GC_IsTracked(edges->objects))
         PyObject_GC_Track(edges->objects);
-    for (size_t i = 0; i < taken.count; i++)
+    for (size_t i = 0; i < taken.count; i++) {
         if (all[i].object != NULL && all[i].kind == HW_OWN)
             Py_DECREF(all[i].object);
+        Py_XDECREF(all[i].key);
+    }
     free(all);
 }

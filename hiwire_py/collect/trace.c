@@ -4,19 +4,24 @@
    A word of memory counts once, however many pointer maps lie over it. What it stands for is to be kept, as is what
    structs with several owners hold. */
 
-/* The place of a struct. */
-typedef struct {
-    size_t memory;
-    uint32_t pointer;
-    hw_map *map;
-} hw_place;
-
 /* A guest's memory. */
 typedef struct {
     const uint32_t *words;
     uint64_t count;
-    uint8_t *read, *structs, *kept; /* bit sets, by word */
+    uint8_t *read, *structs, *kept; /* bit sets, by word; one piece of memory, which begins with `read` */
 } hw_memory;
+
+/* The place of a struct. */
+typedef struct {
+    size_t memory; /* its number */
+    uint32_t pointer;
+    hw_map *map;
+} hw_place;
+
+static hw_memory *hw_memory_of(const hw_edges *edges, size_t number)
+{
+    return (hw_memory *)edges->memories.items + number;
+}
 
 /* Append an item. 0, and an exception: there is no memory. */
 static int hw_append(hw_array *array, const void *item, size_t size)
@@ -49,11 +54,18 @@ static int hw_test_and_set(uint8_t *bits, uint64_t at)
     return was;
 }
 
-/* Add an edge for each reference in a struct. */
-static int hw_read_handles(hw_edges *edges, hw_memory *memory, uint32_t pointer, const hw_map *map)
+static int hw_fits(const hw_edges *edges, const hw_place *place)
 {
-    for (Py_ssize_t i = 0; i < map->handles; i++) {
-        uint64_t at = (uint64_t)(pointer >> 2) + map->offsets[i];
+    uint64_t bytes = hw_memory_of(edges, place->memory)->count * 4;
+    return place->pointer != 0 && place->pointer % 4 == 0 && place->pointer + place->map->size <= bytes;
+}
+
+/* Add an edge for each reference in a struct. */
+static int hw_read_handles(hw_edges *edges, const hw_place *place)
+{
+    hw_memory *memory = hw_memory_of(edges, place->memory);
+    for (Py_ssize_t i = 0; i < place->map->handles; i++) {
+        uint64_t at = (uint64_t)(place->pointer >> 2) + place->map->offsets[i];
         uint32_t word = memory->words[at];
         if (word == edges->none)
             continue;
@@ -65,95 +77,80 @@ static int hw_read_handles(hw_edges *edges, hw_memory *memory, uint32_t pointer,
     return 1;
 }
 
-static int hw_push(hw_array *waiting, size_t memory, uint32_t pointer, hw_map *map)
+/* Append the places of the structs that a struct owns. Its pointers may be anything. */
+static int hw_append_owned(const hw_edges *edges, const hw_place *place, hw_array *places)
 {
-    hw_place place = {memory, pointer, map};
-    return hw_append(waiting, &place, sizeof place);
-}
-
-static int hw_fits(const hw_memory *memory, uint32_t pointer, const hw_map *map)
-{
-    return pointer != 0 && pointer % 4 == 0 && pointer + map->size <= memory->count * 4;
-}
-
-static int hw_push_owned(hw_array *waiting, hw_memory *memory, size_t number, uint32_t pointer, const hw_map *map)
-{
+    const uint32_t *words = hw_memory_of(edges, place->memory)->words + (place->pointer >> 2);
+    const hw_map *map = place->map;
     for (Py_ssize_t i = 0; i < map->owned; i++) {
-        uint32_t target = memory->words[(uint64_t)(pointer >> 2) + map->offsets[map->handles + i]];
-        if (map->targets[i] != NULL && hw_fits(memory, target, map->targets[i]) &&
-            !hw_push(waiting, number, target, map->targets[i]))
+        hw_place owned = {place->memory, words[map->offsets[map->handles + i]], hw_map_target(map, i)};
+        if (owned.map != NULL && hw_fits(edges, &owned) && !hw_append(places, &owned, sizeof owned))
             return 0;
     }
     return 1;
 }
 
-/* Read a wrapper's struct and those that it owns. Their pointers may be anything. */
-static int hw_trace(hw_edges *edges, size_t number, hw_wrapper *wrapper, hw_array *waiting)
+/* Read a wrapper's struct and those that it owns. */
+static int hw_trace(hw_edges *edges, hw_wrapper *wrapper, hw_place place, hw_array *waiting)
 {
-    hw_memory *memory = (hw_memory *)edges->memories.items + number;
-    uint32_t pointer = wrapper->owned->pointer;
     size_t start = edges->all.count;
-    if (!hw_read_handles(edges, memory, pointer, wrapper->map))
-        return 0;
-    if (wrapper->map->owned > 0 && !hw_push_owned(waiting, memory, number, pointer, wrapper->map))
-        return 0;
-    while (waiting->count > 0) {
-        hw_place next = ((hw_place *)waiting->items)[--waiting->count];
-        if (hw_test_and_set(memory->structs, next.pointer >> 2)) {
-            if (!hw_push(&edges->again, number, next.pointer, next.map))
-                return 0;
-        } else if (!hw_read_handles(edges, memory, next.pointer, next.map) ||
-                   !hw_push_owned(waiting, memory, number, next.pointer, next.map)) {
-            return 0;
-        }
+    int good = hw_read_handles(edges, &place) && hw_append_owned(edges, &place, waiting);
+    while (good && waiting->count > 0) {
+        place = ((hw_place *)waiting->items)[--waiting->count];
+        if (hw_test_and_set(hw_memory_of(edges, place.memory)->structs, place.pointer >> 2))
+            good = hw_append(&edges->again, &place, sizeof place);
+        else
+            good = hw_read_handles(edges, &place) && hw_append_owned(edges, &place, waiting);
     }
-    if (edges->all.count > UINT32_MAX) {
+    if (good && edges->all.count > UINT32_MAX) {
         PyErr_NoMemory();
-        return 0;
+        good = 0;
     }
-    wrapper->start = (uint32_t)start;
-    wrapper->count = (uint32_t)(edges->all.count - start);
-    return 1;
+    if (good) {
+        wrapper->start = (uint32_t)start;
+        wrapper->count = (uint32_t)(edges->all.count - start);
+    }
+    return good;
 }
 
-/* The memory's number. Two guests may share one. */
+/* The memory's number, or -1 and an exception. Two guests may share one. */
 static Py_ssize_t hw_memory_number(hw_edges *edges, const uint32_t *words, uint64_t count)
 {
-    hw_memory *memories = edges->memories.items;
     for (size_t i = 0; i < edges->memories.count; i++)
-        if (memories[i].words == words)
+        if (hw_memory_of(edges, i)->words == words)
             return (Py_ssize_t)i;
     size_t bytes = (size_t)(count / 8 + 1);
-    hw_memory memory = {words, count, calloc(bytes, 1), calloc(bytes, 1), calloc(bytes, 1)};
-    if (memory.read == NULL || memory.structs == NULL || memory.kept == NULL)
+    uint8_t *bits = calloc(bytes, 3);
+    if (bits == NULL) {
         PyErr_NoMemory();
-    else if (hw_append(&edges->memories, &memory, sizeof memory))
+        return -1;
+    }
+    hw_memory memory = {words, count, bits, bits + bytes, bits + 2 * bytes};
+    if (hw_append(&edges->memories, &memory, sizeof memory))
         return (Py_ssize_t)edges->memories.count - 1;
-    free(memory.read), free(memory.structs), free(memory.kept);
+    free(bits);
     return -1;
 }
 
 static void hw_forget_memories(hw_edges *edges)
 {
-    hw_memory *memories = edges->memories.items;
     for (size_t i = 0; i < edges->memories.count; i++)
-        free(memories[i].read), free(memories[i].structs), free(memories[i].kept);
+        free(hw_memory_of(edges, i)->read);
     hw_empty(&edges->memories);
 }
 
 /* Mark all structs that have wrappers: whoever points to one of them is a second owner. */
 static int hw_mark_structs(hw_edges *edges, size_t number, hw_registry *registry)
 {
-    hw_memory *memory = (hw_memory *)edges->memories.items + number;
+    hw_memory *memory = hw_memory_of(edges, number);
     for (hw_struct *dead = registry->dead; dead != NULL; dead = dead->next)
         if ((dead->pointer >> 2) < memory->count)
             hw_test_and_set(memory->structs, dead->pointer >> 2);
-    for (hw_link *link = registry->wrappers.next; link != &registry->wrappers; link = link->next) {
-        hw_wrapper *wrapper = hw_wrapper_of(link);
+    for (hw_wrapper *wrapper = registry->wrappers; wrapper != NULL; wrapper = wrapper->next) {
+        hw_place place = {number, wrapper->pointer, wrapper->map};
         wrapper->count = 0;
-        if (hw_fits(memory, wrapper->owned->pointer, wrapper->map) &&
-            hw_test_and_set(memory->structs, wrapper->owned->pointer >> 2) &&
-            !hw_push(&edges->again, number, wrapper->owned->pointer, wrapper->map))
+        if (hw_fits(edges, &place) && hw_test_and_set(memory->structs, place.pointer >> 2) &&
+            !hw_append(&edges->again, &place, sizeof place))
             return 0;
     }
     return 1;
@@ -179,10 +176,10 @@ static PyObject *hw_edges_add(PyObject *self, PyObject *args)
         return NULL;
     hw_array waiting = {NULL, 0, 0};
     int good = hw_mark_structs(edges, (size_t)number, registry);
-    for (hw_link *link = registry->wrappers.next; good && link != &registry->wrappers; link = link->next) {
-        hw_wrapper *wrapper = hw_wrapper_of(link);
-        if (hw_fits((hw_memory *)edges->memories.items + number, wrapper->owned->pointer, wrapper->map))
-            good = hw_trace(edges, (size_t)number, wrapper, &waiting);
+    for (hw_wrapper *wrapper = registry->wrappers; good && wrapper != NULL; wrapper = wrapper->next) {
+        hw_place place = {(size_t)number, wrapper->pointer, wrapper->map};
+        if (hw_fits(edges, &place))
+            good = hw_trace(edges, wrapper, place, &waiting);
     }
     hw_empty(&waiting);
     if (!good)
@@ -195,7 +192,7 @@ static int hw_keep_again(hw_edges *edges)
 {
     while (edges->again.count > 0) {
         hw_place next = ((hw_place *)edges->again.items)[--edges->again.count];
-        hw_memory *memory = (hw_memory *)edges->memories.items + next.memory;
+        hw_memory *memory = hw_memory_of(edges, next.memory);
         if (hw_test_and_set(memory->kept, next.pointer >> 2))
             continue;
         if (PySet_Add(edges->mistaken, next.map->layout) < 0)
@@ -203,7 +200,7 @@ static int hw_keep_again(hw_edges *edges)
         for (Py_ssize_t i = 0; i < next.map->handles; i++)
             if (!hw_append(&edges->keep, memory->words + (next.pointer >> 2) + next.map->offsets[i], 4))
                 return 0;
-        if (!hw_push_owned(&edges->again, memory, next.memory, next.pointer, next.map))
+        if (!hw_append_owned(edges, &next, &edges->again))
             return 0;
     }
     return 1;

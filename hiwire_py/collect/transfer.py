@@ -11,7 +11,6 @@ references would not do, since Python clears those to garbage, also where a fina
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import weakref
 from collections import Counter, deque
@@ -21,13 +20,14 @@ from typing import Any, NamedTuple
 from ..guest import Guest
 from ..handles import COUNT_MAX, COUNT_SHIFT, VERSION_SHIFT, slot_of
 from ..memory import GuestMemory
+from ..objects import Numbers
 from ..objects.layout import ID_INDEX
 from ..objects.trampolines import ForEach
+from .heap import CommonRegistry, Heap
 from .layouts import Layout
 from .refcounts import Slots
-from .registry import CommonRegistry, Registries
 
-__all__ = ["Registry", "WrapperBase", "new_edges"]
+__all__ = ["Registry", "WrapperBase"]
 
 
 class WrapperBase:
@@ -75,7 +75,7 @@ class Registry(CommonRegistry):
     queue: pointers of dead or dying owners.
     """
 
-    def __init__(self, guest: Guest, heap: Registries, memory: GuestMemory | None = None) -> None:
+    def __init__(self, guest: Guest, heap: Heap, memory: GuestMemory) -> None:
         super().__init__(guest, heap, memory)
         self.live: dict[int, tuple[Layout, ForEach]] = {}
         self.queue: deque[tuple[int, weakref.ref[_Owner]]] = deque()
@@ -110,6 +110,9 @@ class Registry(CommonRegistry):
             del live[pointer]
             yield (pointer ^ 1 << 31) - (1 << 31)
 
+    def new_edges(self, none: int) -> Edges:
+        return Edges(none)
+
 
 def _wrappers(*registries: Registry) -> list[Any]:
     """Those that are alive."""
@@ -128,7 +131,7 @@ def _give_back(
 
 
 class Edges:
-    """See `backend.new_edges`.
+    """See `CommonRegistry.new_edges`.
 
     A word of memory is counted once, however many layouts lie over it: objects in such structs, and in
     structs with more than one owner, are to be kept.
@@ -137,78 +140,71 @@ class Edges:
     def __init__(self, none: int) -> None:
         self._none = none
         self._memories: dict[Registry, _Memory] = {}
-        self._found: list[tuple[Any, Layout, list[int]]] = []  # wrappers, and the references of their structs
         self._structs: set[int] = set()  # the addresses, in this process, of those that were found
         self._again: list[tuple[_Memory, int, Layout]] = []  # those found twice
-        self._words: set[int] = set()  # the addresses of the words that were read
-        self._keep: set[int] = set()  # references
-        self._mistaken: set[Layout] = set()
         self._dicts: tuple[dict[int, Any], dict[int, None]] | None = None
         self._over = False
 
     def add(self, registry: Registry, address: int, size: int) -> None:
-        words = memoryview((ctypes.c_char * size).from_address(address)).cast("B").cast("I")
-        memory = self._memories[registry] = _Memory(address, words)
+        memory = self._memories[registry] = _Memory(address, Numbers(address, size // 4, "I").view())
         for pointer, (layout, _) in list(registry.live.items()):
             if address + pointer in self._structs:  # by another guest, with the same memory
                 self._again.append((memory, pointer, layout))
             self._structs.add(address + pointer)
 
-    def words(self) -> list[int]:
-        """The references that are found."""
-        if not self._found:
-            for wrapper in _wrappers(*self._memories):
-                registry, pointer = wrapper._guest_registry, wrapper._guest_owner.pointer
-                layout = registry.live[pointer][0]
-                found = []
-                memory = self._memories[registry]
-                for place, reference in memory.handles(pointer, layout, self._structs, self._again):
-                    if reference != self._none:
-                        found.append(reference)
-                        if place in self._words:
-                            self._keep.add(reference)
-                        self._words.add(place)
-                self._found.append((wrapper, layout, found))
-        return [reference for _, _, references in self._found for reference in references]
+    def _find(self) -> tuple[list[tuple[Any, Layout, list[int]]], set[int]]:
+        """The wrappers that are alive, each with its layout and the references of its struct; and references
+        that are to be kept, as they are in words that were read more than once."""
+        all_found, read, keep = [], set(), set()
+        for wrapper in _wrappers(*self._memories):
+            registry, pointer = wrapper._guest_registry, wrapper._guest_owner.pointer
+            layout = registry.live[pointer][0]
+            memory = self._memories[registry]
+            found = []
+            for place, reference in memory.handles(pointer, layout, self._structs, self._again):
+                if reference != self._none:
+                    found.append(reference)
+                    if place in read:
+                        keep.add(reference)
+                    read.add(place)
+            all_found.append((wrapper, layout, found))
+        return all_found, keep
 
     def show(self, objects: dict[int, Any], tombstones: dict[int, None], slots: Slots) -> set[Layout]:
         if self._over:
             return set()
         self._dicts = objects, tombstones
-        copies = Counter(self.words())
+        wrappers, keep = self._find()
         seen: set[int] = set()
+        mistaken: set[Layout] = set()
         for memory, pointer, layout in self._again:
             if memory.address + pointer not in seen:
                 seen.add(memory.address + pointer)
-                self._mistaken.add(layout)
-                self._keep.update(word for _, word in memory.handles(pointer, layout, seen, []))
-        keys, wrong = _accounted(copies, self._keep, slots)
+                mistaken.add(layout)
+                keep.update(word for _, word in memory.handles(pointer, layout, seen, []))
+        copies = Counter(reference for _, _, found in wrappers for reference in found)
+        keys, wrong = _accounted(copies, keep, slots)
         keys = {reference: key for reference, key in keys.items() if key in objects}
-        found, self._found = self._found, []  # nothing may keep them alive when this returns
-        for wrapper, layout, references in found:
-            if not wrong.isdisjoint(references):
-                self._mistaken.add(layout)
-            held = {keys[one]: objects[keys[one]] for one in references if one in keys}
+        for wrapper, layout, found in wrappers:
+            if not wrong.isdisjoint(found):
+                mistaken.add(layout)
+            held = {keys[one]: objects[keys[one]] for one in found if one in keys}
             if held:
                 wrapper._guest_held = held
         for key in keys.values():
             if not self._over and key in objects:  # of two references to one object, the first took it
                 tombstones[key] = None
                 del objects[key]
-        return self._mistaken
+        return mistaken
 
     def end(self) -> None:
         """The table takes back the objects of the wrappers that are alive. May be called again, when the
         collection is over: finalizers may have kept more of them."""
         self._over = True
-        self._found.clear()
         for wrapper in _wrappers(*self._memories) if self._dicts else ():
             held = wrapper._guest_held
             if held is not None:
                 _give_back(wrapper, held, *self._dicts)  # type: ignore[misc]  # as said above
-
-
-new_edges = Edges
 
 
 class _Memory(NamedTuple):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Union
 
 from ..checks import check_integer, shown
 from ..errors import ClosedError
 from ..guest import Guest
+from ..hiwire import Hiwire
+from ..objects import Space
 from .backend import Registry, WrapperBase
-from .heap import heap_of
+from .heap import Heap, heap_without_table
 from .layouts import Layout
+from .refcounts import handle_table
 from .triggers import collect, install, run_if_due
 
 __all__ = ["GuestObject"]
@@ -122,8 +126,27 @@ def _check_kinds(guest: object, layout: object, free: object) -> None:
 
 
 def _registry(guest: Guest) -> Any:
+    """The registry of a guest's wrappers, made for the first of them."""
     registry = guest.wrapped
     if registry is None:
-        registry = guest.wrapped = Registry(guest, heap_of(guest))
+        heap = _heap(guest.instance.space, guest.table)
+        registry = guest.wrapped = Registry(guest, heap, guest.memory)
         install()
     return registry
+
+
+def _heap(space: Space, table: Hiwire | None) -> Heap:
+    if table is None:
+        return heap_without_table(space)
+    if table.wrapped is None:
+        source = handle_table(table)
+        if source is None:
+            warnings.warn(
+                f"cycles through {table!r} are not collected: its module does not say where its slots are;"
+                " build it again with this version of hiwire, linked with module-link.txt",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        table.wrapped = Heap(space, source)
+    heap: Heap = table.wrapped
+    return heap

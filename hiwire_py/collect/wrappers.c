@@ -1,11 +1,6 @@
 /* The types WrapperBase and RegistryBase. A registry has the wrappers of one guest in a list, and the structs of those
    that are dead until Python has them freed. */
 
-static hw_wrapper *hw_wrapper_of(hw_link *link)
-{
-    return (hw_wrapper *)((char *)link - offsetof(hw_wrapper, link));
-}
-
 /* ---- registries */
 
 static PyObject *hw_registry_new(PyTypeObject *type, PyObject *args, PyObject *named)
@@ -13,7 +8,6 @@ static PyObject *hw_registry_new(PyTypeObject *type, PyObject *args, PyObject *n
     hw_registry *registry = (hw_registry *)type->tp_alloc(type, 0);
     (void)args, (void)named; /* those of a subclass's __init__ */
     if (registry != NULL) {
-        registry->wrappers.next = registry->wrappers.before = &registry->wrappers;
         registry->last_dead = &registry->dead;
         registry->live = PySet_New(NULL);
         if (registry->live == NULL)
@@ -39,7 +33,7 @@ static PyObject *hw_registry_enter(PyObject *self, PyObject *args)
     if (owned == NULL)
         return PyErr_NoMemory();
     PyObject *number = PyLong_FromUnsignedLong(pointer);
-    if (number == NULL || PySet_Add(((hw_registry *)self)->live, number) < 0) {
+    if (number == NULL || PySet_Add(registry->live, number) < 0) {
         Py_XDECREF(number);
         free(owned);
         return NULL;
@@ -50,21 +44,16 @@ static PyObject *hw_registry_enter(PyObject *self, PyObject *args)
     owned->pointer = pointer;
     owned->next = NULL;
     wrapper->owned = owned;
+    wrapper->pointer = pointer;
     wrapper->map = (hw_map *)map;
     wrapper->count = 0;
-    wrapper->link.next = &registry->wrappers;
-    wrapper->link.before = registry->wrappers.before;
-    wrapper->link.before->next = registry->wrappers.before = &wrapper->link;
+    wrapper->next = registry->wrappers;
+    wrapper->before = &registry->wrappers;
+    if (wrapper->next != NULL)
+        wrapper->next->before = &wrapper->next;
+    registry->wrappers = wrapper;
     wrapper->registry = registry;
     Py_RETURN_NONE;
-}
-
-static void hw_registry_add_dead(hw_registry *registry, hw_struct *owned)
-{
-    owned->next = NULL;
-    *registry->last_dead = owned;
-    registry->last_dead = &owned->next;
-    registry->waiting++;
 }
 
 static hw_struct *hw_registry_take_dead(hw_registry *registry)
@@ -186,9 +175,12 @@ static void hw_wrapper_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     if (registry != NULL) {
         hw_wrapper_clear(self);
-        wrapper->link.before->next = wrapper->link.next;
-        wrapper->link.next->before = wrapper->link.before;
-        hw_registry_add_dead(registry, wrapper->owned);
+        *wrapper->before = wrapper->next;
+        if (wrapper->next != NULL)
+            wrapper->next->before = wrapper->before;
+        *registry->last_dead = wrapper->owned;
+        registry->last_dead = &wrapper->owned->next;
+        registry->waiting++;
         wrapper->registry = NULL;
         Py_DECREF(wrapper->map);
         Py_DECREF(registry);
@@ -197,25 +189,13 @@ static void hw_wrapper_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
-static PyObject *hw_wrapper_pointer(PyObject *self, void *unused)
-{
-    (void)unused;
-    if (((hw_wrapper *)self)->registry == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "the wrapper has no struct");
-        return NULL;
-    }
-    return PyLong_FromUnsignedLong(((hw_wrapper *)self)->owned->pointer);
-}
-
-static PyGetSetDef hw_wrapper_getset[] = {{"_guest_pointer", hw_wrapper_pointer, NULL, NULL, NULL},
-                                          {NULL}};
-
 static PyMemberDef hw_wrapper_members[] = {
-    {"_guest_registry", Py_T_OBJECT_EX, offsetof(hw_wrapper, registry), Py_READONLY, NULL}, {NULL}};
+    {"_guest_registry", Py_T_OBJECT_EX, offsetof(hw_wrapper, registry), Py_READONLY, NULL},
+    {"_guest_pointer", Py_T_UINT, offsetof(hw_wrapper, pointer), Py_READONLY, NULL},
+    {NULL}};
 
 static PyType_Slot hw_wrapper_slots[] = {{Py_tp_traverse, hw_wrapper_traverse},
                                          {Py_tp_clear, hw_wrapper_clear},
                                          {Py_tp_dealloc, hw_wrapper_dealloc},
-                                         {Py_tp_getset, hw_wrapper_getset},
                                          {Py_tp_members, hw_wrapper_members},
                                          {0, NULL}};

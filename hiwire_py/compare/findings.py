@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .measure import Statistic
+from .measure import Statistic, number
 from .variants import RequestError
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "growth",
     "growth_sizes",
     "measured",
+    "measured_engines",
     "read_report",
     "recommend",
     "typical",
@@ -40,15 +42,14 @@ _LEAST = 1.0
 _EXACT = ("module_bytes", "code_bytes", "data_bytes", "initial_pages")
 
 
-def median(row: dict[str, Any], name: str) -> float | None:
-    """A median of a row; None where it was not measured."""
-    found = row["statistics"].get(name)
-    return None if found is None else found["median"]
-
-
 def measured(report: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows that have numbers."""
     return [row for row in report["rows"] if row["status"] == "measured"]
+
+
+def measured_engines(report: dict[str, Any]) -> list[str]:
+    """The engines of these rows, each once."""
+    return list(dict.fromkeys(row["engine"] for row in measured(report)))
 
 
 def typical(report: dict[str, Any], engine: str) -> dict[str, Any]:
@@ -77,14 +78,14 @@ def deduplicate_ratios(report: dict[str, Any]) -> list[dict[str, Any]]:
     by the measurement guest.host; it is known for guests only.
     """
     found = []
-    for engine in dict.fromkeys(row["engine"] for row in measured(report)):
+    for engine in measured_engines(report):
         row = typical(report, engine)
         numbers = row["statistics"]
         for side, key in ((s, k) for s in ("python", "guest") for k in ("new", "known")):
             new, slow = numbers.get(f"{side}.new"), numbers.get(f"{side}.new_deduplicate_{key}")
             if new and slow and new["low"]:
                 calls = 2 if key == "new" else 1
-                host = median(row, "guest.host") if side == "guest" else None
+                host = numbers.get("guest.host") if side == "guest" else None
                 found.append(
                     {
                         "engine": engine,
@@ -95,7 +96,9 @@ def deduplicate_ratios(report: dict[str, Any]) -> list[dict[str, Any]]:
                         "low": slow["low"] / new["high"],
                         "high": slow["high"] / new["low"],
                         "calls": calls,
-                        "explained": None if host is None else min(1.0, calls * host / slow["median"]),
+                        "explained": None
+                        if host is None
+                        else min(1.0, calls * host["median"] / slow["median"]),
                     }
                 )
     return found
@@ -103,55 +106,48 @@ def deduplicate_ratios(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 def recommend(report: dict[str, Any]) -> list[dict[str, str]]:
     """What to take for what, each with one sentence that says why: ``for``, ``take``, ``because``."""
-    return [*_variants(report), *_engines(report), *_deduplicate(report)] if measured(report) else []
+    advice = (*_variants(report), *_engines(report), *_deduplicate(report))
+    return [{"for": what_for, "take": take, "because": because} for what_for, take, because in advice]
 
 
-def _advice(what_for: str, take: str, because: str) -> dict[str, str]:
-    return {"for": what_for, "take": take, "because": because}
-
-
-def _variants(report: dict[str, Any]) -> list[dict[str, str]]:
+def _variants(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     built = [v for v in report["variants"] if "module_bytes" in v]
     fixed = [v for v in built if v["name"].startswith("static_pages")]
     growing = sorted((v for v in built if v not in fixed), key=lambda v: v["name"] != "extern_realloc")
-    if not fixed or not growing:
-        return []
+    rows = {(row["variant"], row["engine"]): row for row in measured(report)}
+    if not fixed or not growing or not rows:
+        return
     grower, *others = growing
-    found = []
     for variant in sorted(fixed, key=lambda v: v["most_refs"]):
-        pairs = _pairs(_of_variant(report, variant), _of_variant(report, grower), ("engine",))
-        common = [n for _, mine, theirs in pairs for n in growth(mine) if n in growth(theirs)]
+        pairs = {
+            engine: (growth(row), growth(rows[grower["name"], engine]))
+            for (name, engine), row in rows.items()
+            if name == variant["name"] and (grower["name"], engine) in rows
+        }
+        common = [n for mine, theirs in pairs.values() for n in mine if n in theirs]
         if common:
-            gains = []
-            saved = grower["module_bytes"] - variant["module_bytes"]
-            if saved > 0:
-                gains.append(f"saves {saved:,} bytes of code")
-            if len(variant["imports"]) < len(grower["imports"]):
-                gains.append("asks the host for no memory")
-            gains.append(f"has its {variant['initial_pages']} pages from the start")
-            because = f"It {_and(gains)}{_faster(pairs, max(common))}."
-            found.append(_advice(f"up to {variant['most_refs']:,} refs", variant["name"], because))
+            pages, size = variant["initial_pages"], variant["module_bytes"]
+            because = (
+                f"It asks the host for no memory, has its {pages} pages from the start, and is {size:,} bytes"
+                f" long, against {grower['module_bytes']:,}{_faster(pairs, max(common))}."
+            )
+            yield f"up to {variant['most_refs']:,} refs", variant["name"], because
     most = "" if grower["most_refs"] is None else f", up to {grower['most_refs']:,} refs"
     because = f"It takes memory as it needs it{most}."
-    found.append(_advice("more refs, or a number not known beforehand", grower["name"], because))
+    yield "more refs, or a number not known beforehand", grower["name"], because
     if others:
         others.sort(key=lambda v: v["module_bytes"])
         more = [f"{v['module_bytes'] - grower['module_bytes']:,} more" for v in others]
         because = f"It grows without the host, for {more[0]} bytes of code"
         because += "".join(f"; {v['name']} takes {bytes_}" for v, bytes_ in zip(others[1:], more[1:]))
-        found.append(_advice("the same, where the host gives no memory", others[0]["name"], f"{because}."))
-    return found
+        yield "the same, where the host gives no memory", others[0]["name"], f"{because}."
 
 
-def _of_variant(report: dict[str, Any], variant: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in measured(report) if row["variant"] == variant["name"]]
-
-
-def _faster(pairs: list[tuple[Any, Any, Any]], size: int) -> str:
+def _faster(pairs: dict[str, tuple[dict[int, Any], dict[int, Any]]], size: int) -> str:
     """How the time for each ref compares, on the engines where it differs beyond the ranges; "" for none."""
     said = []
-    for (engine,), *rows in pairs:
-        mine, theirs = (growth(row).get(size) for row in rows)
+    for engine, curves in pairs.items():
+        mine, theirs = (curve.get(size) for curve in curves)
         if mine and theirs and not Statistic(**mine).overlaps(Statistic(**theirs)):
             said.append(f"{mine['median']:.0f} against {theirs['median']:.0f} ns on {engine}")
     return f"; growing to {size:,} refs takes {_and(said)} for each" if said else ""
@@ -161,39 +157,32 @@ def _and(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _engines(report: dict[str, Any]) -> list[dict[str, str]]:
+def _engines(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """The fastest engine, for calls from Python and for what guests do by themselves."""
-    found = []
     for side, what_for in (("python", "calls from Python"), ("guest", "calls within a guest")):
         names = [f"{side}.{name}" for name in ("new", "get", "incref", "decref", "pop")]
         costs = {}
-        for engine in dict.fromkeys(row["engine"] for row in measured(report)):
-            values = [median(typical(report, engine), name) for name in names]
-            if all(values):
-                costs[engine] = statistics.geometric_mean(v for v in values if v)
+        for engine in measured_engines(report):
+            numbers = typical(report, engine)["statistics"]
+            values = [numbers[name]["median"] for name in names if name in numbers]
+            if len(values) == len(names) and all(values):
+                costs[engine] = statistics.geometric_mean(values)
         if len(costs) > 1:
             best, *rest = sorted(costs, key=lambda name: costs[name])
-            others = [f"{costs[name] / costs[best]:.1f} times as long on {name}" for name in rest]
-            because = f"An operation takes {_digits(costs[best])} ns on average, {_and(others)}."
-            found.append(_advice(what_for, best, because))
-    return found
+            others = [f"{number(costs[name] / costs[best])} times as long on {name}" for name in rest]
+            yield what_for, best, f"An operation takes {number(costs[best])} ns on average, {_and(others)}."
 
 
-def _deduplicate(report: dict[str, Any]) -> list[dict[str, str]]:
+def _deduplicate(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     said = []
     for side, where in (("python", "from Python"), ("guest", "in a guest")):
         ratios = [r["ratio"] for r in report["deduplicate"] if (r["from"], r["key"]) == (side, "new")]
         if ratios:
-            least, most = _digits(min(ratios)), _digits(max(ratios))
+            least, most = number(min(ratios)), number(max(ratios))
             said.append(f"{least if least == most else f'{least} to {most}'} times as long {where}")
-    if not said:
-        return []
-    because = f"With a new key new_deduplicate takes {_and(said)}: it calls the host twice."
-    return [_advice("objects known to be new", "new", because)]
-
-
-def _digits(value: float) -> str:
-    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
+    if said:
+        because = f"With a new key new_deduplicate takes {_and(said)}: it calls the host twice."
+        yield "objects known to be new", "new", because
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -240,40 +229,33 @@ def compare_reports(before: dict[str, Any], now: dict[str, Any]) -> dict[str, An
     ]
     changes: list[dict[str, Any]] = []
     compared = apart = 0
-
-    def exact(variant: str, engine: str, name: str, was: Any, is_: Any) -> None:
-        if was != is_:
-            changes.append(_change(variant, engine, name, was, is_))
-
-    for (variant,), old, new in _pairs(before["variants"], now["variants"], ("name",)):
-        for name in (n for n in _EXACT if n in old and n in new):
-            compared += 1
-            exact(variant, "", name, old[name], new[name])
-    for (variant, engine), old, new in _pairs(before["rows"], now["rows"], ("variant", "engine")):
-        exact(variant, engine, "status", old["status"], new["status"])
-        for name in (n for n in new["statistics"] if n in old["statistics"]):
-            compared += 1
-            was, is_ = Statistic(**old["statistics"][name]), Statistic(**new["statistics"][name])
+    earlier = _values(before)
+    for place, is_ in _values(now).items():
+        was = earlier.get(place)
+        if was is None:
+            continue
+        compared += place[-1] != "status"
+        changed = was != is_
+        if isinstance(is_, Statistic):
             apart += not was.overlaps(is_)
-            far = not was.widened(MARGIN).overlaps(is_.widened(MARGIN))
-            if far and abs(is_.median - was.median) >= _LEAST:
-                changes.append(_change(variant, engine, name, was.median, is_.median))
-        for name in (n for n in new["pages"] if n in old["pages"]):
-            compared += 1
-            exact(variant, engine, f"pages.{name}", old["pages"][name], new["pages"][name])
+            changed = not was.overlaps(is_, MARGIN) and abs(is_.median - was.median) >= _LEAST
+            was, is_ = was.median, is_.median
+        if changed:
+            part = (is_ - was) / was if isinstance(was, (int, float)) and was else None
+            values = {"before": was, "after": is_, "change": part}
+            changes.append({**dict(zip(("variant", "engine", "name"), place)), **values})
     counts = {"compared": compared, "apart": apart}
     return {"created": before["created"], "notes": notes, **counts, "changes": changes}
 
 
-def _pairs(
-    before: list[Any], now: list[Any], keys: tuple[str, ...]
-) -> list[tuple[tuple[str, ...], Any, Any]]:
-    old = {tuple(item[key] for key in keys): item for item in before}
-    new = {tuple(item[key] for key in keys): item for item in now}
-    return [(key, old[key], item) for key, item in new.items() if key in old]
-
-
-def _change(variant: str, engine: str, name: str, before: Any, after: Any) -> dict[str, Any]:
-    part = (after - before) / before if isinstance(before, (int, float)) and before else None
-    values = {"before": before, "after": after, "change": part}
-    return {"variant": variant, "engine": engine, "name": name, **values}
+def _values(report: dict[str, Any]) -> dict[tuple[str, str, str], Any]:
+    """What can change, by variant, engine ("" for a module) and name: times, exact numbers, and statuses."""
+    found = {(v["name"], "", name): v[name] for v in report["variants"] for name in _EXACT if name in v}
+    for row in report["rows"]:
+        values = {
+            "status": row["status"],
+            **{name: Statistic(**value) for name, value in row["statistics"].items()},
+            **{f"pages.{name}": value for name, value in row["pages"].items()},
+        }
+        found |= {(row["variant"], row["engine"], name): value for name, value in values.items()}
+    return found

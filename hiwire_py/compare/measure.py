@@ -2,7 +2,8 @@
 
 A *run* of a measurement is one slice of time in which its operation is repeated; its value is the time
 divided by the number of operations. Runs of one measurement are far apart, with all others between them, so
-that the range over the runs shows how much the machine changes its mind, and not only how much it jitters.
+that the range over the runs shows how much the machine's speed changes over minutes, and not only from one
+moment to the next.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import gc
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-__all__ = ["Settings", "Statistic", "Times", "clock", "quiet", "repeat"]
+__all__ = ["Settings", "Statistic", "Times", "clock", "number", "quiet", "repeat"]
 
 clock = time.perf_counter_ns
 
@@ -67,28 +69,22 @@ class Statistic:
         """Of at least one value."""
         return cls(statistics.median(values), min(values), max(values), len(values))
 
-    def widened(self, part: float) -> Statistic:
-        """With a range that reaches further on both sides, by a part of the median."""
-        by = part * self.median
-        return Statistic(self.median, max(0.0, self.low - by), self.high + by, self.runs)
-
-    def overlaps(self, other: Statistic) -> bool:
-        """Whether the two ranges have a value in common."""
-        return self.low <= other.high and other.low <= self.high
+    def overlaps(self, other: Statistic, margin: float = 0.0) -> bool:
+        """Whether the two ranges have a value in common, also if each is made wider on both sides by
+        ``margin`` times its median."""
+        room = margin * (self.median + other.median)
+        return self.low <= other.high + room and other.low <= self.high + room
 
 
-@dataclass
-class Times:
-    """The runs of many measurements by name, each a list of nanoseconds an operation."""
+def number(value: float) -> str:
+    """Three digits, and no more."""
+    if value >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
-    values: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, name: str, value: float) -> None:
-        self.values.setdefault(name, []).append(value)
-
-    def statistics(self) -> dict[str, Statistic]:
-        return {name: Statistic.of(values) for name, values in self.values.items()}
-
+Times = defaultdict[str, list[float]]
+"""The runs of many measurements by name: nanoseconds for each operation."""
 
 Cycle = Callable[[int], Iterator[tuple[str, int]]]
 """Does one batch of some operations, as many as its argument says, and gives the name and the nanoseconds of
@@ -121,7 +117,7 @@ def repeat(cycle: Cycle, most: int, seconds: float, times: Times, least: int = 2
             totals[name] = totals.get(name, 0) + spent
         done += batch
     for name, total in totals.items():
-        times.add(name, total / done)
+        times[name].append(total / done)
 
 
 @contextmanager

@@ -10,13 +10,13 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from ..errors import HiwireError
-from .findings import growth, growth_sizes, measured, typical
+from .findings import growth, growth_sizes, measured, measured_engines, typical
 from .subject import PYTHON_OPERATIONS
+from .variants import RequestError
 
-__all__ = ["draw", "need_matplotlib"]
+__all__ = ["COLOURS", "STYLE", "draw", "need_matplotlib"]
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A7A00")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A7A00")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _HATCHES = ("", "//", "..", "xx")
 _LABELS = {
@@ -24,7 +24,7 @@ _LABELS = {
     "new_deduplicate_known": "new_deduplicate\nknown key",
 }
 _WIDTH, _DPI = 8.0, 100
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -40,26 +40,22 @@ _STYLE: Any = {
 
 
 def need_matplotlib() -> None:
-    """Raises HiwireError unless matplotlib is installed."""
+    """Raises RequestError unless matplotlib is installed."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise HiwireError(
+        raise RequestError(
             "pictures need matplotlib, which is not installed: python -m pip install 'hiwire_py[plots]'"
         )
 
 
 def draw(report: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Draw what the report has numbers for.
+    """Draw what the report has numbers for, with matplotlib.
 
     Args:
         folder: where the PNG files go; it must exist.
 
     Returns:
         The names of the files by what they show.
-
-    Raises:
-        HiwireError: matplotlib is not installed.
     """
-    need_matplotlib()
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -71,7 +67,7 @@ def draw(report: dict[str, Any], folder: Path) -> dict[str, str]:
         ("How many times as long new_deduplicate takes as new", "deduplicate.png", _deduplicate),
     )
     made = {}
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         for text, name, function in pictures:
             figure = Figure(layout="constrained")
             FigureCanvasAgg(figure)
@@ -90,8 +86,12 @@ def _save(figure: Any, path: Path) -> None:
     Image.frombuffer("RGBA", size, pixels).convert("RGB").quantize(48).save(path, optimize=True)
 
 
-def _error_bars(statistics: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
-    return [s["median"] - s["low"] for s in statistics], [s["high"] - s["median"] for s in statistics]
+def _points(ranges: dict[float, dict[str, Any]]) -> tuple[list[float], list[float], list[list[float]]]:
+    """Where ranges are, their medians, and how far they reach below and above: what matplotlib draws."""
+    medians = [r["median"] for r in ranges.values()]
+    below = [r["median"] - r["low"] for r in ranges.values()]
+    above = [r["high"] - r["median"] for r in ranges.values()]
+    return list(ranges), medians, [below, above]
 
 
 def _legend(figure: Any, ncols: int) -> None:
@@ -103,7 +103,7 @@ def _styles(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """A colour and a marker for each variant, the same in all pictures."""
     return {
         v["name"]: {
-            "color": _COLOURS[n % len(_COLOURS)],
+            "color": COLOURS[n % len(COLOURS)],
             "marker": _MARKERS[n % len(_MARKERS)],
             # Hollow, and each smaller than the one below it: lines that coincide can still be seen.
             "markerfacecolor": "none",
@@ -135,12 +135,10 @@ def _growth(report: dict[str, Any], figure: Any) -> bool:
                 for place, n in enumerate(sizes)
                 if n in curve
             }
-            medians = [r["median"] for r in ratios.values()]
+            places, medians, bars = _points(ratios)
             highest = max(highest, *medians)
-            panel.errorbar(
-                list(ratios), medians, yerr=_error_bars(list(ratios.values())), label=variant,
-                linewidth=0.8, elinewidth=1.3, capsize=2, **styles[variant],
-            )  # fmt: skip
+            panel.errorbar(places, medians, bars, label=variant, linewidth=0.8, elinewidth=1.3, capsize=2,
+                           **styles[variant])  # fmt: skip
         panel.axhline(1, color="#555555", linewidth=1)
         under = [f"{n:,}\n{_short(best[n])} ns" if n in best else f"{n:,}" for n in sizes]
         panel.set_xticks(range(len(sizes)), under)
@@ -154,8 +152,7 @@ def _growth(report: dict[str, Any], figure: Any) -> bool:
 
 
 def _operations(report: dict[str, Any], figure: Any) -> bool:
-    engines = dict.fromkeys(row["engine"] for row in measured(report))
-    rows = [row for engine in engines if (row := typical(report, engine)) is not None]
+    rows = [typical(report, engine) for engine in measured_engines(report)]
     if not rows:
         return False
     figure.set_size_inches(_WIDTH, 7.6)
@@ -169,11 +166,9 @@ def _operations(report: dict[str, Any], figure: Any) -> bool:
                 for place, name in enumerate(PYTHON_OPERATIONS)
                 if f"{side}.{name}" in row["statistics"]
             }
-            medians = [s["median"] for s in found.values()]
-            bars = panel.bar(
-                list(found), medians, width * 0.92, yerr=_error_bars(list(found.values())),
-                label=f"{row['engine']}, {row['variant']}", **_bar_style(number),
-            )  # fmt: skip
+            places, medians, errors = _points(found)
+            bars = panel.bar(places, medians, width * 0.92, yerr=errors,
+                             label=f"{row['engine']}, {row['variant']}", **_bar_style(number))  # fmt: skip
             panel.bar_label(bars, list(map(_short, medians)), padding=3, fontsize=8)
         panel.set(title=where, ylabel="ns for each operation", yscale="log")
         panel.margins(y=0.12)
@@ -187,7 +182,7 @@ def _operations(report: dict[str, Any], figure: Any) -> bool:
 
 def _bar_style(number: int) -> dict[str, Any]:
     return {
-        "color": _COLOURS[number % len(_COLOURS)],
+        "color": COLOURS[number % len(COLOURS)],
         "hatch": _HATCHES[number % len(_HATCHES)],
         "edgecolor": "white",
         "error_kw": {"elinewidth": 1, "capsize": 2},
@@ -237,10 +232,16 @@ def _deduplicate(report: dict[str, Any], figure: Any) -> bool:
     figure.set_size_inches(_WIDTH, 1.6 + 0.38 * len(ratios))
     panel = figure.subplots()
     for place, r in enumerate(ratios):
-        bounds = ([r["ratio"] - r["low"]], [r["high"] - r["ratio"]])
-        panel.barh(place, r["ratio"], xerr=bounds, **_bar_style(0 if r["from"] == "python" else 1))
-        text = f"{r['ratio']:.1f}" if r["ratio"] < 10 else f"{r['ratio']:.0f}"
-        panel.annotate(text, (r["high"], place), (6, 0), textcoords="offset points", va="center", fontsize=10)
+        places, ratio, errors = _points({place: {**r, "median": r["ratio"]}})
+        panel.barh(places, ratio, xerr=errors, **_bar_style(0 if r["from"] == "python" else 1))
+        panel.annotate(
+            _short(r["ratio"]),
+            (r["high"], place),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=10,
+        )
     sides = {"python": "from Python", "guest": "in a guest"}
     labels = [f"{r['engine']}, {sides[r['from']]}, {r['key']} key" for r in ratios]
     panel.set_yticks(range(len(labels)), labels)

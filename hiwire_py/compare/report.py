@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..errors import HiwireError
 from .findings import growth_sizes, measured
+from .measure import number
 from .plots import draw, need_matplotlib
 from .subject import GUEST_OPERATIONS, PYTHON_OPERATIONS, STARTUP
 from .variants import RequestError
 
-__all__ = ["Outputs", "Sheet", "markdown", "sheets", "unchanged"]
+__all__ = ["Sheet", "check_outputs", "markdown", "sheets", "unchanged", "write_outputs"]
 
 _NONE = "-"
 _HEADS = {
@@ -42,17 +43,6 @@ class Sheet:
         return column >= self.texts and self.head[column] != "then"
 
 
-def number(value: float) -> str:
-    """Three digits, and no more."""
-    if value >= 99.95:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
-
-
-def _range(value: float, low: float, high: float, unit: float = 1.0) -> str:
-    return f"{number(value / unit)} ({number(low / unit)}-{number(high / unit)})"
-
-
 def sheets(report: dict[str, Any], brief: bool = False) -> list[Sheet]:
     """All tables that have rows, in the order of reading.
 
@@ -65,7 +55,7 @@ def sheets(report: dict[str, Any], brief: bool = False) -> list[Sheet]:
         for row in measured(report):
             found = [row["statistics"].get(f"{group}.{name}") for name in names]
             if any(found):
-                cells = [_time(s, unit, brief) for s in found]
+                cells = [_range(s, unit, brief) for s in found]
                 wide = [(s["high"] - s["low"]) / s["median"] for s in found if s and s["median"]]
                 width = [f"{max(wide):.0%}" if wide else _NONE] if brief else []
                 rows.append((row["variant"], row["engine"], *cells, *width))
@@ -101,18 +91,17 @@ def sheets(report: dict[str, Any], brief: bool = False) -> list[Sheet]:
         times("Starting, microseconds", "startup", STARTUP, lowering, unit=1000.0),
         _deduplicate(report),
         _not_measured(report),
-        *_changes(report),
+        *([_changes(report["baseline"])] if "baseline" in report else []),
     ]
     return [sheet for sheet in made if sheet.rows]
 
 
-def _time(statistic: dict[str, Any] | None, unit: float, brief: bool) -> str:
+def _range(numbers: dict[str, Any] | None, unit: float = 1.0, brief: bool = False) -> str:
     """A median with its range, as ``12.3 (11.9-14.0)``, or without."""
-    if statistic is None:
+    if numbers is None:
         return _NONE
-    if brief:
-        return number(statistic["median"] / unit)
-    return _range(statistic["median"], statistic["low"], statistic["high"], unit)
+    median, low, high = (number(numbers[key] / unit) for key in ("median", "low", "high"))
+    return median if brief else f"{median} ({low}-{high})"
 
 
 def _recommendation(report: dict[str, Any]) -> Sheet:
@@ -162,7 +151,7 @@ def _deduplicate(report: dict[str, Any]) -> Sheet:
     rows = []
     for r in report["deduplicate"]:
         share = _NONE if r["explained"] is None else f"{r['explained']:.0%}"
-        ratio = _range(r["ratio"], r["low"], r["high"])
+        ratio = _range({**r, "median": r["ratio"]})
         rows.append((r["engine"], f"{r['from']}, {r['key']} key", ratio, str(r["calls"]), share))
     head = ("engine", "called from", "times new", "host calls", "of its time")
     return Sheet("new_deduplicate against new", head, rows)
@@ -175,17 +164,15 @@ def _not_measured(report: dict[str, Any]) -> Sheet:
     return Sheet("Not measured", ("variant", "engine", "reason"), rows, texts=3)
 
 
-def _changes(report: dict[str, Any]) -> Iterator[Sheet]:
-    baseline = report.get("baseline")
-    if baseline is not None:
-        rows = []
-        for c in baseline["changes"]:
-            values = [c[key] if isinstance(c[key], str) else number(c[key]) for key in ("before", "after")]
-            change = _NONE if c["change"] is None else f"{c['change']:+.0%}"
-            rows.append((c["variant"], c["engine"] or _NONE, c["name"], *values, change))
-        note = "; ".join([_compared(baseline), *baseline["notes"]])
-        head = ("variant", "engine", "what", "then", "now", "change")
-        yield Sheet(f"Changed beyond noise since {baseline['created']}", head, rows, note, texts=3)
+def _changes(baseline: dict[str, Any]) -> Sheet:
+    rows = []
+    for c in baseline["changes"]:
+        values = [c[key] if isinstance(c[key], str) else number(c[key]) for key in ("before", "after")]
+        change = _NONE if c["change"] is None else f"{c['change']:+.0%}"
+        rows.append((c["variant"], c["engine"] or _NONE, c["name"], *values, change))
+    note = "; ".join([_compared(baseline), *baseline["notes"]])
+    head = ("variant", "engine", "what", "then", "now", "change")
+    return Sheet(f"Changed beyond noise since {baseline['created']}", head, rows, note, texts=3)
 
 
 def _compared(baseline: dict[str, Any]) -> str:
@@ -225,77 +212,61 @@ def markdown(report: dict[str, Any], pictures: dict[str, str] | None = None) -> 
         under = tuple("--:" if sheet.is_number(n) else "---" for n in range(len(sheet.head)))
         table = "\n".join(map(_line, (sheet.head, under, *sheet.rows)))
         parts += [f"## {sheet.title}", table, *([f"{sheet.note}."] if sheet.note else [])]
-    if report["deduplicate"]:
-        parts += ["## Why new_deduplicate is slower", _WHY_DEDUPLICATE]
-    return "\n\n".join([*parts, _METHOD])
+    method = resources.files(__package__).joinpath("method.md")
+    return "\n\n".join([*parts, method.read_text(encoding="utf-8")])
 
 
 def _line(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Where a report goes: the files asked for, None for those not asked for. ``plots`` is a folder."""
+def check_outputs(files: Sequence[Path | None], plots: Path | None) -> None:
+    """Make the folder for the pictures, and see that everything can be written.
 
-    json: Path | None = None
-    markdown: Path | None = None
-    plots: Path | None = None
+    Args:
+        files: those asked for, None for one that was not.
+        plots: the folder for pictures; None: none are wanted.
 
-    def check(self) -> None:
-        """Make the folder for the pictures, and see that everything can be written.
-
-        Raises:
-            RequestError: a folder is missing or cannot be written to, or pictures cannot be made here.
-        """
-        if self.plots is not None:
-            try:
-                need_matplotlib()
-                self.plots.mkdir(parents=True, exist_ok=True)
-            except HiwireError as error:
-                raise RequestError(f"{self.plots}: {error}") from None
-            except OSError as error:
-                raise RequestError(f"{self.plots}: {error.strerror}") from None
-            _check_folder(self.plots)
-        for path in filter(None, (self.json, self.markdown)):
-            if path.is_dir():
-                raise RequestError(f"{path}: a file is wanted, and this is a directory")
-            _check_folder(path.parent)
-
-    def write(self, report: dict[str, Any]) -> list[Path]:
-        """Write them all.
-
-        Returns:
-            The files.
-
-        Raises:
-            OSError: one cannot be written after all.
-        """
-        pictures: dict[str, str] = {}
-        written: list[Path] = []
-        if self.json is not None:
-            _write(self.json, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-            written.append(self.json)
-        if self.plots is not None:
-            pictures = draw(report, self.plots)
-            written += [self.plots / name for name in pictures.values()]
-        if self.markdown is not None:
-            base = self.markdown.resolve().parent
-            links = {
-                text: Path(os.path.relpath((self.plots or base).resolve() / name, base)).as_posix()
-                for text, name in pictures.items()
-            }
-            _write(self.markdown, markdown(report, links))
-            written.append(self.markdown)
-        return written
+    Raises:
+        RequestError: a folder is missing or cannot be written to, or pictures cannot be made here.
+        OSError: the folder for the pictures cannot be made.
+    """
+    if plots is not None:
+        need_matplotlib()
+        plots.mkdir(parents=True, exist_ok=True)
+    for folder in filter(None, [plots, *(file and file.parent for file in files)]):
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise RequestError(f"{folder}: no file can be written there: {error.strerror}") from None
 
 
-def _check_folder(folder: Path) -> None:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise RequestError(f"{folder}: no file can be written there: {error.strerror}") from None
+def write_outputs(
+    report: dict[str, Any], json_file: Path | None, markdown_file: Path | None, plots: Path | None
+) -> list[Path]:
+    """Write the files that were asked for, and the pictures into the folder ``plots``; the files' paths.
+
+    Raises:
+        OSError: one cannot be written after all.
+    """
+    pictures: dict[str, str] = {}
+    written: list[Path] = []
+    if json_file is not None:
+        _write(json_file, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+        written.append(json_file)
+    if plots is not None:
+        pictures = draw(report, plots)
+        written += [plots / name for name in pictures.values()]
+    if markdown_file is not None:
+        base = markdown_file.resolve().parent
+        links = {
+            text: Path(os.path.relpath((plots or base).resolve() / name, base)).as_posix()
+            for text, name in pictures.items()
+        }
+        _write(markdown_file, markdown(report, links))
+        written.append(markdown_file)
+    return written
 
 
 def _write(path: Path, text: str) -> None:
@@ -303,45 +274,3 @@ def _write(path: Path, text: str) -> None:
     new = path.with_name(f".{path.name}.new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)
-
-
-_WHY_DEDUPLICATE = """\
-`hiwire_new` writes one slot and one table element, and never leaves the guest. `hiwire_new_deduplicate`
-must know whether the host has an equal object, and only the host can say: a known key costs one call of a
-host function, a new key a second one, which stores it. The column *of its time* is what as many calls of a
-host function that does nothing take (*host call* above): the rest is Python's work in the map, and what the
-table does. So the factor is not a property of the table. It is the price of a call into Python over the
-price of a `new` without one: a single number for it, such as the published 50 and 100, holds for one engine
-and one host. From Python, where `new` pays for a call as well, it is small."""
-
-_METHOD = """\
-## How it was measured
-
-- A number is the median over the runs, with the least and the greatest in brackets. A run repeats the
-  operation for a slice of time and divides. The runs of one number are far apart: a round visits every
-  variant on every engine before the next begins, so the range holds what the machine does over minutes.
-- Nothing is subtracted. From Python: the call as `Hiwire` offers it, over objects that are all different,
-  by `map`. `decref` goes from 2 to 1, `pop` from 1 to 0. Inside a guest: a loop in `c/guests/bench.c`, a
-  module of its own, as guests are; each time holds one turn of the loop, reading the argument, and its
-  share of the call from Python, all of which *loop* shows alone. With `--quick` fewer operations share that
-  call.
-- Growing starts with a new table each time, so few refs carry the cost of its first page, and of one call
-  from Python for each size. All refs are of one object. A table that is full on the way has its last point
-  there.
-- Pages are those of the table's linear memory, 4 bytes a handle. The engine's own table of the
-  objects comes on top, and is the same for all variants.
-- Starting: *load* reads the file, which is in the system's cache; *compile* takes what an engine compiled and
-  kept before, if it did; *instantiate* makes a `Hiwire` of a module that is compiled already. Python's cycle
-  collector is off while the clock runs.
-
-## What is noise
-
-Two numbers whose ranges overlap are the same number. Two runs of this command on one quiet machine agree
-within the ranges they print; of several hundred numbers a few miss each other, most often by a little.
-`--baseline` counts them, and marks as changed only those whose ranges are apart even when each is made wider
-by a tenth of its median on both sides, and by a nanosecond or more. Sizes, pages and
-capacities are exact. Numbers below 5 ns and those for 100 refs depend on where code and memory come to lie,
-and can differ between two processes by more than within one. Other programs on the machine widen the ranges
-upwards: look at the least value then. Numbers of two machines, two Pythons, or of `--quick` and a full run,
-are not comparable; `--baseline` says so.
-"""

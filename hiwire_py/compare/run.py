@@ -13,7 +13,7 @@ import platform
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from ..errors import HiwireError
 from .findings import FORMAT, deduplicate_ratios, recommend
 from .measure import Settings
 from .subject import PAGE, Subject
-from .variants import RequestError, Variant, find_variants
+from .variants import RequestError, Variant
 
-__all__ = ["Progress", "Request", "compare", "find_engines", "request"]
+__all__ = ["Progress", "compare", "find_engines"]
 
 Progress = Callable[[float, float, str], None]
 """Takes the work done, all work, and what is going on now."""
@@ -38,73 +38,52 @@ _UNITS = {
 }
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to compare, checked: the engines exist, the variants are built or say why not."""
-
-    variants: Sequence[Variant]
-    engines: Sequence[EngineInfo]
-    settings: Settings
-    command: dict[str, Any] = field(default_factory=dict)
-
-
 def find_engines(names: Sequence[str] | None) -> list[EngineInfo]:
-    """The engines of these names, available or not; None: all.
+    """The engines of these names, each once, available or not; None: all.
 
     Raises:
-        RequestError: there is no such engine, or one is named twice.
+        RequestError: there is no such engine.
     """
     known = {info.name: info for info in engines()}
-    for name in names or ():
+    wanted = dict.fromkeys(known if names is None else names)
+    for name in wanted:
         if name not in known:
             raise RequestError(f"unknown engine {name!r}; there are: {', '.join(known)}")
-        if list(names or ()).count(name) > 1:
-            raise RequestError(f"engine {name} is named twice")
-    return [known[name] for name in (known if names is None else names)]
+    return [known[name] for name in wanted]
 
 
-def request(
-    variant_names: Sequence[str],
-    engine_names: Sequence[str] | None,
+def compare(
+    variants: Sequence[Variant],
+    wanted: Sequence[EngineInfo],
     settings: Settings,
-    toolchain: str | None,
-) -> Request:
-    """Checks what was asked for, and builds what must be built.
-
-    Raises:
-        RequestError: an engine or variant is unknown, or a file is no hiwire module.
-        OSError: a file cannot be read.
-    """
-    found = find_engines(engine_names)
-    variants = find_variants(variant_names, toolchain)
-    command = {
-        "engines": [info.name for info in found],
-        "variants": [variant.name for variant in variants],
-        "toolchain": toolchain,
-        "settings": {**asdict(settings), "sizes": list(settings.sizes)},  # as JSON gives it back
-    }
-    return Request(variants, found, settings, command)
-
-
-def compare(wanted: Request, progress: Progress | None = None) -> dict[str, Any]:
+    toolchain: str | None = None,
+    progress: Progress = lambda done, total, what: None,
+) -> dict[str, Any]:
     """Measure, and give the report: see docs/compare.schema.json for its form.
 
     KeyboardInterrupt ends the measuring, not the function: what was measured is in the report, whose
     ``complete`` is then false.
+
+    Args:
+        variants: built, or with the reason why not.
+        wanted: the engines, here or not.
+        settings: how much is measured.
+        toolchain: what the variants were built with, for the report.
+        progress: is told how far it is.
     """
-    pairs = [(v, e, _row(v, e)) for v in wanted.variants for e in wanted.engines]
+    rows = [(variant, _row(variant, engine)) for variant in variants for engine in wanted]
     subjects: list[Subject] = []
     complete = True
     with tempfile.TemporaryDirectory(prefix="hiwire-compare-") as folder:
         try:
-            for variant, _, row in pairs:
+            for variant, row in rows:
                 if not row["reason"]:
                     path = Path(
                         tempfile.mkdtemp(dir=folder), f"{Path(variant.name).stem}.wasm".replace(":", "-")
                     )
                     path.write_bytes(variant.wasm)
-                    subjects.append(Subject(row, str(path), variant.most_refs, wanted.settings))
-            _measure(subjects, wanted.settings, progress)
+                    subjects.append(Subject(row, str(path), variant.most_refs, settings))
+            _measure(subjects, settings, progress)
         except KeyboardInterrupt:
             complete = False
         finally:
@@ -114,16 +93,21 @@ def compare(wanted: Request, progress: Progress | None = None) -> dict[str, Any]
         "format": FORMAT,
         "complete": complete,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "command": wanted.command,
+        "command": {
+            "engines": [info.name for info in wanted],
+            "variants": [variant.name for variant in variants],
+            "toolchain": toolchain,
+            "settings": {**asdict(settings), "sizes": list(settings.sizes)},  # as JSON gives it back
+        },
         "machine": _machine(),
         "versions": {
             "hiwire_py": __version__,
             "python": platform.python_version(),
-            "engines": {e.name: e.version for e in wanted.engines if e.available},
+            "engines": {info.name: info.version for info in wanted if info.available},
         },
         "units": _UNITS,
-        "variants": [variant.facts() for variant in wanted.variants],
-        "rows": [row for _, _, row in pairs],
+        "variants": [variant.facts() for variant in variants],
+        "rows": [row for _, row in rows],
     }
     report["deduplicate"] = deduplicate_ratios(report)
     report["recommendation"] = recommend(report)
@@ -138,14 +122,16 @@ def _row(variant: Variant, engine: EngineInfo) -> dict[str, Any]:
         "status": "impossible" if reason else "measured",
         "reason": reason,
         "growth_stopped": "",
-        **{
-            name: {}
-            for name in ("statistics", "pages", "bytes_per_ref", "fragmentation", "capacity", "problems")
-        },
+        "statistics": {},
+        "pages": {},
+        "bytes_per_ref": {},
+        "fragmentation": {},
+        "capacity": {},
+        "problems": {},
     }
 
 
-def _measure(subjects: Sequence[Subject], settings: Settings, progress: Progress | None) -> None:
+def _measure(subjects: Sequence[Subject], settings: Settings, progress: Progress) -> None:
     # The weights are rough seconds; the progress bar corrects itself as it goes.
     often = (
         (Subject.start_up, 0.03),
@@ -154,6 +140,7 @@ def _measure(subjects: Sequence[Subject], settings: Settings, progress: Progress
         (Subject.grow, 4e-8 * settings.sizes[-1]),
         (Subject.fragment, 6e-7 * settings.live),
     )
+    in_guest = (Subject.guest, Subject.grow, Subject.fragment, Subject.fill)
     steps = [(subject, Subject.open, 0.2, "starting") for subject in subjects]
     for turn in range(1, settings.rounds + 1):
         what = f"round {turn} of {settings.rounds}"
@@ -163,9 +150,8 @@ def _measure(subjects: Sequence[Subject], settings: Settings, progress: Progress
     total, done = sum(weight for _, _, weight, _ in steps), 0.0
     for subject, work, weight, what in steps:
         row = subject.row
-        if progress is not None:
-            progress(done, total, f"{row['variant']} on {row['engine']}: {what}")
-        if row["status"] != "impossible":
+        progress(done, total, f"{row['variant']} on {row['engine']}: {what}")
+        if row["status"] != "impossible" and (subject.has_guest or work not in in_guest):
             try:
                 work(subject)
             except Exception as error:  # whatever one engine does, the numbers of the others are kept

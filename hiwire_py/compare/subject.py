@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -18,7 +18,7 @@ from ..memory import GuestMemory
 from ..passes.runner import run
 from ..sources import read_wasm, shipped
 from ..wasm.module import Module
-from .measure import Settings, Times, clock, quiet, repeat
+from .measure import Settings, Statistic, Times, clock, quiet, repeat
 
 __all__ = ["GUEST_OPERATIONS", "PAGE", "PYTHON_OPERATIONS", "STARTUP", "Subject"]
 
@@ -39,14 +39,11 @@ _EXHAUST_STEP = 1 << 18
 _T = TypeVar("_T")
 
 
-class _Object:
-    """What the handles stand for: plain objects, told apart by identity."""
-
-
 class Subject:
     """The measurements of one variant on one engine.
 
-    Each method that measures does one run of a group; what it finds goes into ``times`` or into the row.
+    Each method that measures does one run of a group. What it finds goes into the row, times when `close` is
+    called.
 
     Args:
         row: of the report (docs/compare.schema.json), to be filled in.
@@ -57,12 +54,17 @@ class Subject:
 
     def __init__(self, row: dict[str, Any], path: str, most_refs: int | None, settings: Settings) -> None:
         self.row = row
-        self.times = Times()
+        self._times = Times(list)
         self._path = path
         self._settings = settings
         self._most_refs = most_refs
         self._guest: Guest | None = None
         self._opened = ExitStack()
+
+    @property
+    def has_guest(self) -> bool:
+        """Whether a guest could be opened; without one, only Python's calls and the start are measured."""
+        return self._guest is not None
 
     def open(self) -> None:
         """Make the tables that the operations work on, one for Python and one for the guest.
@@ -72,12 +74,12 @@ class Subject:
         """
         self._wasm = read_wasm(self._path)[0]
         self._table = self._opened.enter_context(self._new_table())
-        self._objects = [_Object() for _ in range(self._settings.python_batch)]
+        self._objects = [object() for _ in range(self._settings.python_batch)]
         try:
             # A table of its own: what the bench guest holds would make the calls from Python slower where an
             # engine looks at all live references after each call.
             guest = self._bench(self._opened.enter_context(self._new_table()))
-            self._held = [_Object() for _ in range(self._fitting(self._settings.guest_batch))]
+            self._held = [object() for _ in range(self._fitting(self._settings.guest_batch))]
             put = guest.exports.bench_object
             if not guest.exports.bench_reserve(len(self._held)) or not all(map(put, self._held)):
                 raise HiwireError("the bench guest has no room")
@@ -90,7 +92,7 @@ class Subject:
         self._guest = None
         self._opened.close()
         row = self.row
-        row["statistics"] = {name: asdict(value) for name, value in self.times.statistics().items()}
+        row["statistics"] = {name: asdict(Statistic.of(runs)) for name, runs in self._times.items()}
         if row["status"] == "measured" and not row["statistics"]:
             row.update(status="impossible", reason="interrupted before its first measurement")
 
@@ -99,47 +101,39 @@ class Subject:
     def start_up(self) -> None:
         """From a file to a table, step by step; each is done anew, as in a fresh process."""
         engine = get_engine(self.row["engine"])
-
-        def step(name: str, work: Callable[[], _T]) -> _T:
-            start = clock()
-            made = work()
-            self.times.add(f"startup.{name}", clock() - start)
-            return made
-
-        wasm, _ = step("load", lambda: read_wasm(self._path))
+        wasm, _ = self._timed("startup.load", 1, read_wasm, self._path)
         # The module was opened before, so it needs no validation.
-        code, _ = step("lower", lambda: run(Module.parse(wasm), engine.requires, lambda wasm: None))
-        step("compile", lambda: engine.compile(code))
-        step("instantiate", self._new_table).close()  # compiled before, and kept by the engine
+        code, _ = self._timed(
+            "startup.lower", 1, lambda: run(Module.parse(wasm), engine.requires, lambda wasm: None)
+        )
+        self._timed("startup.compile", 1, engine.compile, code)
+        # Compiled before, and kept by the engine.
+        self._timed("startup.instantiate", 1, self._new_table).close()
 
     def python(self) -> None:
         """The operations as Python code calls them."""
         count, seconds = len(self._objects), self._settings.slice
         with quiet():
-            repeat(self._python_cycle, count, 3 * seconds, self.times)
-            repeat(self._python_deduplicate, count, 2 * seconds, self.times)
+            repeat(self._python_cycle, count, 5 * seconds, self._times)
             # Interned objects stay for good, so a run has a table of its own, which it then throws away.
             with self._new_table() as table:
-                repeat(partial(self._python_intern, table), count, seconds / 4, self.times)
+                repeat(partial(self._python_intern, table), count, seconds / 4, self._times)
 
     def guest(self) -> None:
         """The operations as a guest calls them, in a loop of its own."""
-        if self._guest is None:
-            return
         count, seconds = len(self._held), self._settings.slice
         with quiet():
-            repeat(self._guest_cycle, count, 3 * seconds, self.times, least=count)
+            cycle = partial(self._guest_cycle, ("loop", "new", "get", "incref", "decref", "pop"))
+            repeat(cycle, count, 3 * seconds, self._times, least=count)
             self._guest_intern()
-            repeat(self._guest_host, count, seconds, self.times)
-            repeat(self._guest_deduplicate, count, 2 * seconds, self.times)
+            repeat(partial(self._guest_cycle, ["host"]), count, seconds, self._times)
+            repeat(self._guest_deduplicate, count, 2 * seconds, self._times)
 
     def grow(self) -> None:
         """Fills a new table, and looks at the clock at each size on the way."""
-        if self._guest is None:
-            return
         row, made, spent = self.row, 0, 0
         with self._new_table() as table, quiet():
-            guest, thing, memory = self._bench(table), _Object(), _memory(table)
+            guest, thing, memory = self._bench(table), object(), _memory(table)
             fill = guest.exports.bench_fill  # bound before the clock runs
             empty = memory.size // PAGE
             for size in self._settings.sizes:
@@ -151,7 +145,7 @@ class Subject:
                 reached = fill(thing, made, size)
                 spent += clock() - start
                 if reached > made:
-                    self.times.add(f"growth.{reached}", spent / reached)
+                    self._times[f"growth.{reached}"].append(spent / reached)
                     pages = memory.size // PAGE
                     row["pages"] |= {"before": empty, str(reached): pages}
                     row["bytes_per_ref"][str(reached)] = pages * PAGE / reached
@@ -162,34 +156,26 @@ class Subject:
 
     def fragment(self) -> None:
         """Replaces handles in order and at random, then releases all at random and fills the table again."""
-        if self._guest is None:
-            return
         live = self._fitting(self._settings.live)
         with self._new_table() as table, quiet():
-            exports, thing, memory = self._bench(table).exports, _Object(), _memory(table)
+            exports, thing, memory = self._bench(table).exports, object(), _memory(table)
             replace, fill = exports.bench_replace, exports.bench_fill
             if not exports.bench_reserve(live) or fill(thing, 0, live) < live:
                 self.row["problems"]["fragmentation"] = f"the table has no room for {live:,} refs"
                 return
             before = memory.size // PAGE
             replace(thing, live, live // 10, 0)
-            for name, seed in (("in_order", 0), ("at_random", _SEED)):
-                start = clock()
-                replace(thing, live, live, seed)
-                self.times.add(f"fragmentation.{name}", (clock() - start) / live)
+            self._timed("fragmentation.in_order", live, replace, thing, live, live, 0)
+            self._timed("fragmentation.at_random", live, replace, thing, live, live, _SEED)
             exports.bench_scatter(live, _SEED)
-            start = clock()
-            fill(thing, 0, live)
-            self.times.add("fragmentation.refill", (clock() - start) / live)
+            self._timed("fragmentation.refill", live, fill, thing, 0, live)
             pages = {"pages_before": before, "pages_after": memory.size // PAGE}
             self.row["fragmentation"] = {"refs": live, **pages}
 
     def fill(self) -> None:
         """Fills a table until it is full, or as far as the settings allow, and sees what happens there."""
-        if self._guest is None:
-            return
         with self._new_table() as table, quiet():
-            exports, thing, made = self._bench(table).exports, _Object(), 0
+            exports, thing, made = self._bench(table).exports, object(), 0
             exports.bench_reserve(1)
             limit, end = self._settings.fill, clock() + int(self._settings.fill_seconds * 1e9)
             full = False
@@ -213,9 +199,6 @@ class Subject:
         yield "python.new", clock() - start
         for name in ("get", "incref", "decref", "pop"):
             yield f"python.{name}", _each(getattr(table, name), refs)
-
-    def _python_deduplicate(self, count: int) -> Iterator[tuple[str, int]]:
-        objects, table = self._objects[:count], self._table
         start = clock()
         refs = list(map(table.new_deduplicate, objects))
         yield "python.new_deduplicate_new", clock() - start
@@ -226,12 +209,9 @@ class Subject:
     def _python_intern(self, table: Hiwire, count: int) -> Iterator[tuple[str, int]]:
         yield "python.intern", _each(table.intern, self._objects[:count])
 
-    def _guest_cycle(self, count: int) -> Iterator[tuple[str, int]]:
-        for name in ("loop", "new", "get", "incref", "decref", "pop"):
+    def _guest_cycle(self, names: Sequence[str], count: int) -> Iterator[tuple[str, int]]:
+        for name in names:
             yield f"guest.{name}", self._call(f"bench_{name}", count)
-
-    def _guest_host(self, count: int) -> Iterator[tuple[str, int]]:
-        yield "guest.host", self._call("bench_host", count)
 
     def _guest_deduplicate(self, count: int) -> Iterator[tuple[str, int]]:
         for key in ("new", "known"):
@@ -248,7 +228,14 @@ class Subject:
             intern = exports.bench_intern
             intern(count)
             spent = _each(intern, [count] * _INTERN_LOOPS)
-            self.times.add("guest.intern", spent / (_INTERN_LOOPS * count))
+            self._times["guest.intern"].append(spent / (_INTERN_LOOPS * count))
+
+    def _timed(self, name: str, count: int, work: Callable[..., _T], *args: Any) -> _T:
+        """Does something once that is so many operations; what comes of it."""
+        start = clock()
+        made = work(*args)
+        self._times[name].append((clock() - start) / count)
+        return made
 
     def _call(self, name: str, count: int) -> int:
         """The nanoseconds that one function of the bench guest takes."""

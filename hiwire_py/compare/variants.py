@@ -13,8 +13,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +21,12 @@ from .. import cache
 from ..errors import ToolchainError, UnsupportedModuleError
 from ..sources import VARIANTS, shipped
 from ..toolchain.compilers import FREESTANDING, WASI, Compiler, find_compiler
-from ..wasm.module import FUNCTION, Module
+from ..wasm.module import FUNCTION, Kind, Module
 
-__all__ = [
-    "COMPILERS",
-    "DEFAULT_VARIANTS",
-    "Builder",
-    "Recipe",
-    "RequestError",
-    "Variant",
-    "find_variants",
-]
+__all__ = ["COMPILERS", "DEFAULT_VARIANTS", "RequestError", "Variant", "find_variants"]
 
 COMPILERS = ("clang", "zig", "none")
 """What ``--toolchain`` takes. A container has no way to build these variants."""
-
-_HOST_OPTIONS = ("-DHIWIRE_EXTERN_DEDUPLICATE", "-DHIWIRE_EXTERN_FAIL")
 
 DEFAULT_VARIANTS = (
     "static_pages:16",
@@ -49,41 +38,18 @@ DEFAULT_VARIANTS = (
 )
 """What is compared when nothing is said."""
 
+_SOURCES = Path(__file__).resolve().parents[2] / "c"
+_LIBRARY = _SOURCES / "hiwire"
+_RUNTIME = _SOURCES / "runtime" / "mem.c"
+_FLAGS = _SOURCES / "wasm-cflags.txt"
 _SLOTS_PER_PAGE = 1024
 _MOST_PAGES = 32768
 _SHIPPED_PAGES = 64
 _MOST_REFS = (1 << 25) - 1
-_CODE, _DATA = 10, 11
 
 
 class RequestError(ValueError):
     """What was asked for cannot be done: an unknown name, a file of another kind, nowhere to write."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What tells one variant from another: options for all files, sources to link in, and whether against
-    wasi-libc."""
-
-    options: tuple[str, ...]
-    sources: tuple[str, ...] = ()
-    wasi: bool = False
-
-
-_GROWING = {
-    "extern_realloc": (
-        "grows through the host function hiwire_realloc",
-        Recipe(("-DHIWIRE_EXTERN_REALLOC",)),
-    ),
-    "libc_realloc": (
-        "grows through realloc of wasi-libc, linked in; imports nothing of WASI",
-        Recipe((), wasi=True),
-    ),
-    "linked_allocator": (
-        "extern_realloc over the allocator c/sidetable/allocator.c, linked in",
-        Recipe(("-DHIWIRE_EXTERN_REALLOC",), sources=("sidetable/allocator.c",)),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -93,18 +59,24 @@ class Variant:
     Attributes:
         name: as ``--variants`` takes it.
         description: in a few words.
+        most_refs: how many handles fit by its build options; None for a module from elsewhere.
+        options: of the compiler, for all files.
+        linked: sources that are linked in, besides those of the library.
+        wasi: whether it is linked against wasi-libc.
         source: "package", "file", or the compiler that built it.
         wasm: the module; empty if there is none.
         reason: why there is none; empty if there is one.
-        most_refs: how many handles fit by its build options; None for a module from elsewhere.
     """
 
     name: str
     description: str
-    source: str
-    wasm: bytes
+    most_refs: int | None = _MOST_REFS
+    options: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
+    wasi: bool = False
+    source: str = ""
+    wasm: bytes = b""
     reason: str = ""
-    most_refs: int | None = None
 
     def facts(self) -> dict[str, Any]:
         """For the report (docs/compare.schema.json), with what its bytes say."""
@@ -113,7 +85,7 @@ class Variant:
         }
         if self.wasm:
             module = Module.parse(self.wasm)
-            for name, kind in (("code_bytes", _CODE), ("data_bytes", _DATA)):
+            for name, kind in (("code_bytes", Kind.CODE), ("data_bytes", Kind.DATA)):
                 facts[name] = sum(s.end - s.start for s in module.sections if s.kind == kind)
             facts |= {
                 "module_bytes": len(self.wasm),
@@ -124,8 +96,26 @@ class Variant:
         return facts
 
 
+_GROWING = (
+    Variant(
+        "extern_realloc",
+        "grows through the host function hiwire_realloc",
+        options=("-DHIWIRE_EXTERN_REALLOC",),
+    ),
+    Variant(
+        "libc_realloc", "grows through realloc of wasi-libc, linked in; imports nothing of WASI", wasi=True
+    ),
+    Variant(
+        "linked_allocator",
+        "extern_realloc over the allocator c/sidetable/allocator.c, linked in",
+        options=("-DHIWIRE_EXTERN_REALLOC",),
+        linked=("sidetable/allocator.c",),
+    ),
+)
+
+
 def find_variants(names: Sequence[str], toolchain: str | None) -> list[Variant]:
-    """The variants of these names, built where they must be.
+    """The variants of these names, each once, built where they must be.
 
     Args:
         names: as ``--variants`` takes them; everything that is a file is a module.
@@ -136,38 +126,22 @@ def find_variants(names: Sequence[str], toolchain: str | None) -> list[Variant]:
         RequestError: there is no such variant, or a file is no hiwire module.
         OSError: a file cannot be read.
     """
-    wanted = [_check(name) for name in names]
-    twice = {name for name in wanted if wanted.count(name) > 1}
-    if twice:
-        raise RequestError(f"variant {min(twice)} is named twice")
-    # Files first: a mistake shall be found before anything is built.
-    files = {name: _file(name) for name in wanted if _is_file(name)}
-    builder = Builder(toolchain)
-    return [files.get(name) or _variant(name, builder, toolchain) for name in wanted]
+    # All names first: a mistake shall be found before anything is built.
+    wanted = {variant.name: variant for variant in map(_named, names)}
+    return [_with_module(variant, toolchain) for variant in wanted.values()]
 
 
-def _is_file(name: str) -> bool:
-    return name.endswith(".wasm") or os.sep in name
-
-
-def _pages(name: str) -> int | None:
-    found = re.fullmatch(r"static_pages(?::([0-9]{1,5}))?", name)
-    return None if found is None else int(found[1]) if found[1] else _SHIPPED_PAGES
-
-
-def _check(name: str) -> str:
-    pages = _pages(name)
+def _named(name: str) -> Variant:
+    """What a name stands for; not built yet, unless it is a file."""
+    for variant in _GROWING:
+        if name == variant.name:
+            return variant
+    pages = re.fullmatch(r"static_pages(?::([0-9]{1,5}))?", name)
     if pages is not None:
-        if not 1 <= pages <= _MOST_PAGES:
-            raise RequestError(f"variant {name}: a table has from 1 to {_MOST_PAGES} pages")
-        return "static_pages" if pages == _SHIPPED_PAGES else f"static_pages:{pages}"
-    if name not in _GROWING and not _is_file(name):
-        known = ", ".join(["static_pages", "static_pages:N", *_GROWING])
+        return _static(int(pages[1] or _SHIPPED_PAGES))
+    if not name.endswith(".wasm") and os.sep not in name:
+        known = ", ".join(["static_pages", "static_pages:N", *(variant.name for variant in _GROWING)])
         raise RequestError(f"unknown variant {name!r}; there are: {known}, and the path of a module (.wasm)")
-    return name
-
-
-def _file(name: str) -> Variant:
     wasm = Path(name).read_bytes()
     try:
         exported = Module.parse(wasm).exported(FUNCTION)
@@ -177,91 +151,73 @@ def _file(name: str) -> Variant:
     missing = [name for name in needed if name not in exported]
     if missing:
         raise RequestError(f"{name} is no hiwire module: it does not export {', '.join(missing)}")
-    return Variant(name, "a module given by its path", "file", wasm)
+    return Variant(name, "a module given by its path", most_refs=None, source="file", wasm=wasm)
 
 
-def _variant(name: str, builder: Builder, toolchain: str | None) -> Variant:
-    pages = _pages(name)
-    if pages is None:
-        (text, recipe), most = _GROWING[name], _MOST_REFS
-    else:
-        most = pages * _SLOTS_PER_PAGE - 1
-        text = f"a static array of {pages:,} pages of {_SLOTS_PER_PAGE:,} handles"
-        recipe = Recipe((f"-DHIWIRE_STATIC_PAGES={pages}",))
-    if name in VARIANTS and toolchain in (None, "none"):
-        return Variant(name, text, "package", shipped(name), most_refs=most)
+def _static(pages: int) -> Variant:
+    if not 1 <= pages <= _MOST_PAGES:
+        raise RequestError(f"variant static_pages:{pages}: a table has from 1 to {_MOST_PAGES} pages")
+    return Variant(
+        "static_pages" if pages == _SHIPPED_PAGES else f"static_pages:{pages}",
+        f"a static array of {pages:,} pages of {_SLOTS_PER_PAGE:,} handles",
+        most_refs=pages * _SLOTS_PER_PAGE - 1,
+        options=(f"-DHIWIRE_STATIC_PAGES={pages}",),
+    )
+
+
+def _with_module(variant: Variant, toolchain: str | None) -> Variant:
+    if variant.wasm:
+        return variant
+    if variant.name in VARIANTS and toolchain in (None, "none"):
+        return replace(variant, source="package", wasm=shipped(variant.name))
     try:
-        wasm, compiler = builder.build(recipe)
+        wasm, compiler = _build(variant, toolchain)
     except ToolchainError as error:
-        reason = " ".join(str(error).split())
-        return Variant(name, text, "", b"", reason, most)
-    return Variant(name, text, compiler, wasm, most_refs=most)
+        return replace(variant, reason=" ".join(str(error).split()))
+    return replace(variant, source=compiler, wasm=wasm)
 
 
-class Builder:
-    """Compiles recipes with one compiler, which it looks for at the first of them.
+def _build(variant: Variant, toolchain: str | None) -> tuple[bytes, str]:
+    """The module, and the compiler that made it.
 
-    Args:
-        toolchain: "clang", "zig", "none", or None: what is here.
+    Raises:
+        ToolchainError: there is no compiler, no source, or the build failed; the text says which.
     """
+    if toolchain == "none":
+        raise ToolchainError("it must be built, and --toolchain none says to build nothing")
+    if not _LIBRARY.is_dir():
+        raise ToolchainError(
+            "it must be built, and the C sources are part of a checkout, not of an installed package"
+        )
+    compiler = find_compiler(toolchain)
+    name = f"{compiler.name} (clang {compiler.release})"
+    sources = [*sorted(_LIBRARY.glob("*.c")), *(_SOURCES / file for file in variant.linked)]
+    digest = hashlib.sha256(f"{compiler} {variant}".encode())
+    for path in (*sources, *sorted(_LIBRARY.glob("*.[ht]*")), Path(__file__), _RUNTIME, _FLAGS):
+        digest.update(path.read_bytes())
+    key = digest.hexdigest()[:32]
+    kept = cache.load(cache.VARIANTS, key)
+    if kept is not None:
+        return kept.contents, name
+    wasm = _compile(variant, sources, compiler)
+    cache.store(cache.VARIANTS, key, wasm)
+    return wasm, name
 
-    def __init__(self, toolchain: str | None = None) -> None:
-        self._toolchain = toolchain
-        self._root = Path(__file__).resolve().parents[2] / "c"
 
-    def build(self, recipe: Recipe) -> tuple[bytes, str]:
-        """The module, and the compiler that made it.
-
-        Raises:
-            ToolchainError: there is no compiler, no source, or the build failed; the text says which.
-        """
-        compiler = self._compiler
-        name = f"{compiler.name} (clang {compiler.release})"
-        key = self._key(recipe, compiler)
-        kept = cache.load(cache.VARIANTS, key)
-        if kept is not None:
-            return kept.contents, name
-        wasm = self._compile(recipe, compiler)
-        cache.store(cache.VARIANTS, key, wasm)
-        return wasm, name
-
-    @cached_property
-    def _compiler(self) -> Compiler:
-        if self._toolchain == "none":
-            raise ToolchainError("it must be built, and --toolchain none says to build nothing")
-        if not (self._root / "hiwire").is_dir():
-            raise ToolchainError(
-                "it must be built, and the C sources are part of a checkout, not of an installed package"
-            )
-        return find_compiler(self._toolchain)
-
-    def _compile(self, recipe: Recipe, compiler: Compiler) -> bytes:
-        flags = (f"@{self._root / 'wasm-cflags.txt'}", "-g0", f"-I{self._root / 'hiwire'}")
-        options = (*flags, *recipe.options, *_HOST_OPTIONS)
-        link = [f"@{self._root / 'hiwire' / 'module-link.txt'}"]
-        target = WASI if recipe.wasi else FREESTANDING
-        with tempfile.TemporaryDirectory(prefix="hiwire-compare-") as made:
-            folder = Path(made)
-            objects = compiler.objects(
-                self._library(recipe), folder / "library", target=target, options=options
-            )
-            if not recipe.wasi:
-                # Compiled as builtins, memcpy and its kin would call themselves.
-                memory = [self._root / "runtime" / "mem.c"]
-                objects += compiler.objects(memory, folder / "runtime", options=(*flags, "-fno-builtin"))
-            elif compiler.name == "zig":
-                link = _for_zig(self._root / "hiwire" / "module-link.txt")
-            return compiler.link(objects, folder / "hiwire.wasm", target=target, options=link).read_bytes()
-
-    def _library(self, recipe: Recipe) -> list[Path]:
-        return [*sorted((self._root / "hiwire").glob("*.c")), *(self._root / name for name in recipe.sources)]
-
-    def _key(self, recipe: Recipe, compiler: Compiler) -> str:
-        key = hashlib.sha256(f"{compiler} {recipe}".encode())
-        inputs = [*self._library(recipe), *sorted((self._root / "hiwire").glob("*.[ht]*")), Path(__file__)]
-        for path in (*inputs, self._root / "runtime" / "mem.c", self._root / "wasm-cflags.txt"):
-            key.update(path.read_bytes())
-        return key.hexdigest()[:32]
+def _compile(variant: Variant, sources: Sequence[Path], compiler: Compiler) -> bytes:
+    flags = (f"@{_FLAGS}", "-g0", f"-I{_LIBRARY}")
+    options = (*flags, *variant.options, "-DHIWIRE_EXTERN_DEDUPLICATE", "-DHIWIRE_EXTERN_FAIL")
+    link = [f"@{_LIBRARY / 'module-link.txt'}"]
+    target = WASI if variant.wasi else FREESTANDING
+    with tempfile.TemporaryDirectory(prefix="hiwire-compare-") as made:
+        folder = Path(made)
+        objects = compiler.objects(sources, folder / "library", target=target, options=options)
+        if not variant.wasi:
+            # Compiled as builtins, memcpy and its kin would call themselves.
+            objects += compiler.objects([_RUNTIME], folder / "runtime", options=(*flags, "-fno-builtin"))
+        elif compiler.name == "zig":
+            link = _for_zig(_LIBRARY / "module-link.txt")
+        return compiler.link(objects, folder / "hiwire.wasm", target=target, options=link).read_bytes()
 
 
 def _for_zig(options: Path) -> list[str]:

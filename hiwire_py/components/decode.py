@@ -300,7 +300,7 @@ class _Decoder:
 
     def value_ref(self) -> ValueRef:
         at = self.r.pos
-        code = self.r.s33()
+        code = self.r.signed(33)
         if code >= 0:
             return code
         return self.primitive(code & 0x7F, at)

@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from ..engines import GuestLimits
 from ..errors import ClosedError, ResourceMovedError
 from ..hiwire import Hiwire
+from ..objects import Space
 from ..real_threads import get_ident
 from ..resources import Closing
 from .abi import Handles
@@ -21,7 +23,7 @@ from .link import Linked
 from .plan import ResourceDefinition
 from .types import Resource
 
-__all__ = ["HostResource", "ResourceHandle", "Resources", "Scope"]
+__all__ = ["HostResource", "HostTable", "ResourceHandle", "Resources", "Scope"]
 
 
 class HostResource:
@@ -43,6 +45,17 @@ class HostResource:
 
     def __repr__(self) -> str:
         return f"HostResource({self.cls.__qualname__})"
+
+
+class HostTable(Hiwire):
+    """The table for Python objects that are resources, in a component's own space and under its limits."""
+
+    def __init__(self, space: Space) -> None:
+        self._given = space
+        super().__init__("extern_realloc")
+
+    def _place(self, engine: str | None, limits: GuestLimits) -> Space:
+        return self._given
 
 
 class ResourceHandle(Closing):
@@ -111,10 +124,10 @@ class Resources:
     """The resources of one instance.
 
     Args:
-        linked: the instance; it may not be complete yet.
         table: for Python's own objects; None where it imports no resource.
 
     Attributes:
+        linked: the instance; it may not be complete yet.
         classes: of the resources of components.
         hosts: of those of the host.
     """
@@ -156,7 +169,7 @@ class Resources:
         """A handle that owned something is gone, which may happen in any thread and at any time."""
         self.dead.append((resource, representation))
         linked = self.linked
-        if linked is not None and linked.guard.owner == get_ident() and not linked.space.depth:
+        if linked is not None and linked.guard.owner == get_ident() and not linked.space.calls.depth:
             self.destroy_dead()
 
     def destroy_dead(self) -> None:

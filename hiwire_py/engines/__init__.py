@@ -4,12 +4,13 @@ base         what an engine must be able to do
 wasmer       one file
 wasmtime/    in C through cffi, in one of two ways: modes says which is taken, and why; moving leaves a store
              for another one
-native/      compile leads from a module to its library: source writes C around wasm2c's, build compiles it
-             and keeps libraries; calls says how they are called
+native/      build leads from a module to its library, which it compiles and keeps; source writes C around
+             wasm2c's; tools finds what it takes
 validation   wasmtime's answer whether a module is valid, for the others
 limits       what guests may use up, and the clock of deadlines
 stack        how much is left of a thread's stack; stack_end.h and stack_guard.c are the same in C
 forks        how many forks ago this package was imported: threads of compilers do not come along into a child
+interpreters none of them can be used in a subinterpreter
 release      what an engine holds is released when Python no longer refers to it
 """
 
@@ -22,9 +23,11 @@ import sys
 from dataclasses import dataclass
 
 from ..errors import EngineUnavailableError
-from . import stack
+from . import interpreters, stack
 from .base import NO_LIMITS, Engine, Imports, RawExtern, Store
 from .limits import GuestLimits
+
+interpreters.require_main()  # before the extension modules are imported, whose messages do not say what to do
 
 __all__ = [
     "ENGINE_NAMES",
@@ -134,32 +137,32 @@ def engines() -> list[EngineInfo]:
 
 
 def _info(name: str) -> EngineInfo:
+    note = _NOTES[name]
     if name == "native":
-        from .native.compile import version_here, why_unavailable
+        from .native.build import version_here, why_unavailable
 
         reason = why_unavailable()
-        return EngineInfo(name, not reason, "" if reason else version_here(), reason, _NOTES[name])
-    package = _PACKAGES[name][0]
+        return EngineInfo(name, not reason, "" if reason else version_here(), reason, note)
     try:
-        version = importlib.metadata.version(package)
+        version = importlib.metadata.version(_PACKAGES[name][0])
     except importlib.metadata.PackageNotFoundError:
         version = ""
-    try:
-        for package in _PACKAGES[name]:
+    for package in _PACKAGES[name]:
+        try:
             __import__(package)
-    except ImportError as e:
-        return EngineInfo(name, False, version, _reason(name, package, e), _NOTES[name])
-    if name != "wasmtime":
-        return EngineInfo(name, True, version, "", _NOTES[name])
+        except ImportError as e:
+            return EngineInfo(name, False, version, _reason(name, package, e), note)
+    if name == "wasmer":
+        return EngineInfo(name, True, version, "", note)
     try:
         from .wasmtime.engine import WasmtimeEngine
         from .wasmtime.modes import mode
 
-        limits = tuple(sorted(WasmtimeEngine.capabilities))
         way = mode()
     except ImportError as e:
-        return EngineInfo(name, False, version, str(e), _NOTES[name])
-    return EngineInfo(name, True, version, "", _NOTES[name], way.name, way.reason, limits)
+        return EngineInfo(name, False, version, str(e), note)
+    limits = tuple(sorted(WasmtimeEngine.capabilities))
+    return EngineInfo(name, True, version, "", note, way.name, way.reason, limits)
 
 
 def _reason(name: str, package: str, error: ImportError) -> str:

@@ -15,9 +15,11 @@ from typing import Any
 from ..real_threads import local
 from .release import at_release
 
-__all__ = ["call", "keep", "put_aside", "raise_again", "raised"]
+__all__ = ["functions", "keep", "put_aside", "raise_again", "raised"]
 
-_functions: dict[int, Callable[..., Any]] = {}  # what C may call; one may be there several times
+functions: dict[int, Callable[..., Any]] = {}
+"""What C may call, by number; one may be there several times."""
+
 _numbers = itertools.count(1)
 
 
@@ -30,16 +32,11 @@ _state = _State()
 
 
 def keep(function: Callable[..., Any]) -> tuple[int, object]:
-    """A number for a function that C may call, for `call`, and what keeps both. Where C can call the function
-    itself, it knows it by its address, which is its `id`."""
+    """A number for a function that C may call, in `functions`, and what keeps it there. Where C can call the
+    function itself, it knows it by its address, which is its `id`."""
     number = next(_numbers)
-    _functions[number] = function
-    return number, at_release(functools.partial(_functions.pop, number, None))
-
-
-def call(number: int, *args: Any) -> Any:
-    """For cffi's callbacks, which cannot call a Python function by its address."""
-    return _functions[number](*args)
+    functions[number] = function
+    return number, at_release(functools.partial(functions.pop, number, None))
 
 
 def raised() -> list[BaseException]:

@@ -92,49 +92,41 @@ class Clocked(Protocol):
 
 class Ticker:
     """Counts time for engines while they run calls that have a deadline, on a daemon thread that starts when
-    needed."""
+    needed; ``begun``: whether it has."""
 
     def __init__(self) -> None:
-        # Number of a call's store -> its engine. Stores that share an engine share its epoch, so that
-        # advances once a tick, however many of them run calls.
-        self._running: dict[int, Clocked] = {}
-        self._owners: dict[int, int] = {}  # the same number -> the thread that makes the call
+        # Number of a call's store -> its engine, and the thread that makes the call. Stores that share an
+        # engine share its epoch, so that advances once a tick, however many of them run calls.
+        self._running: dict[int, tuple[Clocked, int]] = {}
         # Locks and a thread as the system has them: a greenlet would not run while a guest does.
         self._lock = allocate_lock()
         # The thread takes it, again and again, and waits where nobody gave it back.
         self._wake = allocate_lock()
         self._wake.acquire()
-        self._awake = self._begun = False
+        self._awake = self.begun = False
 
     def start(self, key: int, engine: Clocked) -> None:
         """A call of the store ``key`` has begun: its engine's epoch advances every `TICK` seconds, on another
         thread, until `stop`."""
-        self._owners[key] = get_ident()
-        self._running[key] = engine
+        self._running[key] = engine, get_ident()
         if not self._awake:
             self._begin()
 
     def stop(self, key: int) -> None:
         self._running.pop(key, None)
-        self._owners.pop(key, None)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread has been started."""
-        return self._begun
 
     def go_on(self, before: Ticker) -> None:
         """After a fork: count for those calls of the other one that this thread is in."""
         me = get_ident()
-        for key, engine in before._running.items():
-            if before._owners.get(key) == me:
+        for key, (engine, owner) in before._running.items():
+            if owner == me:
                 self.start(key, engine)
 
     def _begin(self) -> None:
         with self._lock:
-            if not self._begun:
+            if not self.begun:
                 start_new_thread(self._run, ())
-                self._begun = True
+                self.begun = True
             if self._wake.locked():
                 self._wake.release()
             self._awake = True
@@ -146,7 +138,7 @@ class Ticker:
             while self._running:
                 sleep(TICK)
                 due = int((monotonic() - began) / TICK)
-                engines = {id(engine): engine for engine in list(self._running.values())}
+                engines = {id(engine): engine for engine, _owner in list(self._running.values())}
                 for _ in range(due - done):  # sleeping takes longer than it should where the machine is busy
                     for engine in engines.values():
                         engine.increment_epoch()

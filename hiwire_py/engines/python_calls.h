@@ -5,6 +5,7 @@
 #define HW_PYTHON_CALLS_H
 
 #include <Python.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -18,33 +19,29 @@ typedef union {
 /* What Python gave, if it is a number that fits; an i32 may be of either sign. */
 static int hw_from_python(PyObject *given, char type, hw_value *value)
 {
+    int good;
     if (type == 'i' || type == 'j') {
         int64_t number = PyLong_AsLongLong(given);
-        if (number == -1 && PyErr_Occurred()) {
-            PyErr_Clear();
-            return 0;
-        }
-        if (type == 'i' && (number < INT32_MIN || number > UINT32_MAX)) {
-            return 0;
-        }
-        if (type == 'i') {
-            value->i = (int32_t)(uint32_t)number;
-        } else {
+        good = number != -1 || !PyErr_Occurred();
+        if (type == 'j') {
             value->j = number;
+        } else {
+            value->i = (int32_t)(uint32_t)number;
+            good = good && number >= INT32_MIN && number <= UINT32_MAX;
         }
     } else {
         double number = PyFloat_AsDouble(given);
-        if (number == -1.0 && PyErr_Occurred()) {
-            PyErr_Clear();
-            return 0;
-        }
+        good = number != -1.0 || !PyErr_Occurred();
         if (type == 'f') {
             value->f = (float)number;
         } else {
             value->d = number;
         }
     }
-    return 1;
+    if (!good) {
+        PyErr_Clear();
+    }
+    return good;
 }
 
 static PyObject *hw_to_python(char type, const hw_value *value)
@@ -76,7 +73,7 @@ static hw_value *hw_at(void *values, size_t stride, size_t index)
     return (hw_value *)(void *)((char *)values + index * stride);
 }
 
-/* The arguments of a call, of which there are as many as types. 0: one does not fit. */
+/* As many numbers as there are types. 0: one does not fit. */
 static int hw_all_from_python(PyObject *const *given, const char *types, void *values, size_t stride)
 {
     for (size_t i = 0; types[i] != 0; i++) {
@@ -87,10 +84,18 @@ static int hw_all_from_python(PyObject *const *given, const char *types, void *v
     return 1;
 }
 
-static PyObject *hw_tuple(const char *types, void *values, size_t stride)
+/* What a call gives: True for no results, the one, or a tuple of several. */
+static PyObject *hw_results(const char *types, void *values, size_t stride)
 {
     size_t count = strlen(types);
-    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+    PyObject *tuple;
+    if (count == 0) {
+        Py_RETURN_TRUE;
+    }
+    if (count == 1) {
+        return hw_to_python(types[0], values);
+    }
+    tuple = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; tuple != NULL && i < count; i++) {
         PyObject *one = hw_to_python(types[i], hw_at(values, stride, i));
         if (one == NULL) {
@@ -117,22 +122,33 @@ static int hw_put_function(PyMethodDef *method, void *self, intptr_t into)
     return good;
 }
 
+/* Call a function of a module of this package, with the arguments that `format` says, as of Py_BuildValue. */
+static PyObject *hw_call_module(const char *module, const char *function, const char *format, ...)
+{
+    PyObject *imported = PyImport_ImportModule(module), *callable = NULL, *arguments = NULL, *result = NULL;
+    va_list given;
+    va_start(given, format);
+    if (imported != NULL && (callable = PyObject_GetAttrString(imported, function)) != NULL &&
+        (arguments = Py_VaBuildValue(format, given)) != NULL) {
+        result = PyObject_CallObject(callable, arguments);
+    }
+    va_end(given);
+    Py_XDECREF(imported), Py_XDECREF(callable), Py_XDECREF(arguments);
+    return result;
+}
+
 /* Have hosts.py put the exception aside that was raised. What a signal handler raises meanwhile takes its place. */
 static void hw_put_aside(void)
 {
     for (int tries = 0; tries < 3; tries++) {
-        PyObject *type, *error, *traceback, *done = NULL;
+        PyObject *type, *error, *traceback, *done;
         PyErr_Fetch(&type, &error, &traceback);
         PyErr_NormalizeException(&type, &error, &traceback);
         if (traceback != NULL) {
             PyException_SetTraceback(error, traceback);
         }
-        PyObject *name = PyUnicode_FromString("hiwire_py.engines.hosts");
-        PyObject *module = name != NULL ? PyImport_GetModule(name) : NULL;
-        if (module != NULL) {
-            done = PyObject_CallMethod(module, "put_aside", "O", error);
-        }
-        Py_XDECREF(name), Py_XDECREF(module), Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(traceback);
+        done = hw_call_module("hiwire_py.engines.hosts", "put_aside", "(O)", error);
+        Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(traceback);
         if (done != NULL) {
             Py_DECREF(done);
             return;
@@ -153,27 +169,22 @@ static int hw_call_python(PyObject *function, const char *params, const char *re
     PyGILState_STATE state = PyGILState_Ensure();
     size_t count = strlen(params), wanted = strlen(results), made = 0;
     PyObject *few[FEW + 1], **arguments = count <= FEW ? few : PyMem_Malloc((count + 1) * sizeof *few), *result = NULL;
-    int good = arguments != NULL;
-    for (; good && made < count; made++) {
-        arguments[made + 1] = hw_to_python(params[made], hw_at(given, stride, made));
-        good = arguments[made + 1] != NULL;
-        if (!good) {
-            break;
-        }
-    }
-    if (good) {
-        result = PyObject_Vectorcall(function, arguments + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    } else if (arguments == NULL) {
+    int good = 0;
+    if (arguments == NULL) {
         PyErr_NoMemory();
     }
-    good = result != NULL;
-    if (good && wanted == 1) {
-        good = hw_from_python(result, results[0], hw_at(got, stride, 0));
-    } else if (good && wanted > 1) {
-        good = PyTuple_Check(result) && (size_t)PyTuple_Size(result) == wanted;
-        for (size_t i = 0; good && i < wanted; i++) {
-            good = hw_from_python(PyTuple_GetItem(result, (Py_ssize_t)i), results[i], hw_at(got, stride, i));
-        }
+    while (arguments != NULL && made < count &&
+           (arguments[made + 1] = hw_to_python(params[made], hw_at(given, stride, made))) != NULL) {
+        made++;
+    }
+    if (arguments != NULL && made == count) {
+        result = PyObject_Vectorcall(function, arguments + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    if (result != NULL && wanted > 1) {
+        good = PyTuple_Check(result) && (size_t)PyTuple_Size(result) == wanted &&
+               hw_all_from_python(PySequence_Fast_ITEMS(result), results, got, stride);
+    } else if (result != NULL) {
+        good = hw_all_from_python(&result, results, got, stride);
     }
     if (result != NULL && !good) {
         PyErr_SetString(PyExc_SystemError, "the code around a host function returned what does not fit its type");

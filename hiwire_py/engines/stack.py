@@ -12,13 +12,13 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..compiled_types import load_types
 from ..errors import EngineUnavailableError
 from ..real_threads import local
 
-__all__ = ["COMPILED", "SEEN", "Look", "StackEnd", "guarded", "guest_share", "look", "require", "short"]
+__all__ = ["COMPILED", "SEEN", "StackEnd", "guarded", "guest_share", "look", "require", "short"]
 
 # As in stack_end.h.
 _HOST, _GUEST, _MOST = 1 << 20, 512 << 10, 64 << 20
@@ -35,15 +35,6 @@ class StackEnd(RuntimeError):
 
     def __init__(self) -> None:
         super().__init__("call stack exhausted")
-
-
-class Look(NamedTuple):
-    """What is seen of this thread's stack, in bytes: how many are left; its size, or 64 MiB of a larger one;
-    and its size however large."""
-
-    left: int
-    size: int
-    whole: int
 
 
 def guest_share() -> int:
@@ -119,7 +110,7 @@ def _find_bounds(here: int) -> tuple[int, int, int]:
     return low + whole - size, size, whole
 
 
-def _look() -> Look:
+def _look() -> tuple[int, int, int]:
     here = 0  # where it cannot be known: then all is left
     if _getcontext is not None and _pointer_at is not None:
         _getcontext(_state.context)
@@ -127,7 +118,7 @@ def _look() -> Look:
     if _state.bounds is None:
         _state.bounds = _find_bounds(here)
     low, size, whole = _state.bounds
-    return Look(here - low if here else size, size, whole)
+    return here - low if here else size, size, whole
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,7 +139,7 @@ def _load() -> dict[str, Any] | None:
     except ImportError:
         return None
     # One that lacks a function was compiled from older source, in a checkout where it is to be built again.
-    return found if "look" in found else None
+    return found if "guarded" in found else None
 
 
 _compiled = _load()
@@ -158,10 +149,11 @@ COMPILED = _compiled is not None
 SEEN = COMPILED or (_getcontext is not None and _pointer_at is not None)
 """Whether it can be known how much is left."""
 
-look: Callable[[], Look | tuple[int, int, int]] = _look if _compiled is None else _compiled["look"]
-"""Look at this thread's stack; the compiled one gives a plain tuple."""
+look: Callable[[], tuple[int, int, int]] = _look if _compiled is None else _compiled["look"]
+"""What is seen of this thread's stack, in bytes: how many are left; its size, or 64 MiB of a larger one; and
+its size however large."""
 
 guarded: Callable[[Callable[..., Any]], Callable[..., Any]] = (
-    _guarded if _compiled is None else _compiled["Guard"]
+    _guarded if _compiled is None else _compiled["guarded"]
 )
 """A function that calls another, or raises RuntimeError where too little is left for a host function."""

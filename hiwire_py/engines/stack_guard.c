@@ -1,15 +1,8 @@
-/* What Python asks about the stack of the running thread, see stack.py, and Guard(function), which calls the function
-   if there is stack left for a host function, and raises RuntimeError if not. Comes after stack_end.h in the same
-   translation unit. */
+/* What Python asks about the stack of the running thread, see stack.py. Comes after stack_end.h in the same translation
+   unit. */
 
-#include <structmember.h>
+#include <Python.h>
 #include <unistd.h>
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *function;
-    vectorcallfunc vectorcall;
-} hw_guard;
 
 /* What this thread may use; `size` is 0 until it has been looked up. */
 static __thread hw_stack own;
@@ -31,7 +24,8 @@ static void hw_stop_thread(void *unused)
         pause();
 }
 
-static PyObject *hw_guard_call(PyObject *self, PyObject *const *args, size_t count, PyObject *names)
+/* Call the function `self` if there is stack left for a host function, and raise RuntimeError if not. */
+static PyObject *hw_guard_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     char here;
     if ((uintptr_t)&here < hw_stack_host_end(hw_own_stack())) {
@@ -40,45 +34,18 @@ static PyObject *hw_guard_call(PyObject *self, PyObject *const *args, size_t cou
     }
     PyObject *result;
     pthread_cleanup_push(hw_stop_thread, NULL);
-    result = PyObject_Vectorcall(((hw_guard *)self)->function, args, count, names);
+    result = PyObject_Vectorcall(self, args, (size_t)count, NULL);
     pthread_cleanup_pop(0);
     return result;
 }
 
-static PyObject *hw_guard_new(PyTypeObject *type, PyObject *args, PyObject *named)
+static PyMethodDef hw_guard_method = {"guard", (PyCFunction)(void (*)(void))hw_guard_call, METH_FASTCALL, NULL};
+
+static PyObject *hw_guarded(PyObject *module, PyObject *function)
 {
-    PyObject *function;
-    if (!PyArg_ParseTuple(args, "O", &function))
-        return NULL;
-    (void)named;
-    hw_guard *guard = (hw_guard *)type->tp_alloc(type, 0);
-    if (guard != NULL) {
-        Py_INCREF(function);
-        guard->function = function;
-        guard->vectorcall = hw_guard_call;
-    }
-    return (PyObject *)guard;
+    (void)module;
+    return PyCFunction_New(&hw_guard_method, function);
 }
-
-static void hw_guard_dealloc(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    Py_CLEAR(((hw_guard *)self)->function);
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
-static PyMemberDef hw_guard_members[] = {
-    {"__vectorcalloffset__", T_PYSSIZET, offsetof(hw_guard, vectorcall), READONLY, NULL}, {NULL}};
-
-static PyType_Slot hw_guard_slots[] = {{Py_tp_new, hw_guard_new},
-                                       {Py_tp_dealloc, hw_guard_dealloc},
-                                       {Py_tp_call, PyVectorcall_Call},
-                                       {Py_tp_members, hw_guard_members},
-                                       {0, NULL}};
-
-static PyType_Spec hw_guard_spec = {"hiwire_py.engines.Guard", sizeof(hw_guard), 0,
-                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL, hw_guard_slots};
 
 /* What is left, how much may be used, and what the system would give. */
 static PyObject *hw_look(PyObject *module, PyObject *unused)
@@ -90,18 +57,18 @@ static PyObject *hw_look(PyObject *module, PyObject *unused)
                          (Py_ssize_t)stack.whole);
 }
 
-static PyMethodDef hw_look_method = {"look", hw_look, METH_NOARGS, NULL};
+static PyMethodDef hw_methods[] = {{"look", hw_look, METH_NOARGS, NULL}, {"guarded", hw_guarded, METH_O, NULL}};
 
-/* Put the type and the function into a dict, by the dict's address. 0: there is no memory. */
+/* Put the functions into a dict, by the dict's address. 0: there is no memory. */
 static int hw_guard_into(intptr_t address)
 {
     PyGILState_STATE state = PyGILState_Ensure(); /* cffi has let go of the lock */
-    PyObject *into = (PyObject *)address, *type = PyType_FromSpec(&hw_guard_spec);
-    PyObject *look = PyCFunction_New(&hw_look_method, NULL);
-    int good = type != NULL && look != NULL && PyDict_SetItemString(into, "Guard", type) == 0 &&
-               PyDict_SetItemString(into, "look", look) == 0;
-    Py_XDECREF(type);
-    Py_XDECREF(look);
+    int good = 1;
+    for (size_t i = 0; good && i < sizeof hw_methods / sizeof *hw_methods; i++) {
+        PyObject *function = PyCFunction_New(&hw_methods[i], NULL);
+        good = function != NULL && PyDict_SetItemString((PyObject *)address, hw_methods[i].ml_name, function) == 0;
+        Py_XDECREF(function);
+    }
     if (!good)
         PyErr_Clear();
     PyGILState_Release(state);

@@ -28,6 +28,7 @@ _NEWER = (
     "simd",
     "tail_call",
     "memory64",
+    "multi_memory",
     "exceptions",
     "custom_page_sizes",
     "wide_arithmetic",

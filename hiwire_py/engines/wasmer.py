@@ -109,7 +109,7 @@ class WasmerStore(Store):
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self._close: Callable[[], None] = _nothing
+        self._close: Callable[[], None] = lambda: None  # the space is not there yet
 
     def on_panic(self, close: Callable[[], None]) -> None:
         self._close = close
@@ -159,8 +159,6 @@ class WasmerStore(Store):
         return wasmer.Global(self._store, _CONSTANTS[code](value), mutable=mutable)
 
     def call(self, function: RawExtern, functype: FuncType) -> Call:
-        if FUNCREF in functype.params + functype.results:
-            return call_of(_no_funcrefs, functype)
         return call_of(function, functype)
 
     def memory_size(self, memory: RawExtern) -> int:
@@ -186,19 +184,13 @@ class WasmerStore(Store):
             return False
         return True
 
+    @_contained
     def global_get(self, global_: RawExtern) -> Any:
-        try:
-            return global_.value
-        except BaseException as error:
-            self._contain(error)
-            raise
+        return global_.value
 
+    @_contained
     def global_set(self, global_: RawExtern, value: Any) -> None:
-        try:
-            global_.value = value
-        except BaseException as error:
-            self._contain(error)
-            raise
+        global_.value = value
 
 
 def _check_types(module: Module) -> None:
@@ -208,10 +200,9 @@ def _check_types(module: Module) -> None:
     if its frame is larger than a page. What was found by trying is a little more than is let through here.
     """
     wanted = [("import", str(i), i.type) for i in module.imports if isinstance(i.type, FuncType)]
-    exports = module.exported(FUNCTION).items()
-    shown = [("export", name, module.function_type(index)) for name, index in exports]
-    inner = [("type", str(index), functype) for index, functype in enumerate(module.types)]
-    for kind, name, functype in wanted + shown + inner:
+    wanted += [("export", name, module.function_type(i)) for name, i in module.exported(FUNCTION).items()]
+    wanted += [("type", str(index), functype) for index, functype in enumerate(module.types)]
+    for kind, name, functype in wanted:
         params, results = functype
         # A vector is aligned, too, so it can take the place of three.
         size = 8 * (len(params) + len(results) + 2 * (params + results).count(V128))
@@ -250,16 +241,6 @@ def _compile_elsewhere(wasm: bytes) -> bytes:
         raise made[0]
     code: bytes = made[0]
     return code
-
-
-def _nothing() -> None:
-    """The space is not there yet."""
-
-
-def _no_funcrefs(*args: Any) -> Any:
-    raise TypeError(
-        "the function has values of type funcref, which cannot cross between Python and the guest"
-    )
 
 
 class WasmerEngine(Engine):

@@ -4,14 +4,11 @@ space           a space, in which guests share objects: what it is made of
 runtime         tables of references, which the runtime of lowered modules keeps
 ids             what stands for an object in a guest, and how long; in C (ids.c), or in Python (python_ids)
 layout          where things are in what the runtime keeps for each id
-numbers         arrays of numbers that are read where they lie in memory
-nesting         how calls nest and end, and when no one may call
-here            the same for all spaces of a thread, and which greenlet is in its calls
+nesting         how calls nest and end, and when no one may call: in a thread, and in one of its spaces
 guards          which thread may use a table or guest
 prepare         from a module's bytes to what an engine instantiates
 kept            the same, from and to the disk
 trampolines     the functions by which Python and guests call each other
-failures        what comes out of a call that fails
 instances       an instance of a module, and its exports
 linking         how one is made
 fitting         whether imports fit, and sizes are within the limits
@@ -23,11 +20,12 @@ moving          when a table leaves its store of wasmtime, so that guests can co
 from __future__ import annotations
 
 from ..engines import NO_LIMITS, GuestLimits, get_engine
+from .fitting import check_limit
 from .guards import ThreadGuard
 from .instances import Extern, Instance, Missing
 from .linking import instantiate, keep_last
-from .numbers import Numbers
 from .prepare import Prepared, prepare
+from .runtime import Numbers
 from .space import Space
 
 __all__ = [
@@ -38,6 +36,7 @@ __all__ = [
     "Numbers",
     "Prepared",
     "Space",
+    "check_limit",
     "instantiate",
     "keep_last",
     "new_space",

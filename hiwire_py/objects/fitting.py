@@ -11,9 +11,10 @@ from ..wasm.module import GLOBAL, KINDS, Global, Import, Limits, Module, TableTy
 from ..wasm.types import ExternType, Tag
 from .instances import Extern
 
-__all__ = ["check_fit", "check_sizes", "no_fit"]
+__all__ = ["check_fit", "check_limit", "check_sizes", "no_fit"]
 
 _PAGE = 65536
+_ERRORS = {"memory_limit": MemoryLimitError, "table_limit": TableLimitError}
 
 
 def no_fit(wanted: Import, value: Any) -> TypeError:
@@ -72,16 +73,24 @@ def _describe(type_: ExternType) -> str:
 
 def check_sizes(module: Module, limits: GuestLimits, what: str) -> None:
     """What the module asks for at the start is within the limits."""
-    memory_limit, table_limit = limits.memory_limit, limits.table_limit
     for memory in module.memories:
         size = memory.minimum * _PAGE
-        if memory_limit is not None and size > memory_limit:
-            raise MemoryLimitError(
-                f"{what} asks for a memory of {size} bytes, and {limits.describe('memory_limit')}"
-            )
+        check_limit(limits, "memory_limit", size, f"{what} asks for a memory of {size} bytes, and ")
     for table in module.tables:
         size = table.limits.minimum
-        if table_limit is not None and size > table_limit:
-            raise TableLimitError(
-                f"{what} asks for a table of {size} elements, and {limits.describe('table_limit')}"
-            )
+        check_limit(limits, "table_limit", size, f"{what} asks for a table of {size} elements, and ")
+
+
+def check_limit(limits: GuestLimits, name: str, size: int, message: str) -> None:
+    """Check that a memory or table may have a size.
+
+    Args:
+        name: of the limit.
+        message: what is said, before the limit, if it may not.
+
+    Raises:
+        MemoryLimitError, TableLimitError: it may not.
+    """
+    limit = getattr(limits, name)
+    if limit is not None and size > limit:
+        raise _ERRORS[name](f"{message}{limits.describe(name)}")

@@ -10,14 +10,9 @@
 static PyObject *hw_ids_hold(PyObject *self, PyObject *value)
 {
     hw_ids *ids = (hw_ids *)self;
-    PyObject *number = hw_add(ids, value);
+    PyObject *number = hw_ids_give(self, value);
     ids->floor = ids->flight.count;
     return number;
-}
-
-static PyObject *hw_ids_give(PyObject *self, PyObject *value)
-{
-    return hw_add((hw_ids *)self, value);
 }
 
 static PyObject *hw_done(hw_dead *dead, int good)
@@ -27,13 +22,6 @@ static PyObject *hw_done(hw_dead *dead, int good)
         return NULL;
     }
     Py_RETURN_NONE;
-}
-
-static void hw_forget_all(hw_ids *ids)
-{
-    ids->flight.count = ids->waiting.count = 0;
-    PyDict_Clear(ids->objects);
-    PyDict_Clear(ids->tombstones);
 }
 
 static PyObject *hw_ids_release(PyObject *self, PyObject *unused)
@@ -51,12 +39,14 @@ static PyObject *hw_ids_release(PyObject *self, PyObject *unused)
             return NULL;
         }
         if (closed) {
-            hw_forget_all(ids);
+            ids->flight.count = ids->waiting.count = 0;
+            PyDict_Clear(ids->objects);
+            PyDict_Clear(ids->tombstones);
             Py_RETURN_NONE;
         }
     }
     hw_begin_dead(&dead);
-    int good = hw_release_list(ids, &ids->flight, 0, &dead) && hw_take_zombies(ids, &dead) &&
+    int good = hw_take_zombies(ids) && hw_release_list(ids, &ids->flight, 0, &dead) &&
                hw_release_list(ids, &ids->waiting, 0, &dead);
     ids->floor = 0;
     ids->limit = ids->patience;
@@ -69,13 +59,6 @@ static PyObject *hw_ids_request(PyObject *self, PyObject *unused)
 {
     (void)unused;
     ((hw_ids *)self)->pending = 1;
-    Py_RETURN_NONE;
-}
-
-static PyObject *hw_ids_clear(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    hw_forget_all((hw_ids *)self);
     Py_RETURN_NONE;
 }
 
@@ -154,14 +137,6 @@ static PyObject *hw_ids_tidy(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-static PyObject *hw_ids_fault(PyObject *self, PyObject *unused)
-{
-    uint32_t *state = ((hw_ids *)self)->state, why = state[HW_STATE_FAULT];
-    (void)unused;
-    state[HW_STATE_FAULT] = 0;
-    return PyLong_FromUnsignedLong(why);
-}
-
 static PyObject *hw_ids_moved(PyObject *self, PyObject *base)
 {
     hw_ids *ids = (hw_ids *)self;
@@ -172,25 +147,6 @@ static PyObject *hw_ids_moved(PyObject *self, PyObject *base)
     ids->base = (char *)(uintptr_t)address;
     ids->state = (uint32_t *)(ids->base + ids->state_at);
     Py_RETURN_NONE;
-}
-
-static PyObject *hw_get_records(PyObject *self, void *unused)
-{
-    (void)unused;
-    return PyLong_FromVoidPtr(hw_record_at((hw_ids *)self, 0));
-}
-
-static PyObject *hw_get_record_count(PyObject *self, void *unused)
-{
-    (void)unused;
-    return PyLong_FromUnsignedLong(((hw_ids *)self)->state[HW_STATE_RECORD_COUNT]);
-}
-
-static PyObject *hw_get_frame_words(PyObject *self, void *unused)
-{
-    const uint32_t *state = ((hw_ids *)self)->state;
-    (void)unused;
-    return PyLong_FromUnsignedLong((state[HW_STATE_FRAMES_END] - state[HW_STATE_FRAMES]) / 4);
 }
 
 static int hw_ids_bool(PyObject *self)
@@ -266,33 +222,23 @@ static PyMethodDef hw_ids_methods[] = {
     {"give", hw_ids_give, METH_O, NULL},
     {"release", hw_ids_release, METH_NOARGS, NULL},
     {"request", hw_ids_request, METH_NOARGS, NULL},
-    {"clear", hw_ids_clear, METH_NOARGS, NULL},
     {"enter", hw_ids_enter, METH_O, NULL},
     {"unwind", (PyCFunction)(void (*)(void))hw_ids_unwind, METH_FASTCALL, NULL},
     {"exit", hw_ids_exit, METH_O, NULL},
     {"tidy", hw_ids_tidy, METH_NOARGS, NULL},
     {"sweep", hw_ids_sweep, METH_NOARGS, NULL},
-    {"fault", hw_ids_fault, METH_NOARGS, NULL},
     {"moved", hw_ids_moved, METH_O, NULL},
     {NULL}};
 
 static PyMemberDef hw_ids_members[] = {
     {"objects", Py_T_OBJECT_EX, offsetof(hw_ids, objects), Py_READONLY, NULL},
     {"tombstones", Py_T_OBJECT_EX, offsetof(hw_ids, tombstones), Py_READONLY, NULL},
-    {"patience", Py_T_PYSSIZET, offsetof(hw_ids, patience), 0, NULL},
-    {"limit", Py_T_PYSSIZET, offsetof(hw_ids, limit), 0, NULL},
-    {"pending", Py_T_BOOL, offsetof(hw_ids, pending), Py_READONLY, NULL},
     {NULL}};
-
-static PyGetSetDef hw_ids_getset[] = {{"records", hw_get_records, NULL, NULL, NULL},
-                                      {"record_count", hw_get_record_count, NULL, NULL, NULL},
-                                      {"frame_words", hw_get_frame_words, NULL, NULL, NULL},
-                                      {NULL}};
 
 static PyType_Slot hw_ids_slots[] = {{Py_tp_new, hw_ids_new},         {Py_tp_traverse, hw_ids_traverse},
                                      {Py_tp_dealloc, hw_ids_dealloc}, {Py_tp_methods, hw_ids_methods},
-                                     {Py_tp_members, hw_ids_members}, {Py_tp_getset, hw_ids_getset},
-                                     {Py_nb_bool, hw_ids_bool},       {0, NULL}};
+                                     {Py_tp_members, hw_ids_members}, {Py_nb_bool, hw_ids_bool},
+                                     {0, NULL}};
 
 static PyType_Spec hw_ids_spec = {"hiwire_py.objects.Ids", sizeof(hw_ids), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, hw_ids_slots};

@@ -22,7 +22,7 @@ from ..compiled_types import load_types, load_unless_python
 from ..values import NULL
 from .python_ids import Ids
 
-__all__ = ["WAY", "WHY_NOT_COMPILED", "Ids", "new_ids"]
+__all__ = ["WHY_NOT_COMPILED", "Ids", "new_ids"]
 
 
 def _compiled() -> type[Ids]:
@@ -33,8 +33,7 @@ def _compiled() -> type[Ids]:
 
 
 _found, WHY_NOT_COMPILED = load_unless_python("HIWIRE_IDS", "compiled", _compiled)
-WAY = "python" if _found is None else "compiled"
-"""``"compiled"`` or ``"python"``; `WHY_NOT_COMPILED` says why it is not the first."""
+"""Why the bookkeeping is in Python; "" where it is in C."""
 _class = _found or Ids
 
 

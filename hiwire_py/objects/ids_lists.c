@@ -7,8 +7,6 @@
 #include <string.h>
 #if PY_VERSION_HEX < 0x030c0000
 #include <structmember.h>
-#define Py_T_BOOL T_BOOL
-#define Py_T_PYSSIZET T_PYSSIZET
 #define Py_T_OBJECT_EX T_OBJECT_EX
 #define Py_READONLY READONLY
 #endif
@@ -34,7 +32,7 @@ typedef struct {
     uint32_t made;   /* indexes that have been given an id; 0 stands for null */
     hw_id_list free; /* ids to give out; there is room for all that were made */
     hw_id_list flight;
-    hw_id_list waiting; /* zombies that frames hold */
+    hw_id_list waiting; /* zombies that are to be looked at, or that frames hold */
     Py_ssize_t floor;   /* entries of `flight` that are arguments of the calls on the way, or older */
     Py_ssize_t limit, patience;
     char pending, unsettled;
@@ -99,8 +97,9 @@ static int hw_make_id(hw_ids *ids)
     return 1;
 }
 
-static PyObject *hw_add(hw_ids *ids, PyObject *value)
+static PyObject *hw_ids_give(PyObject *self, PyObject *value)
 {
+    hw_ids *ids = (hw_ids *)self;
     if (value == ids->null) {
         return PyLong_FromLong(0);
     }

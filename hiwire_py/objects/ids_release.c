@@ -90,23 +90,16 @@ static int hw_release_list(hw_ids *ids, hw_id_list *list, Py_ssize_t first, hw_d
     return 1;
 }
 
-/* Release the zombies; or with no `dead`, move them to `waiting`. */
-static int hw_take_zombies(hw_ids *ids, hw_dead *dead)
+/* Move the zombies to `waiting`. 0: there is no memory, and some have stayed. */
+static int hw_take_zombies(hw_ids *ids)
 {
     uint32_t *state = ids->state;
     while (state[HW_STATE_ZOMBIES] != HW_LINK_END) {
         uint32_t *record = hw_record_at(ids, state[HW_STATE_ZOMBIES] >> 1);
-        int32_t id = (int32_t)record[HW_RECORD_ID];
-        if (dead != NULL) {
-            if (!hw_release_one(ids, id, dead)) {
-                return 0;
-            }
-        } else {
-            if (!hw_make_room(&ids->waiting, ids->waiting.count + 1)) {
-                return 0;
-            }
-            ids->waiting.items[ids->waiting.count++] = id;
+        if (!hw_make_room(&ids->waiting, ids->waiting.count + 1)) {
+            return 0;
         }
+        ids->waiting.items[ids->waiting.count++] = (int32_t)record[HW_RECORD_ID];
         state[HW_STATE_ZOMBIES] = record[HW_RECORD_LINK];
         record[HW_RECORD_LINK] = 0;
     }

@@ -59,7 +59,7 @@ static int hw_sweep(hw_ids *ids, hw_dead *dead)
         ids->limit = ids->flight.count + ids->patience;
         return 1;
     }
-    if (!hw_take_zombies(ids, NULL)) {
+    if (!hw_take_zombies(ids)) {
         return 0;
     }
     size_t most = (size_t)(end - frame) + (size_t)ids->flight.count + (size_t)ids->waiting.count, size = 16;

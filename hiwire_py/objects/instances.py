@@ -66,7 +66,6 @@ class Instance:
         self.space = space
         self.prepared = prepared
         self.module = prepared.module
-        self.lowered = prepared.lowered is not None
         self.guard = guard
         self.token = space.calls.add(guard)
         self.lifetime = Lifetime()
@@ -75,7 +74,7 @@ class Instance:
         self.tables: dict[int, int] = {}
         self.handles: dict[str, int] = {}
         self.hosts: dict[tuple[str, str], tuple[Callable[..., Any], FuncType]] = {}
-        self.roots = InstanceRoots(space.roots) if self.lowered else None
+        self.roots = None if prepared.lowered is None else InstanceRoots(space.roots)
         self.imported_tables = 0
         self.index: dict[str, tuple[int, int]] = {e.name: (e.kind, e.index) for e in self.module.exports}
 

@@ -65,11 +65,7 @@ class Lifetime:
         return self._whole() is other._whole()
 
 
-def link(
-    lifetime: Lifetime,
-    module: Module,
-    imports: Sequence[tuple[ExternType, Lifetime]],
-) -> None:
+def link(lifetime: Lifetime, module: Module, imports: Sequence[tuple[ExternType, Lifetime]]) -> None:
     """Make the lifetimes right for a new instance of ``module``, before any of its code runs.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from ..checks import check_callable
 from ..engines import Imports, RawExtern, Store
 from ..engines.stack import StackEnd
 from ..errors import ClosedError, UnsupportedModuleError
-from ..passes.externref import COMPANION_MODULE
+from ..passes.externref import RUNTIME_MODULE
 from ..values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
 from ..wasm.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Module, TableType
 from .fitting import check_fit, check_sizes, no_fit
@@ -77,7 +76,7 @@ def keep_last(instance: Instance) -> None:
         functions = {key: store.host_function(*host) for key, host in hosts.items()}
         return {**functions, **helpers(made[0]), **_handles(store, handles)}
 
-    instance.space.mover.add_last(instance.prepared, instance.raw, imports, instance.guard)
+    instance.space.mover.add(instance.prepared, instance.raw, imports, instance.guard)
 
 
 def _given(module: Module, imports: Callable[[Import], Any], what: str) -> list[Any]:
@@ -120,7 +119,7 @@ def _start(instance: Instance, raw: Imports, what: str) -> None:
         if not outer:
             if space.timed:
                 space.store.end()
-            space.leave()
+            space.ids.release()
 
 
 # ---- what it is given
@@ -166,7 +165,7 @@ def _host_function(instance: Instance, wanted: Import, value: Any) -> RawExtern:
     space.functions.add(given)
     instance.lifetime.hold(given)
     form = space.store.host_form(functype)
-    trampoline = bind_host(weakref.ref(given), functype, form, str(wanted), space.nesting, space.here)
+    trampoline = bind_host(given, functype, form, str(wanted))
     instance.hosts[wanted.module, wanted.name] = trampoline, functype
     return space.store.host_function(trampoline, functype)
 
@@ -207,4 +206,4 @@ def _imports_of_lowering(instance: Instance) -> Imports:
 
 def _handles(store: Store, handles: Mapping[str, int]) -> dict[tuple[str, str], RawExtern]:
     """Tables' handles, as a lowered module imports them."""
-    return {(COMPANION_MODULE, name): store.constant(I32, handle) for name, handle in handles.items()}
+    return {(RUNTIME_MODULE, name): store.constant(I32, handle) for name, handle in handles.items()}

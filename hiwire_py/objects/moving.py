@@ -15,6 +15,7 @@ from typing import Any
 from ..engines import Engine, Imports, RawExtern, Store
 from ..errors import HiwireError
 from .guards import ThreadGuard
+from .layout import STATE_RECORD_COUNT
 from .nesting import Calls
 from .prepare import Prepared
 from .roots import SpaceRoots
@@ -32,18 +33,15 @@ process has on today's processors, 2^47 bytes, and half of the mappings that Lin
 
 
 class Mover:
-    """Of one space.
+    """Moves the lasting instances of one space.
 
     Attributes:
-        complete: whether all lasting instances are known, as in the space of a table. In that of a guest the
-            first guest stays as well, so nothing is ever moved.
         moves: how often it was done.
     """
 
     def __init__(
         self, engine: Engine, store: Store, runtime: Runtime, calls: Calls, roots: SpaceRoots
     ) -> None:
-        self.complete = False
         self.moves = 0
         self._engine = engine
         self._store = store
@@ -51,7 +49,7 @@ class Mover:
         self._calls = calls
         self._roots = roots
         self._lasting: list[Any] = []  # in the order in which they were made
-        self._guards: list[ThreadGuard] = []  # theirs
+        self._guard: ThreadGuard | None = None  # of the last of them
         self._next = _FEW  # the number of instances made in the store at which it is time to move
         self.add(runtime.prepared, runtime.exports, lambda made: {})
 
@@ -60,22 +58,14 @@ class Mover:
         prepared: Prepared,
         raw: Mapping[str, RawExtern],
         imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
+        guard: ThreadGuard | None = None,
     ) -> None:
-        """A lasting instance was made. See `Store.lasting`."""
+        """A lasting instance was made: see `Store.lasting`. With its guard it is the table, and all instances
+        that come after it may be left behind. In the space of a guest there is none: nothing is ever moved,
+        as the first guest stays too."""
         if self._engine.moves:
             self._lasting.append(self._store.lasting(prepared.compiled, raw, imports))
-
-    def add_last(
-        self,
-        prepared: Prepared,
-        raw: Mapping[str, RawExtern],
-        imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
-        guard: ThreadGuard,
-    ) -> None:
-        """The same; all instances that come after it may be left behind."""
-        self.add(prepared, raw, imports)
-        self._guards.append(guard)
-        self.complete = True
+        self._guard = guard
 
     def make_room(self, what: str) -> None:
         """An instance is about to be made.
@@ -96,8 +86,8 @@ class Mover:
             why = self._why_not()
         if not why:
             why = self._move()
-            ids = self._runtime.ids
-            guests = max(_FEW, len(ids.objects) // _OBJECTS, ids.record_count // _RECORDS)
+            objects, records = len(self._runtime.ids.objects), self._runtime.state()[STATE_RECORD_COUNT]
+            guests = max(_FEW, objects // _OBJECTS, records // _RECORDS)
             self._next = self._store.made + min(guests, _MANY)
         if why and made >= MOST:
             raise HiwireError(
@@ -115,9 +105,9 @@ class Mover:
             return "the table is closed"
         if self._calls.busy:
             return "a call is on its way"
-        if not self.complete:
+        if self._guard is None:
             return "they share the space of a guest, not of a table"
-        opened = sum(guard.owner is not None and guard not in self._guards for guard in self._calls.guards())
+        opened = sum(guard.owner is not None and guard is not self._guard for guard in self._calls.guards())
         if opened:
             return f"{opened} guests of the table are open"
         fixed = (one.why_fixed(self._store) for one in self._lasting)

@@ -1,18 +1,130 @@
-"""How the calls of one space nest, how the outermost ends, and when no one may call."""
+"""How calls between Python and guests nest and end, and when no one may make them: in a thread, and in one of
+its spaces.
+
+Engines keep what they know of running guests on the thread's stack, innermost first. Greenlets share that
+stack. One that switches to another within a host function has its part of the stack copied away, with the
+frames of the guests in it, until it is switched to again. Meanwhile no guest of this thread may be entered,
+and no engine may walk the stack: what would do so is refused, or waits.
+"""
 
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
 from collections.abc import Callable
 
+from ..engines import hosts
 from ..engines.release import at_release, watch_of
-from ..real_threads import get_ident
+from ..errors import WrongThreadError
+from ..real_threads import get_ident, local
 from .guards import ThreadGuard
-from .here import here
 from .ids import Ids
 
-__all__ = ["Calls"]
+__all__ = ["DEEPEST", "HOST_CODE", "TOO_DEEP", "Calls", "Here", "here"]
+
+# Calls from Python into guests that may be nested in a thread. Each level takes some of the stack, and of the
+# calls that Python's recursion limit allows, for which users have not asked; and a RecursionError within an
+# engine's binding can end the process.
+DEEPEST = 40
+TOO_DEEP = f"{DEEPEST} calls from Python into guests are nested already (infinite recursion?)"
+
+HOST_CODE = "<hiwire_py host function>"
+"""What stands for the file name in the code around each host function."""
+
+
+class Here:
+    """A thread, as its spaces see it.
+
+    Attributes:
+        ident: the thread's number.
+        inside: how many host functions have begun in it and not ended. It is in a list of one, which
+            trampolines read and write faster than an attribute.
+        raised: what its host functions have raised and no call has passed on yet, the innermost last.
+        spaces: the calls of each of the thread's spaces.
+    """
+
+    __slots__ = ("__weakref__", "_waiting", "ident", "inside", "raised", "spaces")
+
+    def __init__(self) -> None:
+        self.ident = get_ident()
+        self.inside = [0]
+        self.raised = hosts.raised()
+        self.spaces: weakref.WeakSet[Calls] = weakref.WeakSet()
+        self._waiting: list[weakref.ref[Calls]] = []
+
+    def passed(self, error: BaseException) -> bool:
+        """A call of this thread has failed with ``error``. Whether that is what a host function raised."""
+        found = any(one is error for one in self.raised)
+        if found:
+            while self.raised.pop() is not error:
+                pass
+        elif not self.inside[0]:
+            self.raised.clear()  # an interrupt came in the place of what was there
+        return found
+
+    def check(self, what: str) -> None:
+        """See to it that a guest can be entered now.
+
+        Raises:
+            RecursionError: too many calls are nested.
+            WrongThreadError: another greenlet of this thread is in a host function.
+        """
+        if self.inside[0] >= DEEPEST:
+            raise RecursionError(f"{what}: {TOO_DEEP}")
+        if self.elsewhere():
+            raise WrongThreadError(
+                f"{what}: another greenlet of this thread has left a host function before its end, and the"
+                " guest that called it is on the stack that they share; no guest of this thread can be"
+                " entered until it has returned. Switch greenlets outside of host functions, or use guests of"
+                " other threads"
+            )
+
+    def elsewhere(self) -> bool:
+        """Whether one of the host functions that have not ended was left by another greenlet: then fewer of
+        them are on this one's stack of Python frames than have begun."""
+        count = self.inside[0]
+        if not count or "greenlet" not in sys.modules:
+            return False
+        frame = sys._getframe(1)
+        while count and frame is not None:
+            if frame.f_code.co_filename == HOST_CODE:
+                count -= 1
+            frame = frame.f_back  # type: ignore[assignment]
+        return count > 0
+
+    def put_off(self, calls: Calls) -> None:
+        """Have a space leave when the calls that another greenlet is in have returned."""
+        calls.request()
+        self._waiting.append(weakref.ref(calls))
+        for other in list(self.spaces):
+            if other.depth:
+                other.request()  # so that the end of its call comes by `settle`
+
+    def settle(self) -> None:
+        """A call has returned: the spaces that were put off leave, unless a greenlet is still elsewhere."""
+        waiting = self._waiting
+        if waiting and not self.elsewhere():
+            while waiting:
+                calls = waiting[-1]()
+                del waiting[-1]
+                if calls is not None and not calls.depth:
+                    calls.leave()
+
+
+class _State(local):
+    here: Here | None = None
+
+
+_state = _State()
+
+
+def here() -> Here:
+    """The running thread."""
+    found = _state.here
+    if found is None:
+        found = _state.here = Here()
+    return found
 
 
 class Calls:
@@ -29,6 +141,8 @@ class Calls:
         thread: its number.
         closing: no one may come in any more; what guests hold is released when the running call returns.
         paused: what must be called before anyone comes in, by whatever way; None: the space is not paused.
+        leave: the outermost call has returned: release what no guest holds.
+        request: see to it that `leave` is called when the outermost call returns, and does what is pending.
     """
 
     def __init__(self, ids: Ids) -> None:
@@ -37,7 +151,7 @@ class Calls:
         self.thread = self.here.ident
         self.closing = False
         self.paused: Callable[[], None] | None = None
-        self._ids = ids
+        self.leave, self.request = ids.release, ids.request
         self._guards: dict[int, tuple[Callable[[], object | None], ThreadGuard]] = {}
         self.here.spaces.add(self)
 
@@ -55,14 +169,6 @@ class Calls:
         return self.depth > 0 or self.here.elsewhere()
 
     # ---- how the outermost one ends
-
-    def leave(self) -> None:
-        """The outermost call has returned: release what no guest holds."""
-        self._ids.release()
-
-    def request(self) -> None:
-        """See to it that `leave` runs when the outermost call returns, and does what is pending."""
-        self._ids.request()
 
     def leave_if_idle(self) -> None:
         """Release what can be released, or where a call is on the way, see to it that this is done after
@@ -137,9 +243,8 @@ class Calls:
         self.leave_if_idle()
 
     def leave_for_release(self) -> None:
-        """An instance is gone, which may be known in any thread and at any time: release what it held, if
-        that can be done now."""
-        self.request()
+        """An instance is gone, which may be known in any thread and at any time: release what it held, as was
+        requested, if that can be done now."""
         if self.paused is None and get_ident() == self.thread:
             self.leave_if_idle()
 

@@ -25,7 +25,6 @@ from .layout import (
     RECORD_ID,
     RECORD_LINK,
     RECORD_WORDS,
-    STATE_FAULT,
     STATE_FRAMES,
     STATE_FRAMES_END,
     STATE_RECORD_COUNT,
@@ -35,13 +34,13 @@ from .layout import (
     STATE_ZOMBIES,
 )
 
-__all__ = ["Ids", "Mark"]
+__all__ = ["Ids"]
 
 _GENERATION = 1 << ID_INDEX_BITS
 _WORD = 0xFFFFFFFF
 _LOWEST = -(1 << 31)  # of the signed integers that ids are
 
-Mark: TypeAlias = tuple[int, int, int, int, bool]
+_Mark: TypeAlias = tuple[int, int, int, int, bool]
 """What `Ids.enter` gives to `Ids.exit`."""
 
 
@@ -54,9 +53,6 @@ class Ids:
         objects: id -> object.
         tombstones: ids whose objects the collector of cycles took out although handles name them still, until
             those are released. Who looks one of them up finds out by the KeyError.
-        patience: how many objects may wait in a long call before they are looked at.
-        limit: so many ids in flight are what `tidy` waits for now.
-        pending: something waits for the end of the outermost call: see `request`.
     """
 
     def __init__(
@@ -71,8 +67,6 @@ class Ids:
     ) -> None:
         self.objects: dict[int, Any] = {}
         self.tombstones: dict[int, None] = {}
-        self.patience = self.limit = patience
-        self.pending = False
         self._state = state
         self._reserve = reserve
         self._settle = settle
@@ -84,11 +78,14 @@ class Ids:
         self._unheld: list[int] = []  # what nothing held when last it was looked at
         self._floor = 0  # entries of `_flight` that are arguments of the calls on the way, or older
         self._unsettled = False  # see `enter`
+        self._pending = False  # see `request`
+        self._patience = patience
+        self._limit = patience  # so many ids in flight are what `tidy` waits for now
         self.moved(base)
 
     def __bool__(self) -> bool:
         zombies = self._status[STATE_ZOMBIES] != LINK_END
-        return bool(self._flight or self._unheld or self.pending or zombies)
+        return bool(self._flight or self._unheld or self._pending or zombies)
 
     def moved(self, base: int) -> None:
         """The runtime's memory, with all that is in it, is at another address now."""
@@ -138,64 +135,51 @@ class Ids:
 
     def release(self) -> None:
         """The outermost call has returned: release what nothing holds."""
-        dead: list[Any] = []
         try:
-            if self.pending:
-                self.pending = False
+            if self._pending:
+                self._pending = False
                 if self._settle():
-                    self.clear()
+                    for kept in (self._flight, self._unheld, self.objects, self.tombstones):
+                        kept.clear()
                     return
-            self._take_unheld(self._flight, dead)
+            self._floor = 0
+            self._unsettled = False
+            self._limit = self._patience
             self._unlink_zombies()
-            self._take_unheld(self._unheld, dead)
+            self._drop(0)
         except BaseException:
             self.request()  # the next one goes on with it
             raise
-        self._floor = 0
-        self._unsettled = False
-        self.limit = self.patience
-        # Here, and not before, a finalizer may call the guest, or come here again through another object's
-        # death.
-        dead.clear()
 
     def request(self) -> None:
         """Have the end of the outermost call do what is pending, and look for what can be released."""
-        self.pending = True
+        self._pending = True
 
-    def clear(self) -> None:
-        """Drop all objects."""
-        self._flight.clear()
-        self._unheld.clear()
-        self.objects.clear()
-        self.tombstones.clear()
-
-    def enter(self, interrupting: bool) -> Mark:
+    def enter(self, interrupting: bool) -> _Mark:
         """A call begins within another one; `unwind` and `exit` take what this returns.
 
         One that is ``interrupting`` comes from a finalizer or signal handler, perhaps between a host
         function's getting an id and looking it up: nothing but what it brings in is released meanwhile.
         """
-        mark = len(self._flight), self._status[STATE_FRAMES_END], self._floor, self.limit, self._unsettled
+        mark = len(self._flight), self._status[STATE_FRAMES_END], self._floor, self._limit, self._unsettled
         self._floor = mark[0]
         self._unsettled = self._unsettled or interrupting
         return mark
 
-    def unwind(self, mark: Mark | None = None) -> None:
+    def unwind(self, mark: _Mark | None = None) -> None:
         """The call has failed, and left frames behind. Without a mark it was the outermost."""
         self._status[STATE_FRAMES_END] = self._status[STATE_FRAMES] if mark is None else mark[1]
 
-    def exit(self, mark: Mark) -> None:
+    def exit(self, mark: _Mark) -> None:
         """The call has ended: release what it brought in and nothing holds."""
-        count, _, self._floor, self.limit, self._unsettled = mark
+        count, _, self._floor, self._limit, self._unsettled = mark
         # All calls further out stood still meanwhile, so what was made since cannot be in their locals.
-        self._unheld += self._flight[count:]
-        del self._flight[count:]
-        self._drop_unheld()
+        self._drop(count)
 
     def tidy(self) -> None:
         """In a host function, when it has looked up its arguments, and before its results get ids: see
         whether it is time to `sweep`."""
-        if self._status[STATE_ZOMBIE_COUNT] > self.patience or len(self._flight) > self.limit:
+        if self._status[STATE_ZOMBIE_COUNT] > self._patience or len(self._flight) > self._limit:
             self.sweep()
 
     def sweep(self) -> None:
@@ -209,7 +193,7 @@ class Ids:
         first, end = (self._status[i] & _WORD for i in (STATE_FRAMES, STATE_FRAMES_END))
         frames = self._words[first // 4 : end // 4].tolist()
         if OPAQUE in frames or self._unsettled:
-            self.limit = len(flight) + self.patience
+            self._limit = len(flight) + self._patience
             return
         held = {*frames, *flight[:floor]}
         kept = [id_ for id_ in dict.fromkeys(flight[floor:]) if id_ in held]
@@ -219,8 +203,8 @@ class Ids:
         flight[here] = kept
         self._status[STATE_ZOMBIE_COUNT] = 0
         # So that sweeps of deep stacks cost no more than the calls.
-        self.limit = 2 * len(flight) + self.patience
-        self._drop_unheld()
+        self._limit = 2 * len(flight) + self._patience
+        self._drop(len(flight))
 
     def _zombies(self) -> list[int]:
         """The ids whose last slot was cleared; 0 and other ids in the place of some that were released."""
@@ -247,50 +231,29 @@ class Ids:
                 break
         status[STATE_ZOMBIE_COUNT] = 0
 
-    def _take_unheld(self, ids: list[int], dead: list[Any]) -> None:
-        """Empty ``ids``, and take those that nothing holds out of service: their objects, for the caller to
-        drop, into ``dead``."""
-        objects, tombstones, free = self.objects, self.tombstones, self._free
+    def _drop(self, count: int) -> None:
+        """Move the ids in flight to ``_unheld``, but for the first ``count``; take those there that nothing
+        holds out of service, and drop their objects."""
+        objects, tombstones, free, unheld = self.objects, self.tombstones, self._free, self._unheld
+        dead: list[Any] = []
+        unheld += self._flight[count:]
+        del self._flight[count:]
         while True:
-            if ids:
-                id_ = ids[-1]
-                del ids[-1]
+            if unheld:
+                id_ = unheld[-1]
+                del unheld[-1]
                 words = self._words
                 at = (self._status[STATE_RECORDS] & _WORD) // 4 + (id_ & ID_INDEX) * RECORD_WORDS
                 # An id can be in several lists: then its record is empty now, or another id's.
                 # The cases are told apart without a jump, at which the id could be lost to a signal handler.
                 if not words[at + RECORD_HOLDERS] and (id_ in objects) | (id_ in tombstones):
                     kept = (tombstones, objects)[id_ in objects]
-                    value = kept[id_]
+                    dead += (kept[id_],)
                     del kept[id_]
                     words[at + RECORD_ID] = 0
-                    free.append((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST)
-                    dead.append(value)
+                    free += ((id_ + _GENERATION - _LOWEST & _WORD) + _LOWEST,)
             else:
                 break
-        value = None
-
-    def _drop_unheld(self) -> None:
-        dead: list[Any] = []
-        self._take_unheld(self._unheld, dead)
+        # Here, and not before, a finalizer may call the guest, or come here again through another object's
+        # death.
         dead.clear()
-
-    def fault(self) -> int:
-        """Why the runtime caused the last trap, as in `layout`; 0: it did not. It is told once."""
-        why, self._status[STATE_FAULT] = self._status[STATE_FAULT], 0
-        return int(why)
-
-    @property
-    def records(self) -> int:
-        """The address of the records. Good until the next id is made."""
-        return self._base + (self._status[STATE_RECORDS] & _WORD)
-
-    @property
-    def record_count(self) -> int:
-        """How many there are."""
-        return int(self._status[STATE_RECORD_COUNT] & _WORD)
-
-    @property
-    def frame_words(self) -> int:
-        """How many words the frames of running functions take."""
-        return int(self._status[STATE_FRAMES_END] - self._status[STATE_FRAMES]) // 4

@@ -9,15 +9,18 @@ from collections.abc import Callable, Set
 from typing import NamedTuple
 
 from ..engines import RawExtern, Store
-from ..engines.release import at_release
+from ..engines.release import at_release, watch_of
 from .nesting import Calls
 from .runtime import Runtime
 
 __all__ = ["InstanceRoots", "SpaceRoots"]
 
 
+_SOON = 16
+
+
 class _Roots(NamedTuple):
-    """Of an instance, or of those that are gone."""
+    """The roots of an instance, or of all those that are gone."""
 
     drops: list[int]  # tables that are only to be emptied: others may still use them
     tables: list[int]
@@ -36,34 +39,47 @@ class InstanceRoots:
     def __init__(self, space: SpaceRoots) -> None:
         self.roots = roots = _Roots([], [], [], [])
         self._token = at_release(functools.partial(_orphan, weakref.ref(space), roots))
-        space.living[id(roots)] = roots
+        space.living[id(roots)] = watch_of(self._token), roots
+        space.find_lost()
 
 
 class SpaceRoots:
     """The roots of all instances of one space.
 
     Attributes:
-        living: of instances that are there, by their `id`.
+        living: of instances that are there, by their `id`, each with what says whether that is so.
         orphans: of instances that are gone, until they are released.
     """
 
     def __init__(self, store: Store, runtime: Runtime, calls: Calls) -> None:
-        self.living: dict[int, _Roots] = {}
+        self.living: dict[int, tuple[Callable[[], object | None], _Roots]] = {}
         self.orphans = _Roots([], [], [], [])
+        self._look = _SOON  # when there are so many instances, look for lost ones
         self._store = store
         self._runtime = runtime
         self._calls = calls
 
     def orphan(self, roots: _Roots) -> None:
-        """The instance is gone."""
+        """The instance is gone. May be repeated where a signal handler interrupted it."""
         waits = not self._calls.closing and any(roots)
         if waits:
-            for orphans, more in zip(self.orphans, roots):
-                orphans.extend(more)
             self._calls.request()
+            for orphans, more in zip(self.orphans, roots):
+                orphans += more  # and no call before the next statement, so that a signal handler finds
+                del more[:]  # each in one of them
         self.living.pop(id(roots), None)
         if waits:
             self._calls.leave_for_release()
+
+    def find_lost(self) -> None:
+        """An instance is made: now and then see which are gone although a signal handler kept `orphan` from
+        being called."""
+        if len(self.living) < self._look:
+            return
+        for watch, roots in list(self.living.values()):
+            if watch() is None:
+                self.orphan(roots)
+        self._look = 2 * len(self.living) + _SOON
 
     def release_orphans(self) -> None:
         """Release what instances that are gone have held. No guest runs. Each step is written so that a
@@ -108,13 +124,14 @@ class SpaceRoots:
     def clear_all_but(self, kept: Set[int]) -> None:
         """All instances are about to be left behind, but for those whose exports have these `id`: release
         what the globals of the others hold."""
-        for roots in list(self.living.values()):
+        for _, roots in list(self.living.values()):
             self._clear(roots.globals, kept)
 
     def forget_all_but(self, kept: Set[int]) -> None:
-        """They have been left behind. May be repeated where a signal handler interrupted it."""
+        """All but those have been left behind: forget their globals, which are no more. May be repeated where
+        a signal handler interrupted it."""
         # Orphans last: they may have become so just now, on another thread.
-        for roots in (*self.living.values(), self.orphans):
+        for roots in (*(roots for _, roots in list(self.living.values())), self.orphans):
             roots.globals[:] = [global_ for global_ in roots.globals if id(global_) in kept]
 
     def _clear(self, globals_: list[RawExtern], kept: Set[int] = frozenset()) -> None:

@@ -8,15 +8,17 @@ a record of how many slots and globals hold it. What an id is, and how long it l
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from ..engines import Engine, GuestLimits, RawExtern, Store
 from ..errors import ForgedRefError, MemoryLimitError, TableFullError
-from ..passes.externref import COMPANION_MODULE, HELPERS
+from ..passes.externref import HELPERS, RUNTIME_MODULE
 from ..values import FuncType
 from ..wasm.module import FUNCTION, Limits
 from .ids import new_ids
@@ -24,14 +26,17 @@ from .layout import (
     FAULT_FORGED,
     FAULT_FRAMES,
     RECORD_WORDS,
+    STATE_FAULT,
+    STATE_RECORD_COUNT,
+    STATE_RECORDS,
+    STATE_WORDS,
     TABLE_SIZE,
     TABLE_SLOTS,
 )
-from .numbers import Numbers
 from .prepare import prepare
 from .trampolines import bind_raw
 
-__all__ = ["Runtime", "helpers"]
+__all__ = ["Numbers", "Runtime", "helpers"]
 
 _PAGE = 65536
 _ROOM = 64  # pages that the runtime's memory may have, whatever the limit of memories
@@ -39,11 +44,33 @@ _FIRST_RESERVE = 1024
 _WORD = 0xFFFFFFFF
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of 32 bits in this process' memory, which must stay where they are as long as this is used.
+
+    Attributes:
+        address: of the first.
+        count: how many.
+        code: their type, "I" or "i", as in the module `array`.
+    """
+
+    address: int
+    count: int
+    code: Literal["I", "i"]
+
+    def view(self) -> memoryview[int]:
+        """The numbers themselves, to read and write."""
+        return (
+            memoryview((ctypes.c_char * (4 * self.count)).from_address(self.address))
+            .cast("B")
+            .cast(self.code)
+        )
+
+
 class Runtime:
     """The runtime of one space.
 
     Args:
-        engine, store, limits: the space's.
         settle: see `new_ids`.
         close: closes the space.
 
@@ -84,9 +111,9 @@ class Runtime:
         if limits.memory_limit is not None or limits.table_limit is not None:
             self._limit_sizes()
         self._base = self._address()
-        state = self.call["state"]() & _WORD
+        self._state = self.call["state"]() & _WORD
         reserve = functools.partial(_reserve, weakref.ref(self))
-        self.ids = new_ids(self._base, state, reserve, settle, self.patience)
+        self.ids = new_ids(self._base, self._state, reserve, settle, self.patience)
 
     def _function(self, name: str, functype: FuncType) -> Callable[..., Any]:
         return bind_raw(self._store.call(self.exports[name], functype), functype)
@@ -147,16 +174,6 @@ class Runtime:
             raise TableFullError(f"no memory for a table of {limits.minimum} externrefs")
         return handle
 
-    def table_operations(self, handle: int) -> dict[str, Callable[..., Any]]:
-        """get(index), set(index, id), size() and grow(id, count) -> old size or -1, of a table."""
-        call = self.call
-        return {
-            "get": lambda index: call["get"](index, handle),
-            "set": lambda index, id_: call["set"](index, id_, handle),
-            "size": lambda: call["size"](handle),
-            "grow": lambda id_, count: call["grow"](id_, count, handle),
-        }
-
     def table_keys(self, tables: Mapping[int, int]) -> list[Numbers]:
         """The ids in the slots of each of an instance's tables, 0 for null; good until a guest runs."""
         size = self._store.memory_size(self.exports["memory"])
@@ -168,16 +185,22 @@ class Runtime:
                 found.append(Numbers(self._base + slots, count, "i"))
         return found
 
+    def state(self) -> memoryview[int]:
+        """The words of its state, by the numbers ``STATE_*`` of `layout`; they can be written, too."""
+        return Numbers(self._base + self._state, STATE_WORDS, "I").view()
+
     def holder_records(self) -> Numbers:
-        """The records of all ids, by their indexes: see `layout`."""
-        return Numbers(self.ids.records, RECORD_WORDS * self.ids.record_count, "I")
+        """The records of all ids, by their indexes: see `layout`. Good until the next id is made."""
+        state = self.state()
+        return Numbers(self._base + state[STATE_RECORDS], RECORD_WORDS * state[STATE_RECORD_COUNT], "I")
 
     # ---- how it fails
 
     def fault(self) -> BaseException | str | None:
         """Why the engine's last trap happened, where the runtime trapped: an exception, or the trap's real
-        kind."""
-        why = self.ids.fault()
+        kind. It is told once."""
+        state = self.state()
+        why, state[STATE_FAULT] = state[STATE_FAULT], 0
         if not why:
             return None
         if why == FAULT_FRAMES:
@@ -189,7 +212,7 @@ class Runtime:
 
 def helpers(exports: Mapping[str, RawExtern]) -> dict[tuple[str, str], RawExtern]:
     """What every lowered module imports of the runtime's exports."""
-    return {(COMPANION_MODULE, helper): exports[helper] for helper in HELPERS}
+    return {(RUNTIME_MODULE, helper): exports[helper] for helper in HELPERS}
 
 
 def _reserve(runtime_ref: Callable[[], Runtime | None], count: int) -> None:

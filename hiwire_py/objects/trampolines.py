@@ -12,6 +12,7 @@ All templates stand in this one long file, since each relies on the moments at w
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,9 +21,9 @@ from ..engines.calls import Call, CallForm, HostForm
 from ..errors import ClosedError
 from ..real_threads import get_ident
 from ..values import CROSSING, EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
-from .here import DEEPEST, HOST_CODE, TOO_DEEP, Here
+from .nesting import DEEPEST, HOST_CODE, TOO_DEEP
 
-__all__ = ["Fix", "ForEach", "Given", "HostResultError", "bind_each", "bind_export", "bind_host", "bind_raw"]
+__all__ = ["Fix", "ForEach", "Given", "bind_each", "bind_export", "bind_host", "bind_raw"]
 
 ForEach = Callable[[Iterable[int], Callable[[Exception], object]], int]
 """What `bind_each` makes: takes pointers, and what takes the exceptions; gives how many calls were made."""
@@ -63,7 +64,12 @@ def bind(space, guard, shown, get_ident, fix, NULL, too_deep{names}):
             exit(mark)
     def export({params}):
         {quick}
-        {let_in}
+        if get_ident() != guard.owner:
+            guard.refuse()
+        if nesting[0]:
+            return nested({args})
+        if inside[0]:
+            check(shown)
         nesting[0] = 1
         try:
             {begin}
@@ -78,14 +84,6 @@ def bind(space, guard, shown, get_ident, fix, NULL, too_deep{names}):
             if ids: release()
     return export
 """
-_LET_IN = """\
-if get_ident() != guard.owner:
-    guard.refuse()
-if nesting[0]:
-    return nested({args})
-if inside[0]:
-    check(shown)
-"""
 
 # A call that makes no id, where nothing else is on the way. The engine's part checks the thread and the
 # arguments, and then writes into `nesting`: a signal handler or finalizer that comes in before the result has
@@ -96,12 +94,9 @@ if guard.owner and not (nesting[0] or inside[0]){classes}:
     begun = True
     try:
         {call}
-        if {done}:
+        if r is not None:
             {results}
-        if {refused}:
-            begun = False
-        else:
-            {failed}
+        begun = False
     except BaseException as error:
         begun = get_ident() == thread
         if begun:
@@ -188,10 +183,6 @@ def _bound(code: Any, *given: Any) -> Callable[..., Any]:
     return function
 
 
-class HostResultError(TypeError):
-    """A host function returned what its WebAssembly type does not allow."""
-
-
 def _check(value: str, code: int, what: str) -> str:
     """Code that brings a value which Python gave to the form engines take."""
     if code in _INTEGER_RANGES:
@@ -238,7 +229,6 @@ def _give_back(form: CallForm, functype: FuncType) -> list[str]:
 @functools.lru_cache(maxsize=1024)
 def _export_code(functype: FuncType, form: CallForm, names: tuple[str, ...], timed: bool) -> Any:
     params = _names(functype.params)
-    args = ", ".join(params)
     checks = [
         _check(a, code, f'f"argument {i + 1} of {{shown}}"')
         for i, (a, code) in enumerate(zip(params, functype.params))
@@ -249,24 +239,20 @@ def _export_code(functype: FuncType, form: CallForm, names: tuple[str, ...], tim
     given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
     code = [statement.format(*given, mark=None) for statement in form.code]
     results, quick = _give_back(form, functype), ""
-    if form.quick is not None and not timed and EXTERNREF not in functype.params:
+    if form.quick and not timed and EXTERNREF not in functype.params:
         quick = _QUICK.format(
             classes="".join(
                 f" and {a}.__class__ is {_CLASSES[code]}" for a, code in zip(params, functype.params)
             ),
             call=form.code[0].format(*params, mark="nesting"),
-            done=form.quick.done,
             results=_lines(results, 12),
-            refused=form.quick.refused,
-            failed=_lines(code[1:], 12),
         )
     source = _EXPORT.format(
         names="".join(f", {name}" for name in names),
         params=", ".join([*params, "/"] if params else []),
-        args=args,
+        args=", ".join(params),
         body=_lines([*checks, *code, *results], 12),
         quick=_lines([quick], 8),
-        let_in=_lines(_LET_IN.format(args=args).splitlines(), 8),
         deepest=DEEPEST,
         begin=_BEGIN if timed else "pass",
         end=_END if timed else "pass",
@@ -377,11 +363,11 @@ def _host_code(functype: FuncType, form: HostForm) -> Any:
         f"own.give({value})" if code == EXTERNREF else value for value, code in zip(values, functype.results)
     ]
     if not count:
-        result.append(f"return {form.nothing}")
+        result.append("return None")
     elif form.targets is None:
         result.append(f"return {given[0] if count == 1 else '(' + ', '.join(given) + ')'}")
     else:
-        result += [f"{', '.join(form.targets)} = {', '.join(given)}", f"return {form.nothing}"]
+        result += [f"{', '.join(form.targets)} = {', '.join(given)}", "return None"]
     source = _HOST.format(
         params=", ".join(form.params),
         args=", ".join(params),
@@ -404,34 +390,26 @@ class Given:
         self.objects, self.give, self.tidy = space.objects, space.ids.give, space.ids.tidy
 
 
-def bind_host(
-    given_ref: Callable[[], Given | None],
-    functype: FuncType,
-    form: HostForm,
-    name: str,
-    nesting: list[int],
-    here: Here,
-) -> Callable[..., Any]:
+def bind_host(given: Given, functype: FuncType, form: HostForm, name: str) -> Callable[..., Any]:
     """The function that the engine calls for a host function.
 
-    Engines hold what they are given where Python's cycle collector cannot see it, so this holds ``Given``
-    weakly. ``nesting`` is its space's, and ``here`` the space's thread.
+    Engines hold what they are given where Python's cycle collector cannot see it, so this holds ``given``
+    weakly.
     """
-    code, shown = _host_code(functype, form), f"{name}{functype}"
-    return _bound(code, given_ref, shown, check_value, NULL, nesting, here.inside, here.raised)
+    code, shown, space = _host_code(functype, form), f"{name}{functype}", given.space
+    here = space.here
+    return _bound(code, weakref.ref(given), shown, check_value, NULL, space.nesting, here.inside, here.raised)
 
 
 def _gone(name: str) -> ClosedError:
     return ClosedError(f"the guest called {name}, but what stood behind it was closed")
 
 
-def _wrong_count(result: object, count: int, name: str) -> HostResultError:
+def _wrong_count(result: object, count: int, name: str) -> TypeError:
     returned = type(result).__name__
     if isinstance(result, (tuple, list)):
         returned = f"a {returned} of {len(result)}"
-    return HostResultError(
-        f"host function {name} must return {count} results, as a tuple or list, not {returned}"
-    )
+    return TypeError(f"host function {name} must return {count} results, as a tuple or list, not {returned}")
 
 
 def _told(error: BaseException, function: Callable[..., Any], count: int, name: str) -> BaseException:

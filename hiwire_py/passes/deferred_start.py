@@ -22,14 +22,15 @@ exported is exported still, and existing indexes stay as they are.
 
 from __future__ import annotations
 
-from ..wasm.binary import leb, signed_leb, vector
+from ..wasm.binary import leb, sized, vector
+from ..wasm.code import i32_const
 from ..wasm.module import FUNCTION, Element, Kind, Module
 from ..wasm.types import function_type
-from ..wasm.write import Edit
+from ..wasm.write import Edit, Writer
 
 __all__ = ["defer_start"]
 
-_ZERO = b"\x41\0"  # i32.const 0
+_MEMORY_INIT, _TABLE_INIT = 0x08, 0x0C  # behind a prefix
 
 
 def defer_start(module: Module) -> tuple[bytes, str] | None:
@@ -37,50 +38,38 @@ def defer_start(module: Module) -> tuple[bytes, str] | None:
     export's name; None if nothing happens at its start."""
     wasm = module.wasm
     steps: list[bytes] = []  # the code of the new function
-    edit = Edit(module)
+    edit, writer = Edit(module), Writer(module)
     if any(element.offset is not None for element in module.elements):
-        edit.set(Kind.ELEMENTS, vector(_passive(module, element) for element in module.elements))
-    for index, element in enumerate(module.elements):
-        if element.offset is not None:
-            where = leb(index)
-            steps.append(
-                _init(wasm, element.offset, len(element.items), b"\x0c" + where + leb(element.table))
-            )
-            steps.append(b"\xfc\x0d" + where)  # elem.drop
+        edit.set(Kind.ELEMENTS, vector(writer.element(_passive(element)) for element in module.elements))
     data = list(module.data())
-    for index, segment in enumerate(data):
-        if segment.offset is not None:
-            where, (start, end) = leb(index), segment.bytes
-            steps.append(_init(wasm, segment.offset, end - start, b"\x08" + where + leb(segment.memory)))
-            steps.append(b"\xfc\x09" + where)  # data.drop
+    inits = [
+        (segment.offset, len(segment.items), _TABLE_INIT, index, segment.table)
+        for index, segment in enumerate(module.elements)
+    ]
+    inits += [
+        (segment.offset, segment.bytes[1] - segment.bytes[0], _MEMORY_INIT, index, segment.memory)
+        for index, segment in enumerate(data)
+    ]
+    for offset, count, init, index, target in inits:
+        if offset is not None:
+            steps.append(wasm[offset[0] : offset[1] - 1] + i32_const(0) + i32_const(count))
+            steps.append(bytes((0xFC, init)) + leb(index) + leb(target))
+            steps.append(bytes((0xFC, init + 1)) + leb(index))  # elem.drop, data.drop
     if data:
-        contents = (wasm[slice(*segment.bytes)] for segment in data)
-        edit.set(Kind.DATA, vector(b"\1" + leb(len(content)) + content for content in contents))
+        edit.set(Kind.DATA, vector(b"\1" + sized(wasm[slice(*segment.bytes)]) for segment in data))
         edit.set(Kind.DATA_COUNT, leb(len(data)))
     if module.start is not None:
         steps.append(b"\x10" + leb(module.start))  # call
         edit.set(Kind.START, None)
     if not steps:
         return None
-    body = b"\0" + b"".join(steps) + b"\x0b"
     edit.add(Kind.TYPES, function_type((), ()))
     edit.add(Kind.FUNCTIONS, leb(len(module.types)))
-    edit.add(Kind.CODE, leb(len(body)) + body)
+    edit.add(Kind.CODE, sized(b"\0" + b"".join(steps) + b"\x0b"))
     export = edit.export("start", FUNCTION, len(module.functions))
     return edit.written(), export
 
 
-def _init(wasm: bytes, offset: tuple[int, int], count: int, what: bytes) -> bytes:
-    """``table.init`` or ``memory.init`` of a whole segment; a constant expression gives the offset."""
-    start, end = offset
-    return wasm[start : end - 1] + _ZERO + b"\x41" + signed_leb(count) + b"\xfc" + what
-
-
-def _passive(module: Module, element: Element) -> bytes:
-    items = vector(
-        module.wasm[slice(*item)] if isinstance(item, tuple) else leb(item) for item in element.items
-    )
+def _passive(element: Element) -> Element:
     declared = 3 if element.flags & 3 == 3 else 1
-    if element.flags & 4:
-        return bytes((declared | 4,)) + element.spelling + items
-    return bytes((declared, 0)) + items
+    return element._replace(flags=element.flags & 4 | declared, offset=None)

@@ -11,11 +11,11 @@ from ..requirements import State
 from ..wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Module
 from ..wasm.types import F32, F64, I32, I64
 from ..wasm.write import Edit
+from .externref import RUNTIME_MODULE
 
 __all__ = ["export_holders"]
 
 _NUMBERS = (I32, I64, F32, F64)
-_RUNTIME = "externref"
 _PASSIVE = 1  # in the two low bits of a segment's flags
 
 
@@ -40,7 +40,7 @@ def _why_fixed(module: Module) -> str:
     """Why an instance of the module cannot be made a second time with the state of the first, as far as the
     module says; "" if it can."""
     for wanted in module.imports:
-        if wanted.kind != FUNCTION and wanted.module != _RUNTIME:
+        if wanted.kind != FUNCTION and wanted.module != RUNTIME_MODULE:
             return f"it imports the {KINDS[wanted.kind]} {wanted}"
     if module.start is not None:
         return "it has a start function"

@@ -20,8 +20,7 @@ _IMPORTS_FROM = "h"
 
 def plain_names(module: Module) -> bytes:
     """The module's bytes, with plain names."""
-    edit, writer = Edit(module), Writer(module)
-    edit.drop_custom()
+    edit, writer = Edit(module, keeps_custom=False), Writer(module)
     imports = [
         writer.import_(wanted._replace(module=_IMPORTS_FROM, name=f"i{i}"))
         for i, wanted in enumerate(module.imports)

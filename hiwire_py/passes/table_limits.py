@@ -9,7 +9,7 @@ tables and everything else are as they were.
 from __future__ import annotations
 
 from ..wasm.binary import vector
-from ..wasm.module import TABLE, Kind, Limits, Module
+from ..wasm.module import TABLE, Kind, Limits, Module, TableType
 from ..wasm.write import Edit, Writer
 
 __all__ = ["limit_tables"]
@@ -17,12 +17,12 @@ __all__ = ["limit_tables"]
 
 def limit_tables(module: Module, most: int) -> bytes:
     """The module's bytes, with tables of ``most`` elements at most; the same object if nothing changes."""
-    own = module.tables[module.count_imports(TABLE) :]
-    if all(table.limits.maximum is not None and table.limits.maximum <= most for table in own):
+    own: list[TableType] = module.own(TABLE)
+    limited = [table._replace(limits=_limited(table.limits, most)) for table in own]
+    if limited == own:
         return module.wasm
-    edit, writer = Edit(module), Writer(module)
-    limited = (writer.table(table._replace(limits=_limited(table.limits, most))) for table in own)
-    edit.set(Kind.TABLES, vector(limited))
+    edit = Edit(module)
+    edit.set(Kind.TABLES, vector(map(Writer(module).table, limited)))
     return edit.written()
 
 

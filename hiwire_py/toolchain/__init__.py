@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from hiwire_py.toolchain.build import (
-    CONTAINERS,
-    TOOLCHAINS,
-    BuildReport,
-    BuiltFile,
-    build,
-    check_sources,
-)
+from hiwire_py.toolchain.build import CONTAINERS, TOOLCHAINS, BuildReport, BuiltFile, build
 from hiwire_py.toolchain.compilers import Compiler, find_compiler
 
 __all__ = [
@@ -19,6 +12,5 @@ __all__ = [
     "BuiltFile",
     "Compiler",
     "build",
-    "check_sources",
     "find_compiler",
 ]

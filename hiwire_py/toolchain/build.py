@@ -7,29 +7,32 @@ package. A compiler of the machine makes modules that do the same in slightly di
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from hiwire_py.checks import check_integer
 from hiwire_py.errors import ToolchainError
-from hiwire_py.toolchain.base import ensure_base
-from hiwire_py.toolchain.containers import ENGINES, engine
+from hiwire_py.toolchain.containers import ENGINES, Engine, engine
 from hiwire_py.toolchain.local import local_compiler, make
 from hiwire_py.toolchain.process import Log, Unusable, silent
 
 __all__ = [
     "CONTAINERS",
+    "DOCKERFILE",
+    "MADE_BASE",
     "REMEDIES",
     "SUMS",
     "TOOLCHAINS",
     "BuildReport",
     "BuiltFile",
+    "base_image",
     "build",
-    "check_sources",
     "format_sums",
 ]
 
@@ -38,13 +41,15 @@ TOOLCHAINS = (*CONTAINERS, "clang", "zig")
 """In the order in which they are tried."""
 
 SUMS = "SHA256SUMS"
-_DOCKERFILE = "Dockerfile.clang17"
+DOCKERFILE = "Dockerfile.clang17"
+MADE_BASE = "localhost/hiwire-debian:trixie"
+"""The base image where no registry can be reached: scripts/base_image.py makes it."""
 _MOST_PAGES = 32768
 
 REMEDIES = {
     "docker": "see docs.docker.com/engine/install",
     "podman": "on Debian: apt install podman",
-    "buildah": "on Debian, as root: apt install buildah mmdebstrap (needs no running engine)",
+    "buildah": "on Debian, as root: apt install buildah (needs no running engine)",
     "clang": "17 or newer, on Debian: apt install clang-19 lld-19 llvm-19 libclang-rt-19-dev-wasm32 make",
     "zig": "python -m pip install ziglang, and make (no root needed)",
 }
@@ -112,7 +117,8 @@ def build(
     if not 1 <= static_pages <= _MOST_PAGES:
         raise ValueError(f"static_pages is {static_pages}; a table has from 1 to {_MOST_PAGES} pages")
     root = _source(source)
-    taken, rejected = _first_usable(_names(toolchain, TOOLCHAINS), root, log)
+    names = TOOLCHAINS if toolchain is None else (toolchain,) if isinstance(toolchain, str) else toolchain
+    taken, rejected = _first_usable(names, root, log)
     log(f"building with {taken.name} {taken.version}")
     target = Path(out_dir)
     with tempfile.TemporaryDirectory(prefix="hiwire-build-") as scratch:
@@ -122,25 +128,12 @@ def build(
         files = tuple(_describe(path) for path in sorted(made.iterdir()) if path.is_file())
         target.mkdir(parents=True, exist_ok=True)
         for file in files:
-            _replace(made / file.name, target / file.name)
+            # Through a neighbour, so that whoever has the old file open keeps it whole.
+            new = target / f".{file.name}.new"
+            shutil.copyfile(made / file.name, new)
+            new.replace(target / file.name)
     (target / SUMS).write_text(format_sums(files), encoding="ascii")
     return BuildReport(taken.name, taken.version, rejected, target, files)
-
-
-def check_sources(
-    *, toolchain: str | Sequence[str] | None = None, source: str | Path | None = None, log: Log = silent
-) -> str:
-    """Compiles the C sources in the container for every target and language that they promise.
-
-    Returns:
-        The name of the container engine it took.
-
-    Raises:
-        ToolchainError: no engine works, or a source does not compile without a warning.
-    """
-    taken, _ = _first_usable(_names(toolchain, CONTAINERS), _source(source), log)
-    taken.check()
-    return taken.name
 
 
 def format_sums(files: Sequence[BuiltFile]) -> str:
@@ -149,17 +142,18 @@ def format_sums(files: Sequence[BuiltFile]) -> str:
 
 
 class _Taken(NamedTuple):
-    """A toolchain that can be used: builds modules of so many pages into a directory, and, if it is a
-    container, checks the sources."""
+    """A toolchain that can be used; ``build`` makes modules of so many pages in a directory."""
 
     name: str
     version: str
     build: Callable[[Path, int], None]
-    check: Callable[[], None] = lambda: None
 
 
 def _first_usable(names: Sequence[str], root: Path, log: Log) -> tuple[_Taken, tuple[tuple[str, str], ...]]:
     """The first toolchain that can be used, and (name, why) of those before it."""
+    for name in names:
+        if name not in TOOLCHAINS:
+            raise ToolchainError(f"there is no toolchain {name!r}; there is {', '.join(TOOLCHAINS)}")
     rejected: list[tuple[str, str]] = []
     for name in names:
         try:
@@ -173,46 +167,48 @@ def _first_usable(names: Sequence[str], root: Path, log: Log) -> tuple[_Taken, t
     raise ToolchainError(f"no toolchain that can build WebAssembly modules was found:\n{reasons}{_WAYS}")
 
 
+def base_image(container: Engine, dockerfile: Path, log: Log) -> str:
+    """The image that a build starts from: Debian 13, which is fetched if the engine has none.
+
+    Raises:
+        Unusable: there is none, here or in its registry.
+    """
+    official = re.search(r"^ARG BASE=(\S+)$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
+    if official is None:
+        raise ToolchainError(f"{dockerfile} has no line `ARG BASE=...`; the build needs to know it")
+    for image in (official[1], MADE_BASE):
+        if container.has(image):
+            return image
+    log(f"{container.name}: fetching {official[1]}")
+    try:
+        container.pull(official[1])
+    except Unusable as error:
+        remedy = "scripts/base_image.py makes one without a registry"
+        raise Unusable(f"no base image: {error}; {remedy}") from None
+    return official[1]
+
+
 def _container(name: str, root: Path, log: Log) -> _Taken:
-    taken = engine(name)
-    taken.probe()
-    base = ensure_base(taken, root / _DOCKERFILE, log)
+    container = engine(name)
+    container.probe()
+    base = base_image(container, root / DOCKERFILE, log)
+    container.try_run(base)
 
-    def work(out: Path | None, target: str | None = None, **arguments: str) -> None:
-        taken.build(root, _DOCKERFILE, {"BASE": base, **arguments}, target=target, out=out, log=log)
+    def work(out: Path, static_pages: int) -> None:
+        arguments = {"BASE": base, "STATIC_PAGES": str(static_pages)}
+        container.build(root, DOCKERFILE, arguments, target=None, out=out, log=log)
 
-    return _Taken(
-        name,
-        taken.version,
-        build=lambda out, static_pages: work(out, STATIC_PAGES=str(static_pages)),
-        check=lambda: work(None, "check"),
-    )
+    return _Taken(name, container.version, work)
 
 
 def _compiler(name: str, root: Path, log: Log) -> _Taken:
     compiler = local_compiler(name)
-
-    def work(out: Path, static_pages: int) -> None:
-        objects = out.parent / "work"
-        make(compiler, root, objects, static_pages=static_pages, log=log)
-        for path in objects.iterdir():
-            if path.is_file():
-                shutil.copyfile(path, out / path.name)
-
-    return _Taken(name, f"(clang {compiler.release})", work)
-
-
-def _names(toolchain: str | Sequence[str] | None, known: Sequence[str]) -> Sequence[str]:
-    names = known if toolchain is None else (toolchain,) if isinstance(toolchain, str) else tuple(toolchain)
-    for name in names:
-        if name not in known:
-            raise ToolchainError(f"there is no toolchain {name!r} for this; there is {', '.join(known)}")
-    return names
+    return _Taken(name, f"(clang {compiler.release})", partial(make, compiler, root, log=log))
 
 
 def _source(source: str | Path | None) -> Path:
     root = Path(__file__).resolve().parents[2] if source is None else Path(source).resolve()
-    for needed in ("c/Makefile", _DOCKERFILE):
+    for needed in ("c/Makefile", DOCKERFILE):
         if not (root / needed).exists():
             raise ToolchainError(
                 f"{root} has no {needed}: the C sources are part of a checkout, not of an installed package; "
@@ -224,10 +220,3 @@ def _source(source: str | Path | None) -> Path:
 def _describe(path: Path) -> BuiltFile:
     contents = path.read_bytes()
     return BuiltFile(path.name, len(contents), hashlib.sha256(contents).hexdigest())
-
-
-def _replace(made: Path, target: Path) -> None:
-    """Through a neighbour, so that whoever has the old file open keeps it whole."""
-    new = target.with_name(f".{target.name}.new")
-    shutil.copyfile(made, new)
-    new.replace(target)

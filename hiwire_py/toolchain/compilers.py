@@ -22,21 +22,18 @@ from functools import partial
 from pathlib import Path
 
 from hiwire_py.errors import ToolchainError
+from hiwire_py.toolchain.process import Unusable, ask
 
-__all__ = ["FREESTANDING", "MINIMUM_CLANG", "PREFERRED_CLANG", "WASI", "Compiler", "find_compiler"]
+__all__ = ["FREESTANDING", "WASI", "Compiler", "find_compiler", "program_of"]
 
 FREESTANDING = "wasm32-unknown-unknown"
 WASI = "wasm32-wasi"
 
-MINIMUM_CLANG = 17
-"""The first clang with the table builtins that hiwire uses."""
-
-PREFERRED_CLANG = 17
-"""The clang that the committed modules are built with."""
+_MINIMUM_CLANG = 17  # the first with the table builtins that hiwire uses
+_PREFERRED_CLANG = 17  # what the committed modules are built with
 
 _ZIG_TARGETS = {FREESTANDING: "wasm32-freestanding", WASI: "wasm32-wasi"}
-_LANGUAGES = {".c": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++"}
-_STANDARDS = {"c": "-std=c11", "c++": "-std=c++17"}
+_STANDARDS = {".c": "-std=c11", ".cc": "-std=c++17", ".cpp": "-std=c++17", ".cxx": "-std=c++17"}
 _ADVICE = (
     "Ways to get a compiler: `pip install ziglang` (any platform, no root); on Debian 13 or Ubuntu 24.04 "
     "`apt-get install clang-17 lld-17`; elsewhere LLVM 17 or newer with lld. "
@@ -72,7 +69,6 @@ class Compiler:
         *,
         target: str = FREESTANDING,
         options: Sequence[str] = (),
-        language: str | None = None,
     ) -> list[Path]:
         """Compiles each source to an object file.
 
@@ -81,7 +77,6 @@ class Compiler:
             directory: where the object files go; it is made if need be.
             target: ``FREESTANDING``, ``WASI`` or another triple that the compiler knows.
             options: compiler options, after those of this module, so that they win.
-            language: "c" or "c++", instead of what the suffix says.
 
         Returns:
             The object files, in the order of the sources.
@@ -93,13 +88,13 @@ class Compiler:
         folder.mkdir(parents=True, exist_ok=True)
         made = []
         for number, source in enumerate(map(Path, sources)):
-            spoken = language or _LANGUAGES.get(source.suffix)
-            if spoken not in _STANDARDS:
-                known = ", ".join(_LANGUAGES)
+            standard = _STANDARDS.get(source.suffix)
+            if standard is None:
+                known = ", ".join(_STANDARDS)
                 raise ToolchainError(f"{source}: not a C or C++ source file (suffixes: {known})")
             # Numbered: two folders may hold files of one name.
             output = folder / f"{number:02}-{source.stem}.o"
-            words = ["-x", spoken, _STANDARDS[spoken], *options, "-c", str(source), "-o", str(output)]
+            words = [standard, *options, "-c", str(source), "-o", str(output)]
             self._run([*self._driver(target), *words], f"cannot compile {source.name}")
             made.append(output)
         return made
@@ -147,7 +142,6 @@ class Compiler:
         target: str = FREESTANDING,
         options: Sequence[str] = (),
         link_options: Sequence[str] = (),
-        language: str | None = None,
     ) -> Path:
         """Compiles and links in one go; see :meth:`objects` and :meth:`link`.
 
@@ -158,23 +152,8 @@ class Compiler:
             ToolchainError: a step failed; the message holds the output of the tool.
         """
         with tempfile.TemporaryDirectory(prefix="hiwire-") as folder:
-            objects = self.objects(sources, folder, target=target, options=options, language=language)
+            objects = self.objects(sources, folder, target=target, options=options)
             return self.link(objects, output, target=target, options=link_options)
-
-    def missing(self, target: str) -> str | None:
-        """Why this compiler cannot build for a target, found by trying; None if it can."""
-        source, remedy = "int f(void) { return 0; }\n", ""
-        if target == WASI:
-            source = '#include <stdio.h>\nint f(void) { return puts(""); }\n'
-            remedy = " On Debian `apt-get install wasi-libc libclang-rt-NN-dev-wasm32` adds what WASI needs."
-        with tempfile.TemporaryDirectory(prefix="hiwire-") as folder:
-            trial = Path(folder, "trial.c")
-            trial.write_text(source)
-            try:
-                self.compile([trial], Path(folder, "trial.wasm"), target=target, link_options=["--export=f"])
-            except ToolchainError as error:
-                return f"{self} cannot build for {target}: {error}{remedy}"
-        return None
 
     def _driver(self, target: str) -> list[str]:
         if self.name == "zig":
@@ -206,12 +185,13 @@ def find_compiler(prefer: str | None = None) -> Compiler:
     """
     if prefer not in (None, "clang", "zig"):
         raise ToolchainError(f"no such toolchain: {prefer!r}; there are 'clang' and 'zig'")
+    ways: list[Callable[[], Compiler]] = []
+    if prefer != "zig":
+        ways += [partial(_clang, path) for path in _clang_candidates()]
+    if prefer != "clang":
+        ways.append(_zig)
     reasons: list[str] = []
-    clangs = [] if prefer == "zig" else _clang_candidates()
-    ways: list[Callable[[], Compiler]] = [partial(_clang, path) for path in clangs]
-    if prefer != "zig" and not clangs:
-        reasons.append("clang: not on PATH")
-    for way in (*ways, *([] if prefer == "clang" else [_zig])):
+    for way in ways:
         try:
             return way()
         except ToolchainError as error:
@@ -229,33 +209,33 @@ def _clang_candidates() -> list[str]:
         with contextlib.suppress(OSError):
             found = (re.fullmatch(r"clang-(\d+)(?:\.exe)?", name) for name in os.listdir(folder or "."))
             numbers |= {int(match[1]) for match in found if match}
-    order = sorted(numbers, key=lambda number: (number == PREFERRED_CLANG, number), reverse=True)
+    order = sorted(numbers, key=lambda number: (number == _PREFERRED_CLANG, number), reverse=True)
     names = [*(f"clang-{number}" for number in order), "clang"]
-    return [path for name in names if (path := shutil.which(name)) is not None]
+    return [path for name in names if (path := shutil.which(name)) is not None] or ["clang"]
 
 
 def _clang(path: str) -> Compiler:
     version = _version((path,))
-    targets = _output((path, "--print-targets"))
-    if version[0] < MINIMUM_CLANG:
-        reason = f"version {version[0]} is too old, {MINIMUM_CLANG} is the oldest that works"
-    elif "wasm32" not in targets:
-        reason = "it has no WebAssembly target (Apple's clang has none)"
-    elif (linker := _wasm_ld(path, version[0])) is not None:
-        return Compiler("clang", (path,), (linker,), version)
-    else:
-        reason = f"its linker wasm-ld is missing; on Debian `apt-get install lld-{version[0]}`"
-    raise ToolchainError(f"{path}: {reason}")
+    if version[0] < _MINIMUM_CLANG:
+        reason = f"version {version[0]} is too old, {_MINIMUM_CLANG} is the oldest that works"
+        raise ToolchainError(f"{path}: {reason}")
+    if "wasm32" not in ask([path, "--print-targets"]):
+        raise ToolchainError(f"{path}: it has no WebAssembly target (Apple's clang has none)")
+    return Compiler("clang", (path,), (program_of(path, version[0], "wasm-ld"),), version)
 
 
-def _wasm_ld(clang: str, major: int) -> str | None:
-    """The linker of the same release: beside the clang, where the clang itself looks, or on PATH."""
-    beside = os.pathsep.join({str(Path(clang).parent), str(Path(clang).resolve().parent)})
-    for name in (f"wasm-ld-{major}", "wasm-ld"):
-        if (found := shutil.which(name, path=beside)) is not None:
-            return found
-    told = _output((clang, "-print-prog-name=wasm-ld")).strip()
-    return shutil.which(told) or shutil.which(f"wasm-ld-{major}")
+def program_of(clang: str, release: int, program: str) -> str:
+    """A program of the same release of LLVM: where the clang itself looks, or on PATH.
+
+    Raises:
+        Unusable: it is missing; the message says how to get it.
+    """
+    told = ask([clang, f"-print-prog-name={program}"]).strip()  # the bare name, if the clang has none
+    found = shutil.which(told) or shutil.which(f"{program}-{release}")
+    if found is None:
+        remedy = f"apt-get install {'lld' if program == 'wasm-ld' else 'llvm'}-{release}"
+        raise Unusable(f"{clang}: its {program} is missing; on Debian `{remedy}`")
+    return found
 
 
 def _zig() -> Compiler:
@@ -269,23 +249,12 @@ def _zig() -> Compiler:
 
 
 def _version(command: tuple[str, ...]) -> tuple[int, int, int]:
-    text = _output((*command, "--version"))
+    text = ask([*command, "--version"], timeout=60.0)
     match = re.search(r"clang version (\d+)\.(\d+)\.(\d+)", text)
     if match is None:
         first = next(iter(text.strip().splitlines()), "nothing")
         raise ToolchainError(f"{command[0]}: not a clang: --version says {first!r}")
     return int(match[1]), int(match[2]), int(match[3])
-
-
-def _output(command: tuple[str, ...]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolchainError(f"{command[0]}: cannot be started: {error}") from error
-    if done.returncode != 0:
-        said = done.stderr.strip()
-        raise ToolchainError(f"{shlex.join(command)} exited with status {done.returncode}: {said}")
-    return done.stdout
 
 
 def _expand(options: Sequence[str]) -> Iterator[str]:

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 from hiwire_py.errors import ToolchainError
-from hiwire_py.toolchain.compilers import Compiler, find_compiler
-from hiwire_py.toolchain.process import Log, Unusable, ask, run
+from hiwire_py.toolchain.compilers import Compiler, find_compiler, program_of
+from hiwire_py.toolchain.process import Log, Unusable, run
 
 __all__ = ["local_compiler", "make", "make_variables"]
 
@@ -44,13 +44,14 @@ def make_variables(compiler: Compiler) -> dict[str, str]:
         archiver, indexer = (*zig, "ar"), (*zig, "ranlib")
     else:
         target = "--target=wasm32-unknown-unknown"
-        archiver, indexer = (_beside(compiler, "llvm-ar"),), (_beside(compiler, "llvm-ranlib"),)
+        clang, release = compiler.command[0], compiler.version[0]
+        archiver, indexer = ((program_of(clang, release, name),) for name in ("llvm-ar", "llvm-ranlib"))
     programs = {"CC": compiler.command, "LD": compiler.linker, "AR": archiver, "RANLIB": indexer}
     return {"TARGET": target, **{variable: shlex.join(words) for variable, words in programs.items()}}
 
 
-def make(compiler: Compiler, source: Path, out: Path, *, static_pages: int, log: Log) -> None:
-    """Builds all modules into ``out``.
+def make(compiler: Compiler, source: Path, out: Path, static_pages: int, *, log: Log) -> None:
+    """Builds all modules into ``out``, and their objects into a folder of it.
 
     Raises:
         ToolchainError: the compiler or the linker failed.
@@ -61,13 +62,3 @@ def make(compiler: Compiler, source: Path, out: Path, *, static_pages: int, log:
     inherited = {key: value for key, value in os.environ.items() if key not in own}
     command = ["make", f"-j{os.cpu_count() or 1}", *(f"{key}={value}" for key, value in variables.items())]
     run(command, cwd=source / "c", env=inherited, log=log, what=f"the build with {compiler.name}")
-
-
-def _beside(compiler: Compiler, program: str) -> str:
-    """A program of the same LLVM. Asked for one that it does not have, clang repeats the bare name."""
-    path = shutil.which(ask([*compiler.command, f"-print-prog-name={program}"]).strip())
-    if path is None:
-        major = compiler.version[0]
-        remedy = f"on Debian `apt-get install llvm-{major}`"
-        raise Unusable(f"clang {major} is here, but its {program} is not; {remedy}")
-    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ _TAIL = 25
 _PROBE_SECONDS = 20.0
 
 
-class Unusable(Exception):
+class Unusable(ToolchainError):
     """One toolchain cannot be used here; the text is the reason, in a form that follows its name."""
 
 
@@ -42,7 +43,8 @@ def ask(command: Sequence[str], *, timeout: float = _PROBE_SECONDS) -> str:
             timeout=timeout,
         )
     except FileNotFoundError:
-        raise Unusable(f"no {command[0]} on PATH") from None
+        where = "" if os.sep in command[0] else " on PATH"
+        raise Unusable(f"no {command[0]}{where}") from None
     except subprocess.TimeoutExpired:
         raise Unusable(f"`{_short(command)}` did not answer in {timeout:g} seconds") from None
     except OSError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..errors import UnsupportedModuleError
 
-__all__ = ["Reader", "leb", "name", "section", "signed_leb", "vector"]
+__all__ = ["Reader", "leb", "name", "section", "signed_leb", "sized", "vector"]
 
 
 class Reader:
@@ -25,9 +25,9 @@ class Reader:
 
     def peek(self) -> int:
         """The next byte, which stays the next one."""
-        if self.pos >= self.end:
-            raise UnsupportedModuleError(f"the module is truncated or malformed at byte {self.pos}")
-        return self.data[self.pos]
+        byte = self.byte()
+        self.pos -= 1
+        return byte
 
     def byte(self) -> int:
         if self.pos >= self.end:
@@ -37,28 +37,22 @@ class Reader:
 
     def u32(self) -> int:
         """An unsigned LEB128 integer of at most 32 bits."""
-        return self._unsigned(32)
+        pos = self.pos
+        if pos < self.end and self.data[pos] < 0x80:  # one byte, as most are: lowering spends its time here
+            self.pos = pos + 1
+            return self.data[pos]
+        return self._leb(32)
 
     def u64(self) -> int:
         """An unsigned LEB128 integer of at most 64 bits."""
-        return self._unsigned(64)
-
-    def _unsigned(self, bits: int) -> int:
-        result = shift = 0
-        while True:
-            byte = self.byte()
-            result |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-            if shift >= bits:
-                raise UnsupportedModuleError(f"malformed integer at byte {self.pos}")
-        if result >> bits:
-            raise UnsupportedModuleError(f"malformed integer at byte {self.pos}")
-        return result
+        return self._leb(64)
 
     def signed(self, bits: int) -> int:
-        """A signed LEB128 integer of at most so many bits."""
+        """A signed LEB128 integer of at most so many bits. Block types and heap types have 33: a negative
+        number, or the index of a type."""
+        return self._leb(bits, signed=True)
+
+    def _leb(self, bits: int, signed: bool = False) -> int:
         result = shift = 0
         while True:
             byte = self.byte()
@@ -68,15 +62,11 @@ class Reader:
                 break
             if shift >= bits:
                 raise UnsupportedModuleError(f"malformed integer at byte {self.pos}")
-        if byte & 0x40:
+        if signed and byte & 0x40:
             result -= 1 << shift
-        if not -1 <= result >> bits - 1 <= 0:
+        if not -1 <= result >> bits - signed <= 0:
             raise UnsupportedModuleError(f"malformed integer at byte {self.pos}")
         return result
-
-    def s33(self) -> int:
-        """What block types and heap types are: the index of a type, or a negative number."""
-        return self.signed(33)
 
     def count(self) -> range:
         """The length of a vector, to step through; each of its items takes a byte at least."""
@@ -134,10 +124,13 @@ def vector(items: Iterable[bytes]) -> bytes:
     return leb(len(items)) + b"".join(items)
 
 
+def sized(body: bytes) -> bytes:
+    return leb(len(body)) + body
+
+
 def name(text: str) -> bytes:
-    data = text.encode()
-    return leb(len(data)) + data
+    return sized(text.encode())
 
 
 def section(kind: int, body: bytes) -> bytes:
-    return bytes((kind,)) + leb(len(body)) + body
+    return bytes((kind,)) + sized(body)

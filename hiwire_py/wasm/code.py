@@ -14,16 +14,19 @@ from typing import Final
 from ..errors import UnsupportedModuleError
 from .binary import Reader, leb, signed_leb, vector
 from .instructions import INSTRUCTIONS, PREFIXES, Instruction
-from .types import heap_type, value_type
+from .opcodes import END
+from .types import REF_NULL, heap_type, value_type
 
 __all__ = [
     "RUN",
+    "UNCHANGED",
     "Renumber",
     "block_type",
-    "bodies",
     "catch_clauses",
-    "expression_end",
+    "expression",
+    "i32_const",
     "instructions",
+    "local_get",
     "opcode",
     "rewritten",
     "runs",
@@ -31,10 +34,11 @@ __all__ = [
 ]
 
 Renumber = Mapping[str, Callable[[int], int]]
-"""By the letter of an immediate, what becomes of an index; a letter that is not there stays as it is."""
+"""By the letter of an immediate, what becomes of an index."""
 
-_END = 0x0B
-_INDEXES: Final = frozenset("FTtMGEDXxnl")
+UNCHANGED: Final[Renumber] = dict.fromkeys("FTtMGEDXxnl", int)
+"""All indexes stay as they are."""
+
 _SIZES: Final = {"1": 1, "4": 4, "8": 8, "w": 16}
 _MEMORY = 0x40  # among an access' flags: the index of a memory follows
 
@@ -79,12 +83,13 @@ def instructions(r: Reader) -> Iterator[tuple[int, int]]:
             skip(r, code)
 
 
-def expression_end(r: Reader) -> int:
-    """Step over a constant expression; the position behind its end."""
+def expression(r: Reader) -> tuple[int, int]:
+    """Step over a constant expression; its span, ``end`` included."""
+    start = r.pos
     while True:
         code = opcode(r)
-        if code == _END:
-            return r.pos
+        if code == END:
+            return start, r.pos
         skip(r, code)
 
 
@@ -96,7 +101,7 @@ def block_type(r: Reader) -> bytes | int:
         return b""
     if code & 0xC0 == 0x40:
         return value_type(r)
-    index = r.s33()
+    index = r.signed(33)
     if index < 0:
         raise UnsupportedModuleError(f"malformed block type at byte {r.pos}")
     return index
@@ -105,22 +110,25 @@ def block_type(r: Reader) -> bytes | int:
 def rewritten(r: Reader, code: int, renumber: Renumber, spelling: Callable[[bytes], bytes] = bytes) -> bytes:
     """An instruction whose opcode has just been read, written anew in its shortest form.
 
-    Args:
-        r: the reader.
-        code: the opcode.
-        renumber: what becomes of indexes.
-        spelling: what becomes of value types.
+    ``spelling`` gives what becomes of value types. It is also given references to heap types, to refuse them.
     """
     out = [bytes((code,)) if code <= 0xFF else bytes((code >> 16,)) + leb(code & 0xFFFF)]
     for letter in INSTRUCTIONS[code].immediates:
-        if letter in _INDEXES:
-            index = r.u32()
-            out.append(leb(renumber[letter](index) if letter in renumber else index))
+        if letter in renumber:
+            out.append(leb(renumber[letter](r.u32())))
         elif letter in _SIZES:
             out.append(r.take(_SIZES[letter]))
         else:
             out.append(_WRITE[letter](r, renumber, spelling))
     return b"".join(out)
+
+
+def local_get(index: int) -> bytes:
+    return b"\x20" + leb(index)
+
+
+def i32_const(number: int) -> bytes:
+    return b"\x41" + signed_leb(number)
 
 
 _Write = Callable[[Reader, Renumber, Callable[[bytes], bytes]], bytes]
@@ -132,7 +140,7 @@ def _access(r: Reader, renumber: Renumber, spelling: object) -> bytes:
         raise UnsupportedModuleError(f"malformed alignment at byte {r.pos}")
     memory = b""
     if flags & _MEMORY:
-        index = renumber.get("M", int)(r.u32())
+        index = renumber["M"](r.u32())
         memory = leb(index)
         if not index:
             flags, memory = flags & ~_MEMORY, b""
@@ -142,15 +150,16 @@ def _access(r: Reader, renumber: Renumber, spelling: object) -> bytes:
 def _block(r: Reader, renumber: Renumber, spelling: Callable[[bytes], bytes]) -> bytes:
     type_ = block_type(r)
     if isinstance(type_, int):
-        return signed_leb(renumber.get("T", int)(type_))
+        return signed_leb(renumber["T"](type_))
     return spelling(type_) if type_ else b"\x40"
 
 
-def _heap(r: Reader, renumber: Renumber, spelling: object) -> bytes:
+def _heap(r: Reader, renumber: Renumber, spelling: Callable[[bytes], bytes]) -> bytes:
     heap = heap_type(r)
+    spelling(bytes((REF_NULL,)) + heap)
     if len(heap) == 1 and heap[0] & 0xC0 == 0x40:
         return heap
-    return signed_leb(renumber.get("T", int)(Reader(heap).s33()))
+    return signed_leb(renumber["T"](Reader(heap).signed(33)))
 
 
 def _labels(r: Reader, renumber: Renumber, spelling: object) -> bytes:
@@ -161,7 +170,7 @@ def _skip_labels(r: Reader) -> None:
     count = r.u32() + 1
     short = r.data[r.pos : min(r.pos + count, r.end)]
     if len(short) == count and max(short) < 0x80:
-        r.pos += count  # each is one byte, as nearly always
+        r.pos += count  # each is one byte, as nearly always; interpreters have tens of thousands of them
         return
     for _ in range(count):
         r.u32()
@@ -170,7 +179,7 @@ def _skip_labels(r: Reader) -> None:
 def _clauses(r: Reader, renumber: Renumber, spelling: object) -> bytes:
     clauses = []
     for kind, tag, label in catch_clauses(r):
-        name = b"" if tag is None else leb(renumber.get("X", int)(tag))
+        name = b"" if tag is None else leb(renumber["X"](tag))
         clauses.append(bytes((kind,)) + name + leb(label))
     return vector(clauses)
 
@@ -198,7 +207,7 @@ _WRITE: Final[dict[str, _Write]] = {
     "Y": _clauses,
 }
 _READ: Final[dict[str, Callable[[Reader], object]]] = {
-    "a": lambda r: _access(r, {}, bytes),
+    "a": lambda r: _access(r, UNCHANGED, bytes),
     "b": block_type,
     "h": heap_type,
     "i": Reader.skip_leb,
@@ -209,15 +218,6 @@ _READ: Final[dict[str, Callable[[Reader], object]]] = {
 }
 
 
-def bodies(r: Reader) -> Iterator[Reader]:
-    """A reader for each entry of the code section: at its local variables, and ending with its code."""
-    for _ in r.count():
-        size = r.u32()
-        start = r.pos
-        r.take(size)
-        yield r.at(start, r.pos)
-
-
 # ---- runs of instructions that stay as they are
 
 RUN: Final = 1000
@@ -225,7 +225,7 @@ RUN: Final = 1000
 
 _LEB = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
 _PATTERNS: Final = {
-    **dict.fromkeys(_INDEXES | set("iI"), _LEB),
+    **dict.fromkeys((*UNCHANGED, *"iI"), _LEB),
     **{letter: b".{%d}" % size for letter, size in _SIZES.items()},
     "a": rb"(?:[\x00-\x3f]|[\x40-\x7f]" + _LEB + rb")" + _LEB,
     "h": _LEB,
@@ -272,13 +272,8 @@ def runs(
 
 
 def _any_of(opcodes: list[bytes], immediates: bytes) -> bytes:
-    short = b"".join(b"\\x%02x" % code[0] for code in opcodes if len(code) == 1)
-    long: dict[int, list[int]] = {}
+    firsts: dict[bytes, list[bytes]] = {}  # by what follows the first byte
     for code in opcodes:
-        if len(code) == 2:
-            long.setdefault(code[1], []).append(code[0])
-    parts = [b"[%b]" % short] if short else []
-    for last, firsts in long.items():
-        parts.append(b"[%b]\\x%02x" % (b"".join(b"\\x%02x" % first for first in firsts), last))
-    whole = parts[0] if len(parts) == 1 else b"(?:%b)" % b"|".join(parts)
-    return whole + immediates
+        firsts.setdefault(code[1:], []).append(b"\\x%02x" % code[0])
+    parts = [b"[%b]%b" % (b"".join(some), re.escape(rest)) for rest, some in firsts.items()]
+    return b"(?:%b)" % b"|".join(parts) + immediates

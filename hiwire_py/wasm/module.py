@@ -7,13 +7,13 @@ is valid (its code above all) is for the engine to say.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ..errors import UnsupportedModuleError
 from .binary import Reader
-from .code import expression_end
+from .code import expression
 from .types import (
     FUNCREF,
     ExternType,
@@ -67,7 +67,8 @@ class Kind(enum.IntEnum):
     DATA = 11
 
 
-_PLACES = {kind.value: place for place, kind in enumerate(Kind)}
+PLACES = {kind.value: place for place, kind in enumerate(Kind)}
+"""Where a section stands among the others."""
 
 
 class Import(NamedTuple):
@@ -163,7 +164,7 @@ class Module:
         r, last = Reader(wasm, 8), 0
         while r.pos < r.end:
             kind, size = r.byte(), r.u32()
-            if kind not in _PLACES:
+            if kind not in PLACES:
                 raise UnsupportedModuleError(
                     f"the module has a section of kind {kind}, which is not supported"
                 )
@@ -171,24 +172,23 @@ class Module:
             r.take(size)
             if kind == Kind.CUSTOM:
                 Reader(wasm, start, r.pos).name()
-            elif _PLACES[kind] <= last:
+            elif PLACES[kind] <= last:
                 raise UnsupportedModuleError(
                     f"section {kind} at byte {start} comes twice, or after one that it must come before"
                 )
             else:
-                last = _PLACES[kind]
+                last = PLACES[kind]
             module.sections.append(Section(kind, start, r.pos))
         for kind, start, end in module.sections:
-            read = module._readers.get(kind)
-            if read is not None:
-                r = Reader(wasm, start, end)
-                for _ in r.count():
-                    read(module, r)
-                module._check_end(kind, r)
-            elif kind == Kind.START:
-                r = Reader(wasm, start, end)
+            r = Reader(wasm, start, end)
+            if kind == Kind.START:
                 module.start = r.u32()
-                module._check_end(kind, r)
+            elif kind in module._readers:
+                for _ in r.count():
+                    module._readers[kind](module, r)
+            else:
+                continue
+            module._check_end(kind, r)
         module._check_indexes()
         return module
 
@@ -204,18 +204,25 @@ class Module:
                 return Reader(self.wasm, start, end)
         return None
 
+    @property
+    def spaces(self) -> tuple[list[Any], ...]:
+        """What indexes mean, by kind."""
+        return self.functions, self.tables, self.memories, self.globals, self.tags
+
     def count_imports(self, kind: int) -> int:
         return sum(i.kind == kind for i in self.imports)
+
+    def own(self, kind: int) -> list[Any]:
+        """What the module defines of one kind, where others are imported."""
+        return self.spaces[kind][self.count_imports(kind) :]
 
     def function_type(self, index: int) -> FuncType:
         return self.types[self.functions[index]]
 
     def type_of(self, kind: int, index: int) -> ExternType:
         """The type of what an export names."""
-        if kind == FUNCTION:
-            return self.function_type(index)
-        spaces: tuple[Sequence[ExternType], ...] = (self.tables, self.memories, self.globals, self.tags)
-        return spaces[kind - 1][index]
+        found: ExternType = self.function_type(index) if kind == FUNCTION else self.spaces[kind][index]
+        return found
 
     def exported(self, kind: int) -> dict[str, int]:
         """The exports of one kind: name -> index."""
@@ -231,7 +238,7 @@ class Module:
             if flags > 2:
                 raise UnsupportedModuleError(f"malformed data segment at byte {r.pos}")
             memory = r.u32() if flags == 2 else 0
-            offset = None if flags == 1 else self._expression(r)
+            offset = None if flags == 1 else expression(r)
             size = r.u32()
             r.take(size)
             yield Data(memory, offset, (r.pos - size, r.pos))
@@ -254,33 +261,28 @@ class Module:
             if index >= len(self.types):
                 raise UnsupportedModuleError(f"import {module}.{name} has the unknown type {index}")
             found = self.types[index]
-            self.functions.append(index)
         elif kind == TABLE:
             found = self._table_type(r)
-            self.tables.append(found)
         elif kind == MEMORY:
             found = read_limits(r, "memory")
-            self.memories.append(found)
         elif kind == GLOBAL:
             found = read_global_type(r)
-            self.globals.append(found)
         elif kind == TAG:
             found = self._tag(r)
-            self.tags.append(found)
         else:
             raise UnsupportedModuleError(f"import {module}.{name} is of kind {kind}, which is not supported")
+        self.spaces[kind].append(index if kind == FUNCTION else found)
         self.imports.append(Import(module, name, kind, found, index))
 
     def _read_table(self, r: Reader) -> None:
-        if r.peek() != 0x40:
-            self.tables.append(self._table_type(r))
-            return
-        if r.take(2) != b"\x40\0":
+        initialized = r.peek() == 0x40
+        if initialized and r.take(2) != b"\x40\0":
             raise UnsupportedModuleError(f"malformed table at byte {r.pos}")
-        self.tables.append(self._table_type(r)._replace(init=self._expression(r)))
+        table = self._table_type(r)
+        self.tables.append(table._replace(init=expression(r)) if initialized else table)
 
     def _read_global(self, r: Reader) -> None:
-        self.globals.append(read_global_type(r)._replace(init=self._expression(r)))
+        self.globals.append(read_global_type(r)._replace(init=expression(r)))
 
     def _read_export(self, r: Reader) -> None:
         export = Export(r.name(), r.byte(), r.u32())
@@ -298,17 +300,13 @@ class Module:
         if flags & 3 == 2:
             table = r.u32()
         if not flags & 1:
-            offset = self._expression(r)
+            offset = expression(r)
         if flags & 3:
             if flags & 4:
                 spelling = value_type(r)
             elif r.byte() != 0:
                 raise UnsupportedModuleError(f"malformed element segment at byte {r.pos}")
-        items: list[tuple[int, int] | int]
-        if flags & 4:
-            items = [self._expression(r) for _ in r.count()]
-        else:
-            items = [r.u32() for _ in r.count()]
+        items = [expression(r) if flags & 4 else r.u32() for _ in r.count()]
         self.elements.append(Element(flags, table, spelling[0], offset, items, spelling))
 
     _readers: ClassVar[dict[int, Callable[[Module, Reader], None]]] = {
@@ -337,22 +335,17 @@ class Module:
             raise UnsupportedModuleError("a tag has an unknown type")
         return Tag(type_, self.types[type_])
 
-    def _expression(self, r: Reader) -> tuple[int, int]:
-        """Step over a constant expression; its span, ``end`` included."""
-        return r.pos, expression_end(r)
-
     def _check_indexes(self) -> None:
         """What the code around here takes for granted: indexes that it follows, names that it looks up."""
         highest = max(self.functions, default=-1)
         if highest >= len(self.types):
             raise UnsupportedModuleError(f"a function has the unknown type {highest}")
-        spaces = (self.functions, self.tables, self.memories, self.globals, self.tags)
         names = set()
         for export in self.exports:
             if export.name in names:
                 raise UnsupportedModuleError(f"the module has two exports named {export.name!r}")
             names.add(export.name)
-            if export.index >= len(spaces[export.kind]):
+            if export.index >= len(self.spaces[export.kind]):
                 raise UnsupportedModuleError(
                     f"export {export.name!r} names the unknown {KINDS[export.kind]} {export.index}"
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from .binary import Reader, leb, name, vector
+from .binary import Reader, leb, name, sized, vector
 
 __all__ = ["renumbered_names"]
 
@@ -38,7 +38,7 @@ def renumbered_names(
             if kind == _FUNCTIONS:
                 found.update((index, name(added)) for index, added in functions.items())
             body = vector(leb(index) + found[index] for index in sorted(found))
-        out.append(bytes((kind,)) + leb(len(body)) + body)
+        out.append(bytes((kind,)) + sized(body))
     return b"".join(out)
 
 

@@ -50,31 +50,15 @@ REF_NULL, REF = 0x63, 0x64
 _FUNCTION, _STRUCT, _ARRAY = 0x60, 0x5F, 0x5E
 _REC, _SUB_FINAL, _SUB = 0x4E, 0x4F, 0x50
 _PACKED = (0x78, 0x77)  # i8 and i16, in fields only
-_HEAP: Final = {
-    0x74: "noexn",
-    0x73: "nofunc",
-    0x72: "noextern",
-    0x71: "none",
-    0x70: "func",
-    0x6F: "extern",
-    0x6E: "any",
-    0x6D: "eq",
-    0x6C: "i31",
-    0x6B: "struct",
-    0x6A: "array",
-    0x69: "exn",
-}
+_HEAP: Final = range(0x69, 0x75)
+_HEAP_NAMES: Final = "exn array struct i31 eq any extern func null nullextern nullfunc nullexn"
 _NAMES: Final = {
     I32: "i32",
     I64: "i64",
     F32: "f32",
     F64: "f64",
     V128: "v128",
-    0x74: "nullexnref",
-    0x73: "nullfuncref",
-    0x72: "nullexternref",
-    0x71: "nullref",
-    **{code: f"{heap}ref" for code, heap in _HEAP.items() if code < 0x71},
+    **{code: f"{heap}ref" for code, heap in zip(_HEAP, _HEAP_NAMES.split())},
     REF: "a reference that is never null",
     REF_NULL: "a reference to a type of the module",
 }
@@ -190,7 +174,7 @@ def heap_type(r: Reader) -> bytes:
     """What a reference refers to: an abstract type's code, or the index of a type, as written."""
     if r.peek() in _HEAP:
         return r.take(1)
-    index = r.s33()
+    index = r.signed(33)
     if index < 0:
         raise UnsupportedModuleError(f"heap type {index} at byte {r.pos} is not supported")
     return signed_leb(index)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
-import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +13,9 @@ from hiwire_py.errors import UnsupportedModuleError
 from hiwire_py.passes.externref import lower_module
 from hiwire_py.wasm.module import Module
 
-from .rows import ROOT, Row, compile_c, of_pairs, seconds
+from .foreign import NotMeasured, fetch
+from .rows import Row, compile_c, of_pairs, seconds
 
-FETCHED = ROOT / "build" / "bench-modules"
 # Name and version of a package of npm, and the module in it: 10 to 32 MB, by four compilers.
 FOREIGN = (
     ("pyodide", "314.0.7", "pyodide.asm.wasm"),
@@ -26,10 +23,6 @@ FOREIGN = (
     ("onnxruntime-web", "1.30.0", "dist/ort-wasm-simd-threaded.wasm"),
     ("@ffmpeg/core", "0.12.10", "dist/esm/ffmpeg-core.wasm"),
 )
-
-
-class NotMeasured(Exception):
-    """A module is not here, or cannot be compiled: the message says why."""
 
 
 def lowering() -> Iterator[Row]:
@@ -58,7 +51,7 @@ def foreign_modules() -> Iterator[Row]:
     for package, version, member in FOREIGN:
         name = f"lowering / compiling with Cranelift on one core, {package} {version}"
         try:
-            yield against_compiling(name, fetch(package, version, member))
+            yield against_compiling(name, fetch(package, version, member).read_bytes())
         except (NotMeasured, UnsupportedModuleError) as e:
             yield Row(name, "0.1", note=str(e))
 
@@ -89,34 +82,6 @@ def one_core() -> Any:
     config = wasmtime.Config()
     config.parallel_compilation = False
     return wasmtime.Engine(config)
-
-
-def fetch(package: str, version: str, member: str) -> bytes:
-    """A file of a package of npm, which checks what it fetches; kept in build/bench-modules.
-
-    Raises:
-        NotMeasured: it is not there, and npm is not here or cannot get it.
-    """
-    archive = FETCHED / f"{package.replace('@', '').replace('/', '-')}-{version}.tgz"
-    if not archive.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            raise NotMeasured("npm, which fetches it, is not here; on Debian: apt-get install npm")
-        FETCHED.mkdir(parents=True, exist_ok=True)
-        command = [npm, "pack", "--silent", f"{package}@{version}"]
-        try:
-            run = subprocess.run(
-                command, cwd=FETCHED, timeout=300, capture_output=True, text=True, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise NotMeasured("npm has not fetched it within five minutes") from None
-        if run.returncode:
-            said = " ".join(run.stderr.split())
-            raise NotMeasured(f"npm could not fetch it: {said[:200]}")
-    with tarfile.open(archive) as packed:
-        found = packed.extractfile(f"package/{member}")
-        assert found is not None
-        return found.read()
 
 
 def large_program(functions: int, seed: int = 1) -> str:

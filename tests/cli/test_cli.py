@@ -240,7 +240,9 @@ def test_demo_that_is_wrong(
     monkeypatch.setattr(demo, "count_words", lambda *_, **__: replace(right, difference="1 word differs"))
     assert cli.main(["demo", str(text)]) == 1
     assert "WRONG: 1 word differs" in capsys.readouterr().out
-    monkeypatch.setattr(demo, "count_words", lambda *_, **__: replace(right, refs_after=3))
+    monkeypatch.setattr(
+        demo, "count_words", lambda *_, **__: replace(right, live_refs={"before": 0, "peak": 3, "after": 3})
+    )
     assert cli.main(["demo", str(text)]) == 1
     assert "LEAK" in capsys.readouterr().out
     assert cli.main(["demo", "--json", str(text)]) == 1

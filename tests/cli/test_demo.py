@@ -5,12 +5,13 @@ from __future__ import annotations
 import sysconfig
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hiwire_py import TableFullError
+from hiwire_py import Hiwire, TableFullError
 from hiwire_py.cli import demo
-from hiwire_py.cli.demo import WordCounter, choose_sources, count_words, words_of
+from hiwire_py.cli.demo import count_words, standard_library, words_of
 
 
 @pytest.fixture
@@ -24,17 +25,17 @@ def texts(tmp_path: Path) -> list[Path]:
 
 def test_result(engine: str, variant: str, texts: list[Path]) -> None:
     """Counts, order, handles and names, on each engine and variant."""
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[float, float]] = []
     result = count_words(
         texts, engine=engine, variant=variant, top=3, progress=lambda *sizes: seen.append(sizes)
     )
     assert result.top == [("be", 3), ("to", 2), ("β", 2)]
     assert (result.files, result.words, result.distinct) == (2, 16, 11)
-    assert (result.refs_before, result.refs_peak, result.refs_after) == (0, 12, 0)
+    assert result.live_refs == {"before": 0, "peak": 12, "after": 0}
     assert (result.engine, result.variant, result.difference) == (engine, variant, "")
     assert result.ok
     sizes = [path.stat().st_size for path in texts]
-    assert seen == [(sizes[0], sum(sizes)), (sum(sizes), sum(sizes))]
+    assert seen == [(sizes[0] / sum(sizes), 1), (1, 1)]
 
 
 @pytest.mark.parametrize("top", [0, 1, 100])
@@ -60,32 +61,57 @@ def test_not_utf_8(tmp_path: Path) -> None:
     assert words_of(tmp_path / "latin1") == ["caf", "s"]
 
 
-def test_wrong_counts_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A guest that counts wrong, forgets a word, or sorts wrong is found out, and the word is named."""
-    right_all, right_top = WordCounter.all, WordCounter.top
+class Miscounting(Counter[str]):
+    """Sees a word more than there is in each file."""
 
-    def off_by_one(counter: WordCounter) -> dict[str, int]:
-        return {**right_all(counter), "be": 4}
+    def update(self, words: Any = (), /, **counts: int) -> None:
+        super().update([*words, "be"] if words else ())
 
-    monkeypatch.setattr(WordCounter, "all", off_by_one)
-    assert count_words(texts).difference == "1 word differs, first 'be': counted 4, expected 3"
-    monkeypatch.setattr(WordCounter, "all", lambda counter: {})
-    assert count_words(texts).difference.startswith("11 words differ, first '_y': counted 0, expected 1")
-    monkeypatch.setattr(WordCounter, "all", right_all)
-    monkeypatch.setattr(WordCounter, "top", lambda counter, n: right_top(counter, n)[::-1])
-    result = count_words(texts, top=2)
-    assert result.difference == "place 1 differs: 'to' with 2, expected 'be' with 3"
-    assert not result.ok
-    monkeypatch.setattr(WordCounter, "top", lambda counter, n: right_top(counter, n)[:-1])
-    assert count_words(texts, top=2).difference == "1 words were reported, expected 2"
+
+class Missing(Counter[str]):
+    """Sees no words."""
+
+    def update(self, words: Any = (), /, **counts: int) -> None:
+        pass
+
+
+class Missorting(Counter[str]):
+    """Gives the most frequent words in another order, and one word less."""
+
+    def most_common(self, n: int | None = None) -> list[tuple[str, int]]:
+        return super().most_common(n)[:0:-1]
+
+
+@pytest.mark.parametrize(
+    ("counter", "difference"),
+    [
+        (Miscounting, "1 word differs, first 'be': counted 3, expected 5"),
+        (Missing, "11 words differ, first '_y': counted 1, expected 0"),
+        (Missorting, "place 1 differs: 'be' with 3, expected 'β' with 2"),
+    ],
+)
+def test_wrong_counts_are_found(
+    texts: list[Path], counter: type[Counter[str]], difference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the guest and Counter disagree, the result is not right, and the word is named."""
+    monkeypatch.setattr(demo, "Counter", counter)
+    result = count_words(texts, top=3)
+    assert result.difference == difference and not result.ok
+
+
+def test_reported_words_must_be_as_many(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of the most frequent words that ends too late is found out."""
+    monkeypatch.setattr(Counter, "most_common", lambda counter, n: [("be", 3)])
+    assert count_words(texts, top=2).difference == "place 2 differs: 'to' with 2, expected no word"
 
 
 def test_leaks_are_found(texts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Handles that are left at the end make the result wrong."""
-    monkeypatch.setattr(WordCounter, "release", lambda counter: None)
+    live = iter([0, 12, 12, 12])
+    monkeypatch.setattr(Hiwire, "num_refs", lambda table: next(live))
     result = count_words(texts)
     assert result.difference == ""
-    assert result.refs_after == 12
+    assert result.live_refs == {"before": 0, "peak": 12, "after": 12}
     assert not result.ok
 
 
@@ -94,7 +120,7 @@ def test_full_table(engine: str, tmp_path: Path) -> None:
     fits, too_many = tmp_path / "fits", tmp_path / "too_many"
     fits.write_text(" ".join(f"w{i}" for i in range(65_534)))
     too_many.write_text("one_more")
-    assert count_words([fits], engine=engine, variant="static_pages").refs_peak == 65_535
+    assert count_words([fits], engine=engine, variant="static_pages").live_refs["peak"] == 65_535
     with pytest.raises(
         TableFullError, match=r"variant static_pages has handles \(65,535\); take --variant extern_realloc"
     ):
@@ -102,21 +128,37 @@ def test_full_table(engine: str, tmp_path: Path) -> None:
     assert count_words([fits, too_many], engine=engine).ok
 
 
-def test_default_text(engine: str) -> None:
-    """Sources of this Python's library, more for more time, in a fixed order."""
-    little, more = choose_sources(0.02, engine=engine), choose_sources(2, engine=engine)
-    assert 0 < len(little) < len(more)
-    assert more[: len(little)] == little
-    library = Path(sysconfig.get_path("stdlib"))
-    assert all(path.suffix == ".py" and library in path.parents for path in more)
-    assert not any("site-packages" in path.parts for path in more)
+def test_limit(engine: str) -> None:
+    """More of the text for more time, and no more of it than there is."""
+    library = standard_library()
+    little, more = (count_words(library, limit=limit, engine=engine) for limit in (1e-9, 0.2))
+    assert little.ok and more.ok
+    assert 1 == little.files < more.files < len(library)
+    assert little.seconds < 0.2 <= more.seconds
+    assert count_words(library[:2], limit=60, engine=engine).files == 2
+
+
+def test_progress_with_a_limit() -> None:
+    """What is nearer to its end counts: the time or the text."""
+    seen: list[float] = []
+    count_words(standard_library(), limit=0.1, progress=lambda done, total: seen.append(done / total))
+    assert len(seen) > 1 and seen == sorted(seen) and seen[-1] >= 1
+
+
+def test_default_text() -> None:
+    """Sources of this Python's library, in a fixed order."""
+    found = standard_library()
+    folder = Path(sysconfig.get_path("stdlib"))
+    assert len(found) > 100 and found == standard_library()
+    assert all(path.suffix == ".py" and folder in path.parents for path in found)
+    assert not any("site-packages" in path.parts for path in found)
 
 
 def test_no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A Python without sources says what to do."""
     monkeypatch.setattr("hiwire_py.cli.demo.sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(FileNotFoundError, match="name text files"):
-        choose_sources(1)
+        standard_library()
 
 
 def test_words() -> None:

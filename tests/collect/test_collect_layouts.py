@@ -99,6 +99,19 @@ def test_damaged_descriptions(at: int, words: list[int]) -> None:
         layout(guest, "it")
 
 
+def test_a_description_that_multiplies() -> None:
+    """Many structs that name the same many fields are few bytes, but would be millions of fields."""
+    count, structs, fields = 1500, 32768, 4096
+    words = [word for i in range(count) for word in (2, 4 * i, structs + 12 * i)]
+    memory = bytearray(65536)
+    memory[fields : fields + 4 * len(words)] = struct.pack(f"<{len(words)}I", *words)
+    memory[structs : structs + 12 * count] = struct.pack("<III", 4 * count, count, fields) * count
+    guest = Guest(wat(_GUEST.format(at=structs, data="")), hiwire=Hiwire())
+    guest.memory.write(0, memory)
+    with pytest.raises(ValueError, match="the description of 'it' is damaged: it has no end"):
+        layout(guest, "it")
+
+
 def _wrapper(guest: Guest, pointer: int, described: Layout, *handles: int) -> GuestObject:
     guest.memory.write(pointer, struct.pack(f"<{len(handles)}I", *handles))
     return GuestObject(guest, pointer, layout=described, free="free")

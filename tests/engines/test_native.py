@@ -18,7 +18,6 @@ from support import wat
 from hiwire_py import Guest, GuestTrap, Hiwire, ToolchainError, UnsupportedModuleError, engines
 from hiwire_py.ahead import code_for_native, compile_native
 from hiwire_py.engines.native import build as native_build
-from hiwire_py.engines.native import compile as native_compile
 from hiwire_py.engines.native import tools as native_tools
 from hiwire_py.engines.native.source import Dialect, make_source
 from hiwire_py.sources import shipped
@@ -216,12 +215,12 @@ def test_compiled_ahead(tmp_path: Path, cache_home: Path, monkeypatch: pytest.Mo
     path = compile_native(module, tmp_path / "libraries")
     assert path.parent == tmp_path / "libraries"
     monkeypatch.setenv("HIWIRE_NATIVE_PATH", str(path.parent))
-    monkeypatch.setattr(native_compile, "missing_tools", lambda: ["wasm2c is missing: get it"])
+    monkeypatch.setattr(native_build, "missing_tools", lambda: ["wasm2c is missing: get it"])
     assert compile_native(module) == path
     with pytest.raises(ToolchainError, match="wasm2c is missing: get it; or compile it elsewhere"):
         compile_native(wat("(module (func (result i32) (i32.const 43)))"))
     monkeypatch.setattr(native_build, "INSTALLED", tmp_path)
-    assert "wasm2c is missing: get it" in native_compile.why_unavailable()
+    assert "wasm2c is missing: get it" in native_build.why_unavailable()
 
 
 def test_cached_libraries(cache_home: Path) -> None:
@@ -234,6 +233,28 @@ def test_cached_libraries(cache_home: Path) -> None:
     path.write_bytes(whole[:1000] + b"?" + whole[1001:])
     assert compile_native(module) == path
     assert path.stat().st_ino != found and len(path.read_bytes()) == len(whole)
+
+
+def test_levels_of_optimisation(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HIWIRE_NATIVE_OPTIMIZE: what each level makes has a place of its own in the cache; what is no level is
+    named, and where nothing is asked for it is the highest."""
+    text = '(module (func (export "level") (result i32) (i32.const {})))'
+    module, other, unseen = (wat(text.format(number)) for number in (47, 48, 49))
+    paths, levels = set(), set()
+    for asked in ("", "0", "1", "2", "3"):
+        monkeypatch.setenv("HIWIRE_NATIVE_OPTIMIZE", asked)
+        paths.add(compile_native(module))
+        levels |= set(native_tools.flags()) - set(native_tools.FLAGS)
+    monkeypatch.setenv("HIWIRE_NATIVE_OPTIMIZE", "0")
+    assert Guest(other, engine="native").exports.level() == 48
+    assert len(paths) == 4 and all(path.is_file() for path in paths)
+    assert levels == {"-O0", "-O1", "-O2"} and "-O3" in native_tools.FLAGS
+    for wrong in ("fast", "4", "-1", "02"):
+        monkeypatch.setenv("HIWIRE_NATIVE_OPTIMIZE", wrong)
+        with pytest.raises(
+            ToolchainError, match=f"HIWIRE_NATIVE_OPTIMIZE is '{wrong}', and must be one of 0, 1, 2, 3"
+        ):
+            compile_native(unseen)
 
 
 @pytest.mark.parametrize("why", ["exposed", "off"])
@@ -277,6 +298,12 @@ def test_releases_of_wasm2c() -> None:
     assert Dialect.detect(declare(", bool, uint32_t")) == (False, 4)
     with pytest.raises(ToolchainError, match="this release of wasm2c is not known"):
         Dialect.detect("int nothing;")
+
+
+def test_several_memories() -> None:
+    """Are refused with words that say what the engine has not."""
+    with pytest.raises(UnsupportedModuleError, match=r"engine native does not take the module: .*memor"):
+        Guest(wat("(module (memory 1) (memory 1))"), engine="native")
 
 
 def test_what_wasm2c_does_not_take() -> None:

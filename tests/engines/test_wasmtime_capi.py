@@ -219,7 +219,7 @@ def test_a_hundred_thousand_objects(mode: str, no_gc: None) -> None:
     a_set(0, NULL)
     guest.collect()
     space = guest._instance.space
-    assert len(alive) == 0 and space.live() == 0
+    assert len(alive) == 0 and len(space.objects) == 0
 
 
 def test_store_deleted_on_another_thread(mode: str) -> None:
@@ -249,7 +249,7 @@ def test_interrupted_call_leaves_nothing_behind(mode: str) -> None:
     del thing
     with pytest.raises(TypeError):
         guest.exports.a_set("x", Thing())
-    assert watch() is None and space.live() == 0
+    assert watch() is None and len(space.objects) == 0
 
 
 # ---- exceptions and traps
@@ -287,6 +287,24 @@ _NEST = """(module (import "e" "f" (func $f (param i32) (result i32)))
   (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
   (func (export "load") (param i32) (result i32) (i32.load8_u (local.get 0)))
   (memory (export "memory") 1))"""
+
+
+def test_uncaught_exceptions(mode: str) -> None:
+    """One that a guest throws and does not catch is named, wherever it was thrown."""
+    thrown = "(module (tag $e (param i32)) (func $f {} (throw $e (i32.const 1))) {})"
+    guest = Guest(wat(thrown.format('(export "f")', "")), engine="wasmtime")
+    with pytest.raises(GuestTrap, match=r"f\(\) trapped: uncaught exception"):
+        guest.exports.f()
+    with pytest.raises(GuestTrap, match=r"start function of the module trapped: uncaught exception"):
+        Guest(wat(thrown.format("", "(start $f)")), engine="wasmtime")
+
+
+def test_trap_in_a_function_with_a_name_like_a_message(mode: str) -> None:
+    """A trap tells the names of functions; one that reads like the trap after a host exception is none."""
+    name = '$"a host function raised an exception"'
+    guest = Guest(wat(f'(module (func {name} (export "f") unreachable))'), engine="wasmtime")
+    with pytest.raises(GuestTrap, match="unreachable"):
+        guest.exports.f()
 
 
 def test_many_nested_calls(mode: str) -> None:

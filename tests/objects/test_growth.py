@@ -91,7 +91,7 @@ class Ways:
         assert watch() is not None and self.table.is_valid(ref)
         self.exported(ref)
         table.decref(ref)
-        table.space.collect()
+        table.space.calls.collect()
         assert watch() is None
         with pytest.raises(StaleRefError):
             self.get(ref)
@@ -311,16 +311,16 @@ def test_all_state_moves(way: str) -> None:
         assert it.call.call("x") == ["x"]
         del refs
         assert it.move() == ""
-    assert tuple(it.call.numbers()) == numbers and it.space.live() == 2
+    assert tuple(it.call.numbers()) == numbers and len(it.space.objects) == 2
     watches = weakref.ref(one), weakref.ref(two)
     del one, two
     it.call.clear()
-    it.space.collect()
-    assert it.space.live() == 2 and all(watch() is not None for watch in watches)
+    it.space.calls.collect()
+    assert len(it.space.objects) == 2 and all(watch() is not None for watch in watches)
     assert it.call.refs()[3] is watches[0]() and it.call.refs()[4] is watches[1]()
     it.call.none()
-    it.space.collect()
-    assert it.space.live() == 0 and not any(watch() for watch in watches)
+    it.space.calls.collect()
+    assert len(it.space.objects) == 0 and not any(watch() for watch in watches)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from support import python_path, use_mode
 from test_growth import Ways, moves
 
 from hiwire_py import HiwireError
-from hiwire_py.collect.handle_table import HandleTableSource
 from hiwire_py.collect.heap import Heap
+from hiwire_py.collect.refcounts import handle_table
 from hiwire_py.engines.wasmtime.modes import MODES
 
 
@@ -127,7 +127,7 @@ def test_a_collection_opens_no_table_that_moves(way: str, monkeypatch: pytest.Mo
     """A finalizer or signal handler may have Python collect in the midst of a move."""
     ways = Ways("wasmtime")
     space, store = ways.table.space, type(ways.table.space.store)
-    heap = Heap(space, HandleTableSource.of(ways.table))
+    heap = Heap(space, handle_table(ways.table))
     tried = []
 
     def grow(self: Any, *args: Any) -> Any:

@@ -71,10 +71,10 @@ def test_calls_of_guests(
     ]
     for i in range(INTERRUPTS):
         interrupted(uses[i % len(uses)])
-        assert guest.instance.space.depth == 0
+        assert guest.instance.space.calls.depth == 0
     exports.forget()
-    guest.instance.space.collect()
-    assert left_things() == 0 and guest.instance.space.live() == 0
+    guest.instance.space.calls.collect()
+    assert left_things() == 0 and len(guest.instance.space.objects) == 0
 
 
 def test_calls_of_a_table(
@@ -96,9 +96,9 @@ def test_calls_of_a_table(
     ]
     for i in range(INTERRUPTS):
         interrupted(uses[i % len(uses)])
-        assert table.space.depth == 0
+        assert table.space.calls.depth == 0
     assert isinstance(table.get(handle), Thing)
-    table.space.collect()
+    table.space.calls.collect()
     assert left_things() == table.num_refs() <= 1 + INTERRUPTS
     table.close()
     assert left_things() == 0
@@ -119,7 +119,7 @@ def test_collecting(
 
     for _ in range(INTERRUPTS):
         interrupted(use)
-        assert host.guest.instance.space.depth == 0
+        assert host.guest.instance.space.calls.depth == 0
         assert kept[7].fire(3) == 6
     while collect():
         pass

@@ -10,9 +10,8 @@ import pytest
 from support import Thing, things, wat
 
 from hiwire_py import NULL, FuelError, Guest
-from hiwire_py.collect.refcounts import Slots
 from hiwire_py.objects import Space
-from hiwire_py.objects.layout import ID_INDEX
+from hiwire_py.objects.layout import ID_INDEX, RECORD_HOLDERS, RECORD_WORDS
 
 SLOTS = 24
 MODULE = wat(
@@ -39,8 +38,9 @@ def agree(space: Space, guest: Guest) -> int:
     slots = [id_ for table in space.runtime.table_keys(guest.instance.tables) for id_ in table.view()]
     held = Counter(id_ for id_ in slots if id_)
     assert held.keys() == space.objects.keys()
-    holders = Slots.of(space, space.runtime.table_keys(guest.instance.tables)[0]).views()[2]
-    assert [holders[id_ & ID_INDEX] for id_ in held] == list(held.values())
+    records = space.runtime.holder_records().view()
+    holders = [records[(id_ & ID_INDEX) * RECORD_WORDS + RECORD_HOLDERS] for id_ in held]
+    assert holders == list(held.values())
     return len(slots)
 
 

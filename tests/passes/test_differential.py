@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from oracle import Oracle, OracleTrap
 from random_guests import random_guest
-from support import Thing, guest_file, wat
+from support import Thing, frame_bytes, guest_file, wat
 
 from hiwire_py import NULL, Guest, GuestTrap
 from hiwire_py.objects.runtime import Runtime
@@ -180,5 +180,5 @@ def test_random_guests(engine: str, seed: int, monkeypatch: pytest.MonkeyPatch) 
                 log.append(repr([run("stored", i) for i in range(4)]))
         outcomes.append(log)
     space = guest.instance.space
-    assert not space.ids.frame_words, "frames are left behind"
+    assert frame_bytes(space) == 0, "frames are left behind"
     assert outcomes[0] == outcomes[1], f"seed {seed}:\n{text}"

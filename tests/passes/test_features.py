@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import wasmtime
-from support import Thing, use_engine, wat
+from support import Thing, frame_bytes, use_engine, wat
 
 from hiwire_py import NULL, Guest, GuestTrap, UnsupportedModuleError
 from hiwire_py.objects.runtime import Runtime
@@ -308,7 +308,7 @@ def test_feature(feature: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> 
             log.append("trap")
     space = guest._instance.space
     assert log == plainly(text, calls) and len(log) >= len(calls)
-    assert not space.ids.frame_words, "frames are left"
+    assert frame_bytes(space) == 0, "frames are left"
 
 
 def test_shared_memory_is_refused_in_words() -> None:

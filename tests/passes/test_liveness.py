@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from support import python_path
+from support import python_path, wat
 
 from hiwire_py.passes.externref.liveness import CALL, GET, SET, Event, live_at_calls
 
@@ -37,7 +37,7 @@ def _random_events(r: random.Random, depth: int = 0, inside: int = 1) -> list[Ev
             if op == _IF and r.random() < 0.5:
                 events.append(("else", 0))
                 events += _random_events(r, depth + 1, inside + 1)
-            events.append(("end", 0))
+            events.append(("end", op))
     return events
 
 
@@ -115,7 +115,7 @@ def test_loops_in_loops(depth: int) -> None:
     for _ in range(depth - 1):
         events += [("open", _LOOP), ("branch", 1)]
     events += [(CALL, 0), (SET, 0), ("branch", 0), (GET, 1)]
-    events += [("end", 0)] * (depth + 1)
+    events += [("end", _LOOP)] * depth + [("end", 0)]
     found = live_at_calls(events)
     assert 1 in found
     assert _searched(events) <= found
@@ -173,3 +173,19 @@ def test_large_functions_and_modules() -> None:
     )
     assert run.returncode == 0, (run.returncode, run.stdout, run.stderr[-2000:])
     assert len(run.stdout.splitlines()) == 11
+
+
+def test_operands_in_dead_code() -> None:
+    """Dead code can take any number of operands that are not there, and this takes no time and no memory."""
+    text = """(module (type $a (array i32)) (import "e" "n" (func $n (result externref)))
+      (func (export "f") (drop (ref.is_null (call $n))) unreachable array.new_fixed $a 4000000000 drop))"""
+    # In a process of its own, whose processor time and memory are limited, as it could take all there is.
+    code = """import resource, sys
+from hiwire_py.passes import lower
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+print(len(lower(sys.stdin.buffer.read())))
+"""
+    environment = {**os.environ, "PYTHONPATH": python_path()}
+    run = subprocess.run([sys.executable, "-c", code], input=wat(text), env=environment, capture_output=True)
+    assert run.returncode == 0, (run.returncode, run.stderr[-2000:])

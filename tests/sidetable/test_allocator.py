@@ -12,6 +12,8 @@ import pytest
 import wasmtime
 from sidetable_support import PAGE, allocator_module
 
+pytestmark = pytest.mark.once
+
 SEED = int(os.environ.get("HIWIRE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 CASES = int(os.environ.get("HIWIRE_HEAP_CASES", "6"))
 
@@ -219,7 +221,7 @@ def test_the_best_it_can_do_is_found() -> None:
     """A block that a request fits exactly is found even where the bitmap cannot promise it, before giving
     up."""
     heap = Heap(1)
-    rest = heap.call("malloc", 5 * 16 * 13 - HEADER)  # not the first size of its bin
+    rest = heap.call("malloc", 5 * 16 * 13 - HEADER)  # not the smallest size of its bin
     assert rest
     while heap.call("malloc", 12):
         pass

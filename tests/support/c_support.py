@@ -22,7 +22,7 @@ import wasmtime
 from c_builds import TESTS, Build
 
 from hiwire_py.errors import ToolchainError
-from hiwire_py.toolchain.compilers import FREESTANDING, Compiler, find_compiler
+from hiwire_py.toolchain.compilers import FREESTANDING, WASI, Compiler, find_compiler
 
 __all__ = [
     "CFLAGS",
@@ -73,7 +73,19 @@ def _found(name: str | None) -> Compiler | str:
 
 @functools.cache
 def _reason_against(toolchain: Compiler, target: str) -> str | None:
-    return toolchain.missing(target)
+    """Why a compiler cannot build for a target, found by trying; None if it can."""
+    source, remedy = "int f(void) { return 0; }\n", ""
+    if target == WASI:
+        source = '#include <stdio.h>\nint f(void) { return puts(""); }\n'
+        remedy = " On Debian `apt-get install wasi-libc libclang-rt-NN-dev-wasm32` adds what WASI needs."
+    folder = _folder("trial", toolchain, target)
+    trial = folder / "trial.c"
+    trial.write_text(source)
+    try:
+        toolchain.compile([trial], folder / "trial.wasm", target=target, link_options=["--export=f"])
+    except ToolchainError as error:
+        return f"{toolchain} cannot build for {target}: {error}{remedy}"
+    return None
 
 
 def compiler(name: str | None = None, target: str = FREESTANDING) -> Compiler:

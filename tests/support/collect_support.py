@@ -43,4 +43,4 @@ class Button(GuestObject):
 
 def left(host: Host) -> tuple[int, int, int]:
     """Structs, handles and objects that are still there."""
-    return host.live, host.table.num_refs(), host.table.space.live()
+    return host.live, host.table.num_refs(), len(host.table.space.objects)

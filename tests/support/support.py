@@ -13,6 +13,8 @@ import wasmtime
 
 from hiwire_py import engines
 from hiwire_py.engines.wasmtime import modes
+from hiwire_py.objects import Space
+from hiwire_py.objects.layout import STATE_FRAMES, STATE_FRAMES_END
 
 _AVAILABLE = {info.name: info for info in engines()}
 SUPPORT = Path(__file__).resolve().parent
@@ -38,7 +40,7 @@ def guest_file(name: str) -> bytes:
 
 def use_engine(name: str) -> str:
     """The name of an engine that is here; skip with the reason where it is not, or fail if
-    HIWIRE_REQUIRE_ENGINES, which CI sets for each lane, says it must be."""
+    HIWIRE_REQUIRE_ENGINES, which CI sets for each Python, says it must be."""
     info = _AVAILABLE[name]
     if not info.available:
         if info.name in os.environ.get("HIWIRE_REQUIRE_ENGINES", "").split(","):
@@ -86,6 +88,12 @@ class Thing:
 
     def __repr__(self) -> str:
         return f"Thing({self.name!r})"
+
+
+def frame_bytes(space: Space) -> int:
+    """How many bytes the frames of running functions take."""
+    state = space.runtime.state()
+    return state[STATE_FRAMES_END] - state[STATE_FRAMES]
 
 
 def things() -> int:

@@ -11,7 +11,7 @@ import pytest
 from c_support import compiler
 
 from hiwire_py.errors import ToolchainError
-from hiwire_py.toolchain.compilers import FREESTANDING, find_compiler
+from hiwire_py.toolchain.compilers import find_compiler
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-in compilers are shell scripts")
 
@@ -30,7 +30,9 @@ class Folder:
 
     def clang(self, name: str, version: str, targets: str = "wasm32 - WebAssembly 32-bit") -> Path:
         return self.script(
-            name, f'case "$1" in --version) echo "clang version {version}";; *) echo "{targets}";; esac'
+            name,
+            f'case "$1" in --version) echo "clang version {version}";; --print-targets) echo "{targets}";;'
+            ' *) echo "${1#*=}";; esac',
         )
 
 
@@ -88,7 +90,7 @@ def test_forced(path: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     monkeypatch.setenv("HIWIRE_CLANG", str(path.clang("my-clang", "20.0.1")))
     assert find_compiler().command == (str(tmp_path / "my-clang"),)
     monkeypatch.setenv("HIWIRE_CLANG", str(tmp_path / "nowhere"))
-    with pytest.raises(ToolchainError, match=r"nowhere: cannot be started"):
+    with pytest.raises(ToolchainError, match=r"no .*/nowhere\n"):
         find_compiler()
 
 
@@ -103,9 +105,9 @@ def test_every_reason_is_told(path: Folder, no_zig: None) -> None:
         find_compiler()
     said = str(caught.value)
     assert "clang-16: version 16 is too old, 17 is the oldest that works" in said
-    assert "clang-18: its linker wasm-ld is missing; on Debian `apt-get install lld-18`" in said
+    assert "clang-18: its wasm-ld is missing; on Debian `apt-get install lld-18`" in said
     assert "clang-20: it has no WebAssembly target" in said
-    assert "clang-21 --version exited with status 3" in said
+    assert "clang-21 --version` failed: exit status 3" in said
     assert "clang: not a clang: --version says 'gcc 12'" in said
     assert f"ziglang: not installed for {sys.executable}" in said
     assert "pip install ziglang" in said and "apt-get install clang-17 lld-17" in said
@@ -113,14 +115,14 @@ def test_every_reason_is_told(path: Folder, no_zig: None) -> None:
 
 def test_nothing_at_all(path: Folder, no_zig: None) -> None:
     """An empty PATH is said to be just that; asking for one kind does not look at the other."""
-    with pytest.raises(ToolchainError, match="clang: not on PATH"):
+    with pytest.raises(ToolchainError, match="no clang on PATH"):
         find_compiler()
     with pytest.raises(ToolchainError) as caught:
         find_compiler("clang")
     assert "ziglang:" not in str(caught.value)
     with pytest.raises(ToolchainError) as caught:
         find_compiler("zig")
-    assert "clang: not on PATH" not in str(caught.value)
+    assert "clang on PATH" not in str(caught.value)
     with pytest.raises(ToolchainError, match="no such toolchain: 'gcc'"):
         find_compiler("gcc")
 
@@ -139,11 +141,11 @@ def test_errors_of_the_tools_are_shown(tmp_path: Path) -> None:
         toolchain.objects([tmp_path / "notes.txt"], tmp_path)
 
 
-def test_target_that_is_not_there() -> None:
-    """A target that the compiler cannot build for is told with the reason, and not found out halfway."""
-    toolchain = compiler()
-    assert toolchain.missing(FREESTANDING) is None
-    assert "cannot build for no-such-architecture" in str(toolchain.missing("no-such-architecture"))
+def test_target_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The C tests for a target that the compiler cannot build for are skipped with the reason."""
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="cannot build for no-such-architecture: cannot compile"):
+        compiler(target="no-such-architecture")
 
 
 @pytest.mark.parametrize("ci", ["true", ""])
@@ -154,7 +156,7 @@ def test_without_a_compiler_ci_fails(
     monkeypatch.setenv("CI", ci)
     monkeypatch.setattr(c_support, "_found", c_support._found.__wrapped__)
     outcome = pytest.fail.Exception if ci else pytest.skip.Exception
-    with pytest.raises(outcome, match="clang: not on PATH"):
+    with pytest.raises(outcome, match="no clang on PATH"):
         compiler()
     with pytest.raises(pytest.skip.Exception, match="no zig for wasm32-unknown-unknown"):
         compiler("zig")

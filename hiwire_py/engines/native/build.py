@@ -1,10 +1,13 @@
-"""Libraries of modules: where compiled ones are found, and how one is made."""
+"""From a module to its library: where compiled ones are found, how one is made, and whether that can be done
+here."""
 
 from __future__ import annotations
 
 import atexit
 import functools
 import hashlib
+import importlib.metadata
+import importlib.util
 import logging
 import os
 import shutil
@@ -15,32 +18,38 @@ import tempfile
 import threading
 import time
 from importlib.machinery import ExtensionFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 from ... import cache
 from ...errors import ToolchainError, UnsupportedModuleError
-from ...requirements import Code
+from ...requirements import Code, Requirements
 from ...sources import shipped
 from ...values import V128
 from ...wasm.module import Module
+from ..validation import validate
 from .source import make_source
-from .tools import FLAGS, Tools, Wasm2c, find_tools
+from .tools import Tools, Wasm2c, find_tools, find_wasm2c, flags, missing_tools
 
 __all__ = [
+    "REQUIRES",
     "compile_library",
-    "find_cached",
     "find_installed",
+    "find_library",
     "find_loaded",
+    "library_for",
     "library_name",
     "load_library",
     "run_time",
-    "run_wasm2c",
+    "version_here",
+    "why_unavailable",
     "write_source",
 ]
 
 log = logging.getLogger("hiwire_py.native")
+
+REQUIRES = Requirements(no_externref_tables=True, validates=True, plain_names=True)
+"""What wasm2c and the C around its output take: tables of externrefs would be left to its run time."""
 
 # Where setup.py puts libraries of the modules that the package ships.
 INSTALLED = Path(__file__).parents[2] / "native"
@@ -99,10 +108,35 @@ def find_cached(name: str, tools: Tools | None) -> Path | None:
     return None
 
 
+def find_library(name: str) -> Path | None:
+    """The library of that name, where it is installed or in the cache."""
+    return find_installed(name) or find_cached(name, None if missing_tools() else find_tools())
+
+
+def library_for(code: Code, what: str) -> Path:
+    """The library of a module; compiled if there is none yet.
+
+    Raises:
+        ToolchainError: a tool is missing or failed; the message says which and how to get it.
+        UnsupportedModuleError: the module is invalid, or uses features that are not handled.
+    """
+    name = library_name(code.source, code.named)
+    path = find_library(name)
+    if path is not None:
+        return path
+    missing = missing_tools()
+    if missing:
+        raise ToolchainError(
+            f"{what} is not compiled for the engine native yet, and cannot be here: {'; '.join(missing)};"
+            " or compile it elsewhere with `hiwire compile -o DIRECTORY`, and set HIWIRE_NATIVE_PATH to that"
+        )
+    return compile_library(code, what)
+
+
 def compile_library(
     code: Code, what: str = "the module", directory: str | os.PathLike[str] | None = None
 ) -> Path:
-    """Compile a module, and keep the library.
+    """Compile a module, whether there is a library of it or not, and keep that.
 
     Args:
         code: the module.
@@ -112,8 +146,9 @@ def compile_library(
 
     Raises:
         ToolchainError: a tool is missing or failed.
-        UnsupportedModuleError: wasm2c does not take the module.
+        UnsupportedModuleError: the module is invalid, or wasm2c does not take it.
     """
+    validate(code.source, "native")  # lowering makes some invalid modules valid, so its output is not enough
     tools = find_tools()
     name = library_name(code.source, code.named)
     log.info(
@@ -214,7 +249,7 @@ def compile_source(source: Path, target: Path, tools: Tools, what: str) -> None:
     include = ["-I", sysconfig.get_path("include"), "-I", str(source.parent)]
     command = [
         *tools.compiler,
-        *FLAGS,
+        *flags(),
         *shared,
         *include,
         *tools.wasm2c.flags(),
@@ -243,12 +278,12 @@ def load_library(path: Path) -> Any:
         module = _loaded.get(name)
         if module is None:
             loader = ExtensionFileLoader(name, str(path))
-            spec = spec_from_file_location(name, path, loader=loader)
+            spec = importlib.util.spec_from_file_location(name, path, loader=loader)
             assert spec is not None
-            module = module_from_spec(spec)
+            module = importlib.util.module_from_spec(spec)
             loader.exec_module(module)
             for first in _loaded.values():
-                module.lib.hw_borrow(first.lib.hw_lend())
+                module.lib.hw_share(first.lib.hw_share(first.ffi.NULL))
                 break
             module.lib.hw_prepare()
             _loaded[name] = module
@@ -257,3 +292,28 @@ def load_library(path: Path) -> Any:
 
 def _cached_name(name: str, tools: Tools) -> str:
     return f"{name}-{tools.identity()}{_SUFFIX}"
+
+
+def why_unavailable() -> str:
+    """Why the engine cannot be used here, and how to get it; "" when it can be."""
+    if importlib.util.find_spec("_cffi_backend") is None:
+        return "cffi is missing; install it with: python -m pip install cffi"
+    try:
+        runtime = shipped("externref")
+    except FileNotFoundError:  # a damaged installation, of which others have more to say
+        pass
+    else:
+        name = library_name(runtime, runtime)
+        if find_installed(name) or find_cached(name, None):
+            return ""
+    missing = missing_tools()
+    if not missing:
+        return ""
+    return f"it was not built with hiwire_py, and modules cannot be compiled here: {'; '.join(missing)}"
+
+
+def version_here() -> str:
+    """The versions of what it runs on: cffi, and wasm2c if there is one."""
+    wasm2c = find_wasm2c()
+    cffi = f"cffi {importlib.metadata.version('cffi')}"
+    return cffi if wasm2c is None else f"{cffi}, wasm2c {wasm2c.version}"

@@ -4,15 +4,15 @@ Its functions are C functions, so calls are the fastest there are; but a module 
 run, once (`native.build`). Modules are lowered, as the C of a module has nowhere to keep Python objects.
 
 * A store's instances are used by one thread, and each is freed when nothing refers to it any more.
-* Host functions have numbers, by which C asks Python to call them. One that raises is done, and its exception
-  put aside, before the guest traps: no jump crosses a Python frame.
+* A host function that raises is done, and its exception put aside, before the guest traps: no jump crosses a
+  Python frame.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import _cffi_backend
 
@@ -20,30 +20,54 @@ from ...cache import CacheError
 from ...errors import UnsupportedModuleError
 from ...real_threads import local
 from ...requirements import Code
-from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from ...values import EXTERNREF, FUNCREF, I32, FuncType
 from ...wasm.binary import section
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE, Global, Import, Limits, Module, TableType
 from .. import hosts
 from ..base import NO_LIMITS, Engine, Imports, RawExtern, Store
-from ..calls import Call
+from ..calls import Call, compiled_form, crosses, lowered, refused, uncallable
 from ..limits import GuestLimits
 from ..release import at_release
 from ..validation import validate
-from .build import find_loaded, library_name, load_library, run_time
-from .calls import NativeTrap, call_of_export
-from .compile import REQUIRES, find_library, library_for, why_unavailable
+from .build import (
+    REQUIRES,
+    find_library,
+    find_loaded,
+    library_for,
+    library_name,
+    load_library,
+    run_time,
+    why_unavailable,
+)
+from .source import PUBLIC
 
-__all__ = ["NativeEngine"]
+__all__ = ["NativeEngine", "fail"]
 
-_ffi = _cffi_backend.FFI()
+_ffi: Any = _cffi_backend.FFI()
 _NULL = _ffi.NULL
-_CELLS = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
 _DECLARING = range(1, 8)  # the sections from types to exports
 _EXPORT_KINDS = {FUNCTION: "function", TABLE: "table", MEMORY: "memory", GLOBAL: "global"}
 
 
 class LinkError(Exception):
     """Imports do not fit."""
+
+
+class NativeTrap(Exception):
+    """A trap, by its short name."""
+
+
+def fail(why: str) -> NoReturn:
+    """Raise what a call failed with; C calls this.
+
+    Args:
+        why: the name of a trap, or one of two other causes in runtime.h.
+    """
+    if why == "a host function raised":
+        hosts.raise_again()
+    if why == "no memory":
+        raise MemoryError("no memory for what the module declares: its memories and tables")
+    raise NativeTrap(why)
 
 
 class Compiled(NamedTuple):
@@ -97,7 +121,7 @@ class SharedState:
         self.address = lib.hw_new_store()
         if not self.address:
             raise MemoryError("no memory for a store")
-        self._release = at_release(functools.partial(lib.hw_free_store, self.address))
+        self._release = at_release(functools.partial(lib.free, self.address))
 
 
 class NativeStore(Store):
@@ -119,7 +143,7 @@ class NativeStore(Store):
         keep(instance)
         why = lib.hw_instantiate(instance.address)
         if why:
-            raise NativeTrap.of(why)
+            fail(_ffi.string(why).decode())
         exports = {}
         for index, export in enumerate(compiled.module.exports):
             type_: Any = None
@@ -162,15 +186,21 @@ class NativeStore(Store):
         return _NULL, extern.address
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        return HostFunction(id(function), _lowered(functype), hosts.keep(function)[1])
+        return HostFunction(id(function), lowered(functype), hosts.keep(function)[1])
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
         code = I32 if code == EXTERNREF else code
-        return Native(GLOBAL, code, _ffi.new(f"{_CELLS[code]} *", value), None, 0)
+        return Native(GLOBAL, code, _ffi.new(f"{PUBLIC[code]} *", value), None, 0)
 
     def call(self, function: RawExtern, functype: FuncType) -> Call:
-        native: Native = function
-        return call_of_export(native.instance, native.slot, functype, native.type)
+        if not crosses(functype):
+            return uncallable(functype)
+        instance = function.instance
+        names: dict[str, Any] = {"refused": refused}
+        # cffi passes no Python objects; the dict's address is its id in CPython.
+        if not instance.library.lib.hw_bind(instance.address, function.slot, id(names)):
+            raise MemoryError("no memory for a function")
+        return Call(compiled_form(function.type), names, instance)
 
     def memory_size(self, memory: RawExtern) -> int:
         size: int = memory.instance.library.lib.hw_memory_size(memory.address)
@@ -191,7 +221,7 @@ class NativeStore(Store):
 
 class NativeEngine(Engine):
     name = "native"
-    binding = "cffi"  # it has no frames; those of native.calls hold numbers only
+    binding = "cffi"  # it has no frames
     requires = REQUIRES
     cached_modules = None  # loaded libraries stay anyway
 
@@ -239,7 +269,7 @@ class NativeEngine(Engine):
         validate(wasm, self.name)
 
     def trap_kind(self, error: BaseException) -> str | None:
-        return error.kind if isinstance(error, NativeTrap) else None
+        return str(error) if isinstance(error, NativeTrap) else None
 
     def is_link_error(self, error: BaseException) -> bool:
         return isinstance(error, LinkError)
@@ -252,15 +282,8 @@ def _declarations(module: Module) -> bytes:
     return wasm[:8] + b"".join(kept)
 
 
-def _lowered(functype: FuncType) -> FuncType:
-    swap = bytes((EXTERNREF,)), bytes((I32,))
-    return FuncType(functype.params.replace(*swap), functype.results.replace(*swap))
-
-
 def _cell(global_: Native) -> Any:
-    if global_.type not in _CELLS:
-        raise TypeError("the global holds a function, which cannot cross between Python and the guest")
-    return _ffi.cast(f"{_CELLS[global_.type]} *", global_.address)
+    return _ffi.cast(f"{PUBLIC[global_.type]} *", global_.address)
 
 
 def _same_layout(lib: Any, extern: Native, wanted: Import) -> None:

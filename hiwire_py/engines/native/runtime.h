@@ -7,10 +7,9 @@
  *   - knows one thread, or one counter of calls, where here a guest may call Python, and that a guest again.
  *
  * Here memories never move, bounds are checked, and the end of the stack is seen by comparing the stack pointer.
- * It is longer than other files here, as a library is one translation unit, and its parts share the thread's state.
  *
  * A trap jumps to the innermost entry from Python: between the two there are C frames only, because a host
- * function that raises is done before the trap begins (see hw_call_host).
+ * function that raises is done before the trap begins (see hw_call_python).
  *
  * Several libraries work as one: the first that is loaded lends the others its `hw_runtime`.
  *
@@ -32,44 +31,21 @@
 
 /* ---- threads and traps */
 
-/* native.py has names for these. */
-enum {
-    HW_OK,
-    HW_UNREACHABLE,
-    HW_DIVIDE_BY_ZERO,
-    HW_INTEGER_OVERFLOW,
-    HW_INVALID_CONVERSION,
-    HW_MEMORY_BOUNDS,
-    HW_TABLE_BOUNDS,
-    HW_UNINITIALIZED,
-    HW_MISMATCH,
-    HW_STACK,
-    HW_HOST_RAISED,
-    HW_NO_MEMORY,
-    HW_OTHER,
-};
-
-/* Results of entries that are no i32. The low bits say why the function trapped, or why it was not called. */
-#define HW_TRAPPED ((int64_t)1 << 40)
-#define HW_REFUSED ((int64_t)1 << 41)
-enum { HW_RANGE, HW_THREAD };
+/* Why a call failed is said by the name of its trap, or one of these, for which engine.py raises something else. */
+#define HW_HOST_RAISED "a host function raised"
+#define HW_NO_MEMORY "no memory"
 
 typedef struct {
     jmp_buf *target;      /* of the innermost entry */
     uintptr_t stack_limit; /* guests stop when the stack pointer is below */
     pthread_t self;
-    int why;
+    const char *why;
 } hw_thread;
 
 typedef struct {
-    uint32_t parameters, results;
-    uint8_t *types;
-} hw_type;
-
-typedef struct {
     hw_thread *(*thread)(void);
-    __attribute__((noreturn)) void (*trap)(int why);
-    uint32_t (*register_type)(uint32_t parameters, uint32_t results, uint8_t *types);
+    __attribute__((noreturn)) void (*trap)(const char *why);
+    uint32_t (*register_type)(char *type);
 } hw_runtime;
 
 static _Thread_local hw_thread hw_own_thread;
@@ -77,47 +53,41 @@ static _Thread_local hw_thread hw_own_thread;
 /* Left for host functions, and for guest functions with large frames, which look before they use them. */
 #define HW_MOST_RESERVED ((size_t)2 << 20)
 
-static void hw_meet_thread(hw_thread *thread) {
-    hw_stack stack = hw_find_stack();
-    thread->self = pthread_self();
-    thread->stack_limit = stack.low + hw_stack_share(stack, HW_MOST_RESERVED);
-}
-
 static hw_thread *hw_this_thread(void) {
     hw_thread *thread = &hw_own_thread;
     if (__builtin_expect(!thread->stack_limit, 0)) {
-        hw_meet_thread(thread);
+        hw_stack stack = hw_find_stack();
+        thread->self = pthread_self();
+        thread->stack_limit = stack.low + hw_stack_share(stack, HW_MOST_RESERVED);
     }
     return thread;
 }
 
-static __attribute__((noreturn)) void hw_unwind(int why) {
+static __attribute__((noreturn)) void hw_unwind(const char *why) {
     hw_thread *thread = hw_this_thread();
     thread->why = why;
     longjmp(*thread->target, 1);
 }
 
 /* Types get the same number in all libraries if they are the same. Only wasm2c before 1.0.33 asks for numbers. */
-static uint32_t hw_number_type(uint32_t parameters, uint32_t results, uint8_t *types) {
+static uint32_t hw_number_type(char *type) {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static hw_type *known;
+    static char **known;
     static uint32_t count;
     uint32_t number = 0;
     pthread_mutex_lock(&lock);
-    while (number < count &&
-           (known[number].parameters != parameters || known[number].results != results ||
-            memcmp(known[number].types, types, (size_t)parameters + results) != 0)) {
+    while (number < count && strcmp(known[number], type) != 0) {
         number++;
     }
     if (number == count) {
-        hw_type *more = realloc(known, (count + 1) * sizeof(hw_type));
+        char **more = realloc(known, (count + 1) * sizeof *known);
         if (!more) {
             abort(); /* while a library is loaded: nothing has run yet */
         }
         known = more;
-        known[count++] = (hw_type){parameters, results, types};
+        known[count++] = type;
     } else {
-        free(types);
+        free(type);
     }
     pthread_mutex_unlock(&lock);
     return number + 1; /* 0 is the type of null */
@@ -128,28 +98,29 @@ static hw_runtime *hw = &hw_own_runtime;
 
 /* wasm2c reports tables and memories as one; its helpers for tables have the word in their names. */
 static __attribute__((noreturn, cold)) void hw_trap(wasm_rt_trap_t trap, const char *function) {
-    static const uint8_t known[] = {
-        [WASM_RT_TRAP_UNREACHABLE] = HW_UNREACHABLE,
-        [WASM_RT_TRAP_DIV_BY_ZERO] = HW_DIVIDE_BY_ZERO,
-        [WASM_RT_TRAP_INT_OVERFLOW] = HW_INTEGER_OVERFLOW,
-        [WASM_RT_TRAP_INVALID_CONVERSION] = HW_INVALID_CONVERSION,
-        [WASM_RT_TRAP_OOB] = HW_MEMORY_BOUNDS,
-        [WASM_RT_TRAP_CALL_INDIRECT] = HW_MISMATCH,
-        [WASM_RT_TRAP_EXHAUSTION] = HW_STACK,
+    static const char *const known[] = {
+        [WASM_RT_TRAP_UNREACHABLE] = "unreachable",
+        [WASM_RT_TRAP_DIV_BY_ZERO] = "integer divide by zero",
+        [WASM_RT_TRAP_INT_OVERFLOW] = "integer overflow",
+        [WASM_RT_TRAP_INVALID_CONVERSION] = "invalid conversion to integer",
+        [WASM_RT_TRAP_OOB] = "out of bounds memory access",
+        [WASM_RT_TRAP_CALL_INDIRECT] = "indirect call type mismatch",
+        [WASM_RT_TRAP_EXHAUSTION] = "call stack exhausted",
     };
-    int why = (size_t)trap < sizeof known ? known[trap] : HW_OK;
-    if (why == HW_MEMORY_BOUNDS && strncmp(function, "funcref_table_", 14) == 0) {
-        why = HW_TABLE_BOUNDS;
+    const char *why = (size_t)trap < sizeof known / sizeof *known ? known[trap] : NULL;
+    if (trap == WASM_RT_TRAP_OOB && strncmp(function, "funcref_table_", 14) == 0) {
+        why = "out of bounds table access";
     }
-    hw->trap(why != HW_OK ? why : HW_OTHER);
+    hw->trap(why ? why : "trap");
 }
 
 #define wasm_rt_trap(trap) hw_trap(trap, __func__)
 
 /* In place of TRAP(CALL_INDIRECT): source.py puts it there. */
-#define HW_INDIRECT(table, index)                    \
-    (hw->trap((index) >= (table).size          ? HW_TABLE_BOUNDS  \
-              : !(table).data[index].func ? HW_UNINITIALIZED : HW_MISMATCH), 0)
+#define HW_INDIRECT(table, index)                                              \
+    (hw->trap((index) >= (table).size            ? "out of bounds table access"  \
+              : !(table).data[index].func ? "uninitialized element"              \
+                                          : "indirect call type mismatch"), 0)
 
 /* ---- the stack: what wasm2c means to be a counter of calls becomes a look at the stack pointer */
 
@@ -201,18 +172,11 @@ static size_t hw_reserved(const wasm_rt_memory_t *memory) {
     return (size_t)memory->max_pages * HW_PAGE;
 }
 
+/* Neither 64-bit memories nor other page sizes come here: see validation.py. */
 void wasm_rt_allocate_memory(wasm_rt_memory_t *memory, hw_pages initial, hw_pages maximum HW_MORE_ARGUMENTS) {
     memset(memory, 0, sizeof *memory);
 #if HW_MEMORY_ARGUMENTS == 4
     memory->page_size = page_size;
-    if (page_size != HW_PAGE) {
-        hw->trap(HW_OTHER);
-    }
-#endif
-#if HW_MEMORY_ARGUMENTS > 2
-    if (is64) {
-        hw->trap(HW_OTHER);
-    }
 #endif
     memory->max_pages = maximum < HW_MOST_PAGES ? maximum : HW_MOST_PAGES;
     size_t size = (size_t)initial * HW_PAGE, reserved = hw_reserved(memory);
@@ -297,18 +261,21 @@ void wasm_rt_free_funcref_table(wasm_rt_funcref_table_t *table) {
 
 #if HW_MEMORY_ARGUMENTS == 2
 uint32_t wasm_rt_register_func_type(uint32_t parameters, uint32_t results, ...) {
-    uint32_t count = parameters + results;
-    uint8_t *types = malloc(count ? count : 1);
-    if (!types) {
+    char *type = malloc((size_t)parameters + results + 2), *end = type;
+    if (!type) {
         abort();
     }
     va_list list;
     va_start(list, results);
-    for (uint32_t i = 0; i < count; i++) {
-        types[i] = (uint8_t)va_arg(list, int);
+    for (uint32_t i = 0; i < parameters + results; i++) {
+        if (i == parameters) {
+            *end++ = '>';
+        }
+        *end++ = (char)('0' + va_arg(list, int));
     }
     va_end(list);
-    return hw->register_type(parameters, results, types);
+    *end = 0;
+    return hw->register_type(type);
 }
 #endif
 
@@ -319,27 +286,23 @@ typedef struct {
     void *with;
 } hw_slot;
 
-/* What runs between the two may trap; then the function returns HW_TRAPPED and why. */
-#define HW_ENTER(head)                              \
-    jmp_buf here;                                   \
-    hw_thread *thread = hw->thread();               \
-    jmp_buf *outer = thread->target;                \
-    hw_store *store = (head)->store;                \
-    if (thread->self != store->owner) {             \
-        return HW_REFUSED | HW_THREAD;              \
-    }                                               \
-    store->stack_limit = thread->stack_limit;       \
-    if (_setjmp(here)) {                            \
-        thread->target = outer;                     \
-        return HW_TRAPPED | thread->why;            \
-    }                                               \
+/* What runs between the two may trap; then the function returns why. */
+#define HW_ENTER(head)                                  \
+    jmp_buf here;                                       \
+    hw_thread *thread = hw->thread();                   \
+    jmp_buf *outer = thread->target;                    \
+    (head)->store->stack_limit = thread->stack_limit;   \
+    if (_setjmp(here)) {                                \
+        thread->target = outer;                         \
+        return thread->why;                             \
+    }                                                   \
     thread->target = &here
 #define HW_LEAVE thread->target = outer
 
 /* An export that Python can call. */
 typedef struct {
-    /* Gives the result if that is an i32 or none, or a code of those above; other results go into `out`. */
-    int64_t (*enter)(void *instance, const hw_value *given, hw_value *out);
+    /* Gives NULL, or why it failed; the results go into `out`. */
+    const char *(*enter)(void *instance, const hw_value *given, hw_value *out);
     const char *params, *results;
     int is_short; /* it keeps Python's lock: that costs less than to give it up and take it back */
 } hw_entry;
@@ -350,43 +313,30 @@ typedef struct {
     const hw_entry *entry;
 } hw_bound;
 
-/* A function of Python's own kind, as cffi's would look at the type of the instance, and at errno, in each call. It
- * gives what `enter` does; or a tuple of the results, where there are others than an i32 and it has not failed. The
- * first argument is for hw_mark; there are as many others as parameters. */
+/* A function of Python's own kind, as cffi's would look at the type of the instance, and at errno, in each call. It is
+ * as `compiled_form` in calls.py has it. */
 static PyObject *hw_call_entry(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     const hw_bound *bound = PyLong_AsVoidPtr(self);
     const hw_entry *entry = bound->entry;
-    const char *results = entry->results;
-    hw_value given[count], out[strlen(results) + 1];
-    int64_t result;
-    if (!hw_all_from_python(args + 1, entry->params, given, sizeof *given)) {
-        return PyLong_FromLongLong(HW_REFUSED | HW_RANGE);
-    }
-    if (hw->thread()->self != bound->head->store->owner) {
-        return PyLong_FromLongLong(HW_REFUSED | HW_THREAD);
+    hw_value given[count], out[strlen(entry->results) + 1];
+    const char *why;
+    if (hw->thread()->self != bound->head->store->owner ||
+        !hw_all_from_python(args + 1, entry->params, given, sizeof *given)) {
+        Py_RETURN_NONE;
     }
     hw_mark(args[0]);
     if (entry->is_short) {
-        result = entry->enter(bound->instance, given, out);
+        why = entry->enter(bound->instance, given, out);
     } else {
         Py_BEGIN_ALLOW_THREADS
-        result = entry->enter(bound->instance, given, out);
+        why = entry->enter(bound->instance, given, out);
         Py_END_ALLOW_THREADS
     }
-    if (result != HW_OK || results[0] == 0 || (results[0] == 'i' && results[1] == 0)) {
-        return PyLong_FromLongLong(result);
-    }
-    return hw_tuple(results, out, sizeof *out);
+    return !why ? hw_results(entry->results, out, sizeof *out)
+                : hw_call_module("hiwire_py.engines.native.engine", "fail", "(s)", why);
 }
 
-static PyMethodDef hw_entry_method = {"entry", (PyCFunction)(void *)hw_call_entry, METH_FASTCALL, NULL};
-
-/* Call the Python function behind an import. */
-static void hw_call_host(void *function, const char *params, const char *results, hw_value *given, hw_value *got) {
-    if (!hw_call_python(function, params, results, given, got, sizeof *given)) {
-        hw->trap(HW_HOST_RAISED);
-    }
-}
+static PyMethodDef hw_entry_method = {"call", (PyCFunction)(void *)hw_call_entry, METH_FASTCALL, NULL};
 
 static void *hw_new_store(void) {
     hw_store *store = calloc(1, sizeof(hw_store));
@@ -396,16 +346,12 @@ static void *hw_new_store(void) {
     return store;
 }
 
-static void hw_free_store(void *store) {
-    free(store);
-}
-
-static void *hw_lend(void) {
+/* What this library's code runs by: from now on what another one lends, unless that is NULL. */
+static void *hw_share(void *lent) {
+    if (lent) {
+        hw = lent;
+    }
     return hw;
-}
-
-static void hw_borrow(void *runtime) {
-    hw = runtime;
 }
 
 static uint64_t hw_memory_size(void *memory) {

@@ -8,11 +8,14 @@ from typing import NamedTuple
 from ...errors import ToolchainError
 from ...values import F32, F64, FUNCREF, I32, I64, FuncType
 from ...wasm.module import FUNCTION, GLOBAL, MEMORY, Module
+from ..calls import crosses
 
-__all__ = ["Dialect", "Source", "crosses", "letters", "make_source"]
+__all__ = ["PUBLIC", "Dialect", "Source", "letters", "make_source"]
 
 _C = {I32: "u32", I64: "u64", F32: "f32", F64: "f64", FUNCREF: "wasm_rt_funcref_t"}
-_PUBLIC = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
+PUBLIC = {I32: "int32_t", I64: "int64_t", F32: "float", F64: "double"}
+"""C's name of each type that Python has values of."""
+
 _LETTERS = {
     I32: "i",
     I64: "j",
@@ -24,18 +27,14 @@ _LETTERS = {
 # Entries that keep Python's lock: hiwire's own that look at one handle. To give the lock up and take it back
 # costs several times what they do.
 _SHORT = frozenset(
-    [
-        "_hiwire_slot_info",
-        *(f"hiwire_{name}" for name in ("get", "incref", "decref", "pop", "new", "is_valid", "refcount")),
-        *(f"hiwire_{name}" for name in ("num_refs", "capacity")),
-    ]
-)
+    f"hiwire_{name}"
+    for name in ("get", "incref", "decref", "pop", "new", "is_valid", "refcount", "num_refs", "capacity")
+) | {"_hiwire_slot_info"}
 
 _COMMON = """\
 void *hw_new_store(void);
-void hw_free_store(void *);
-void *hw_lend(void);
-void hw_borrow(void *);
+void free(void *);
+void *hw_share(void *);
 uint64_t hw_memory_size(void *);
 void *hw_memory_data(void *);
 uint64_t hw_memory_maximum(void *);
@@ -47,7 +46,7 @@ void hw_prepare(void);
 void *hw_new(void *);
 void hw_free(void *);
 void *hw_with(void *);
-int64_t hw_instantiate(void *);
+const char *hw_instantiate(void *);
 void hw_import(void *, int, void *, void *);
 void *hw_host(int);
 void *hw_export(void *, int);
@@ -104,12 +103,12 @@ static void hw_free(void *instance) {{
     free(instance);
 }}
 
-static int64_t hw_instantiate(void *given) {{
+static const char *hw_instantiate(void *given) {{
     hw_instance *instance = given;
     HW_ENTER(&instance->head);
     {instantiate}(&instance->module{pass_imports});
     HW_LEAVE;
-    return HW_OK;
+    return NULL;
 }}
 
 static void hw_import(void *instance, int index, void *function, void *with) {{
@@ -129,10 +128,8 @@ static int hw_bind(void *given, int index, intptr_t into) {{
 }}
 
 static void *hw_host(int index) {{
-    switch (index) {{
-{hosts}    default:
-        return NULL;
-    }}
+    static void *const functions[{slots}] = {{{hosts}}};
+    return functions[index];
 }}
 
 static void *hw_export(void *instance, int index) {{
@@ -176,6 +173,11 @@ class Dialect(NamedTuple):
         mode = "SIGNAL_HANDLER" if self.old else "GUARD_PAGES"
         return _UNCHECKED.format(mode=f"WASM_RT_MEMCHECK_{mode}")
 
+    @property
+    def imports(self) -> str:
+        """The type of what it passes to imported functions."""
+        return "struct Z_h_instance_t *" if self.old else "struct w2c_h *"
+
     def imported(self, index: int) -> str:
         return f"Z_hZ_i{index}" if self.old else f"w2c_h_i{index}"
 
@@ -200,11 +202,6 @@ class Source(NamedTuple):
     preamble: str
 
 
-def crosses(functype: FuncType) -> bool:
-    """Whether Python can call, or be called by, a function of this type."""
-    return all(code in _PUBLIC for code in functype.params + functype.results)
-
-
 def letters(codes: bytes) -> str:
     """The types, as python_calls.h has them."""
     return "".join(_LETTERS[code] for code in codes)
@@ -226,7 +223,7 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
             parts.append(_forward(dialect, index, wanted.type))
             if crosses(wanted.type):
                 parts.append(_host(index, wanted.type))
-                hosts.append(f"    case {index}:\n        return (void *)host_{index};\n")
+                hosts.append(f"[{index}] = host_{index}, ")
         else:
             parts.append(_give(dialect, module, index))
     for index, export in enumerate(module.exports):
@@ -242,18 +239,21 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
             exports.append(
                 f"    case {index}:\n        return {dialect.exported(index)}(hw_with(instance));\n"
             )
+    slots = len(module.imports) or 1
     body = _BODY.format(
         handed=f"enum {{ HW_HANDED = {_handed(dialect, module)} }};",
         instance="Z_m_instance_t" if dialect.old else "w2c_m",
         exports=len(module.exports),
-        slots=len(module.imports) or 1,
+        slots=slots,
         layout=f"wasm2c-{dialect.memory_arguments}",
         prepare="Z_m_init_module();" if dialect.old else "",
         free="Z_m_free" if dialect.old else "wasm2c_m_free",
         instantiate="Z_m_instantiate" if dialect.old else "wasm2c_m_instantiate",
         pass_imports=", (void *)((char *)instance + HW_HANDED)" if module.imports else "",
     )
-    switches = _SWITCHES.format(entries="".join(entries), hosts="".join(hosts), exports="".join(exports))
+    switches = _SWITCHES.format(
+        entries="".join(entries), slots=slots, hosts="".join(hosts), exports="".join(exports)
+    )
     preamble = [
         f"#define HW_MEMORY_ARGUMENTS {dialect.memory_arguments}\n",
         dialect.unchecked() if trusted else "",
@@ -289,25 +289,24 @@ def _handed(dialect: Dialect, module: Module) -> str:
 
 def _forward(dialect: Dialect, index: int, functype: FuncType) -> str:
     """The imported function, which calls what the slot says."""
-    imports = "struct Z_h_instance_t *" if dialect.old else "struct w2c_h *"
     types = ", ".join(["void *", *(_C[code] for code in functype.params)])
     call = f"(({_result(functype)} (*)({types}))HW_SLOTS(h)[{index}].function)"
     back = "return " if functype.results else ""
     return (
-        f"{_result(functype)} {dialect.imported(index)}({_parameters(imports + 'h', functype)}) {{\n"
+        f"{_result(functype)} {dialect.imported(index)}({_parameters(dialect.imports + 'h', functype)}) {{\n"
         f"    {back}{call}({_arguments(f'HW_SLOTS(h)[{index}].with', functype)});\n}}\n"
     )
 
 
 def _give(dialect: Dialect, module: Module, index: int) -> str:
     """The function that gives wasm2c's code an imported memory, table or global."""
-    imports = "struct Z_h_instance_t *" if dialect.old else "struct w2c_h *"
     wanted = module.imports[index]
     if wanted.kind == GLOBAL:
         type_ = _C[wanted.type.type]  # type: ignore[union-attr]
     else:
         type_ = "wasm_rt_memory_t" if wanted.kind == MEMORY else "wasm_rt_funcref_table_t"
-    return f"{type_} *{dialect.imported(index)}({imports}h) {{\n    return HW_SLOTS(h)[{index}].with;\n}}\n"
+    head = f"{type_} *{dialect.imported(index)}({dialect.imports}h)"
+    return f"{head} {{\n    return HW_SLOTS(h)[{index}].with;\n}}\n"
 
 
 def _host(index: int, functype: FuncType) -> str:
@@ -315,10 +314,11 @@ def _host(index: int, functype: FuncType) -> str:
     params, results = (letters(side) for side in functype)
     lines = [f"hw_value given[{len(params) or 1}], got[{len(results) or 1}];"]
     lines += (
-        f"given[{i}].{letter} = ({_PUBLIC[code]})a{i};"
+        f"given[{i}].{letter} = ({PUBLIC[code]})a{i};"
         for i, (letter, code) in enumerate(zip(params, functype.params))
     )
-    lines.append(f'hw_call_host(function, "{params}", "{results}", given, got);')
+    call = f'hw_call_python(function, "{params}", "{results}", given, got, sizeof *given)'
+    lines.append(f"if (!{call}) hw->trap(HW_HOST_RAISED);")
     if len(results) > 1:
         lines.append(f"{_result(functype)} result;")
         lines += (
@@ -342,12 +342,9 @@ def _entry(dialect: Dialect, index: int, functype: FuncType) -> str:
     lines = ["hw_instance *instance = given;", "HW_ENTER(&instance->head);"]
     lines.append(f"{_result(functype)} result = {call}" if functype.results else call)
     lines.append("HW_LEAVE;")
-    if functype.results in (b"", bytes((I32,))):
-        lines.append(f"return {'(int32_t)result' if functype.results else 'HW_OK'};")
-    else:
-        for i, code in enumerate(functype.results):
-            value = f"result.{_LETTERS[code]}{i}" if len(functype.results) > 1 else "result"
-            lines.append(f"out[{i}].{_LETTERS[code]} = ({_PUBLIC[code]}){value};")
-        lines.append("return HW_OK;")
+    for i, code in enumerate(functype.results):
+        value = f"result.{_LETTERS[code]}{i}" if len(functype.results) > 1 else "result"
+        lines.append(f"out[{i}].{_LETTERS[code]} = ({PUBLIC[code]}){value};")
+    lines.append("return NULL;")
     body = "".join(f"    {line}\n" for line in lines)
-    return f"static int64_t enter_{index}(void *given, const hw_value *a, hw_value *out) {{\n{body}}}\n"
+    return f"static const char *enter_{index}(void *given, const hw_value *a, hw_value *out) {{\n{body}}}\n"

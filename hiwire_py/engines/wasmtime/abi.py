@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +15,12 @@ import wasmtime
 from ...values import FuncType
 from .. import hosts
 from ..base import RawExtern
-from ..calls import Call, CallForm, HostForm, call_of
+from ..calls import Call, CallForm, HostForm, lowered
 from ..release import new_token
 from ..stack import StackEnd, short
-from .capi import as_integers, fields, refusing, set_up
+from .capi import fields, set_up
 from .declarations import TYPES
-from .store import WasmtimeStore
+from .store import WasmtimeStore, failure
 
 __all__ = ["STORE"]
 
@@ -35,22 +36,19 @@ for _type in (
 ):
     ffi.typeof(_type)
 
-_SAID = "a host function raised an exception"
+# No guest can name a function so that a trap of its own, which tells the names of functions, reads like this.
+_SAID = f"a host function raised an exception ({secrets.token_hex(8)})"
 _MESSAGE = _SAID.encode()
 
 
-def _trap() -> Any:
-    return _api.wasmtime_trap_new(_MESSAGE, len(_MESSAGE))
-
-
 def _call_python(env: int, caller: Any, values: Any, count: int) -> Any:
-    hosts.call(env, values)
+    hosts.functions[env](values)
     return ffi.NULL
 
 
 def _failed(kind: Any, error: BaseException, traceback: Any) -> Any:
     hosts.put_aside(error)
-    return _trap()
+    return _api.wasmtime_trap_new(_MESSAGE, len(_MESSAGE))
 
 
 # It is wasmtime's for good: it may call this on any thread, for as long as one of its stores lives.
@@ -74,12 +72,6 @@ class AbiStore(WasmtimeStore):
     ffi = ffi
     api = _api
 
-    _inner = (*WasmtimeStore._inner, "_hosts")
-
-    def _open(self) -> None:
-        super()._open()
-        self._hosts: list[object] = []  # host functions are called by this store only, and go with it
-
     def _retarget(self, function: RawExtern, target: Any) -> None:
         target[:] = self._context, self._copy(function)
 
@@ -88,7 +80,7 @@ class AbiStore(WasmtimeStore):
         return ffi.new("wasmtime_func_t *", self._pointer(function._func, "func")[0])
 
     def host_form(self, functype: FuncType) -> HostForm:
-        params, results = as_integers(functype)
+        params, results = lowered(functype)
         return HostForm(("v",), fields(params), fields(results))
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
@@ -106,12 +98,8 @@ class AbiStore(WasmtimeStore):
         )
         return wasmtime.Func._from_raw(raw)
 
-    def call(self, function: RawExtern, functype: FuncType) -> Call:
-        params, results = codes = as_integers(functype)
-        refuse = refusing(codes)
-        if refuse is not None:
-            return call_of(refuse, functype)
-        size = max(len(params), len(results))
+    def _call(self, function: RawExtern, functype: FuncType) -> Call:
+        size = max(map(len, functype))
         at = [self._context, self._copy(function)]
         names = {
             "call": self.api.wasmtime_func_call_unchecked,
@@ -124,20 +112,22 @@ class AbiStore(WasmtimeStore):
             "short": short,
             "stack_end": StackEnd,
         }
-        return Call(_call_form(codes), names, self._kept(new_token(), function, at))
+        token = new_token()
+        self._callers[token] = function, at
+        return Call(_call_form(functype), names, token)
 
     def _host_raised(self, error: BaseException) -> bool:
         return _SAID in str(error)
 
     def fail(self, error: Any, trap: Any) -> None:
         """Raise what the call that just failed failed with."""
-        failure = self._failure(self._number(trap), self._number(error))
+        failed = failure(self._number(trap), self._number(error))
         try:
-            if self._host_raised(failure):
+            if self._host_raised(failed):
                 hosts.raise_again()
-            raise failure
+            raise failed
         finally:
-            del failure  # else it and this frame would refer to each other
+            del failed  # else it and this frame would refer to each other
 
 
 STORE = AbiStore

@@ -7,19 +7,28 @@ package.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
-from collections.abc import Callable
 from typing import Any
 
 import wasmtime
 
-from ...values import EXTERNREF, F32, F64, I32, I64, FuncType, type_name
-from .declarations import addresses, differences
+from ...values import F32, F64, I32, I64
+from .declarations import differences
 
-__all__ = ["FIELDS", "as_integers", "fields", "refusing", "set_up"]
+__all__ = ["FIELDS", "HOLDS", "fields", "set_up"]
 
 FIELDS = {I32: "i32", I64: "i64", F32: "f32", F64: "f64"}
-"""Where ``wasmtime_val_t`` and ``wasmtime_val_raw_t`` have a number of each type."""
+"""Where ``wasmtime_val_t`` and ``wasmtime_val_raw_t`` have a number of each type. The package has classes and
+functions of these names."""
+
+HOLDS: dict[Any, str] = {
+    wasmtime.Func: "_func",
+    wasmtime.Global: "_global",
+    wasmtime.Memory: "_memory",
+    wasmtime.Table: "_table",
+}
+"""The attribute in which the package's objects have their C structs."""
 
 _OLDEST, _NEWEST = 46, 50
 """Versions of the package that are known to work: the tests have passed with them."""
@@ -37,8 +46,9 @@ def set_up(ffi: Any, api: Any) -> None:
     if different:
         raise _other_version(f"differs from what is declared here: {'; '.join(different)}")
     _check_objects()
-    for name, address in addresses(ffi, bindings.dll).items():
-        setattr(api, name, ffi.cast(ffi.typeof(getattr(api, name)), address))
+    for name, field in ffi.typeof("hw_api").fields:
+        address = ctypes.cast(getattr(bindings.dll, name), ctypes.c_void_p).value
+        setattr(api, name, ffi.cast(field.type, address))
 
 
 def _check_objects() -> None:
@@ -47,14 +57,9 @@ def _check_objects() -> None:
     No engine is made for this: making one installs wasmtime's signal handlers, and asking which engines there
     are must not.
     """
-    bindings = wasmtime._bindings
     class_: Any
-    for class_, struct, name in (
-        (wasmtime.Func, bindings.wasmtime_func_t, "_func"),
-        (wasmtime.Global, bindings.wasmtime_global_t, "_global"),
-        (wasmtime.Memory, bindings.wasmtime_memory_t, "_memory"),
-        (wasmtime.Table, bindings.wasmtime_table_t, "_table"),
-    ):
+    for class_, name in HOLDS.items():
+        struct = getattr(wasmtime._bindings, f"wasmtime{name}_t")
         if not hasattr(class_, "_from_raw") or not hasattr(class_._from_raw(struct()), name):
             raise _other_version(f"keeps the struct of wasmtime.{class_.__name__} elsewhere")
     for class_, name in (
@@ -75,26 +80,6 @@ def _other_version(how: str) -> ImportError:
     )
 
 
-def as_integers(functype: FuncType) -> FuncType:
-    """The type as it is after lowering: externrefs are i32."""
-    params, results = (side.replace(bytes((EXTERNREF,)), bytes((I32,))) for side in functype)
-    return FuncType(params, results)
-
-
 def fields(codes: bytes) -> tuple[str, ...]:
     """Where an array ``v`` of ``wasmtime_val_raw_t`` has values of these types: Python source."""
     return tuple(f"v[{i}].{FIELDS[code]}" for i, code in enumerate(codes))
-
-
-def refusing(functype: FuncType) -> Callable[..., Any] | None:
-    """What to call in place of a function with such a type, where its values cannot cross; else None."""
-    stuck = ", ".join(type_name(code) for code in functype.params + functype.results if code not in FIELDS)
-    if not stuck:
-        return None
-
-    def refuse(*args: Any) -> Any:
-        raise TypeError(
-            f"a function of type {functype} cannot be called from or in Python: {stuck} cannot cross"
-        )
-
-    return refuse

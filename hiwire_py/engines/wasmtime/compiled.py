@@ -5,19 +5,19 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import wasmtime
 
-from ...errors import WrongThreadError
 from ...values import F32, F64, I32, I64, FuncType
 from .. import hosts
-from ..base import RawExtern
-from ..calls import Call, CallForm, Quick, call_of
+from ..base import NO_LIMITS, RawExtern
+from ..calls import Call, compiled_form, lowered, refused
+from ..limits import GuestLimits
 from ..release import at_release
 from ..stack import StackEnd
-from .capi import as_integers, refusing, set_up
-from .store import WasmtimeStore
+from .capi import set_up
+from .store import WasmtimeStore, failure
 
 try:
     from ._compiled import ffi as _ffi  # type: ignore[import-not-found]  # made at install, perhaps
@@ -28,96 +28,68 @@ except ImportError as e:
         " python -m pip install --force-reinstall --no-binary hiwire_py hiwire_py"
     ) from None
 
-__all__ = ["STORE"]
+__all__ = ["STORE", "fail"]
 
 ffi: Any = _ffi
 lib: Any = _lib
 set_up(ffi, lib.hw_wasmtime)
+_thread = lib.hw_thread  # not there in one that was compiled from older source
 
-_STACK, _RAISED = 2, 3  # what hw_failure_take says where the stack was too short, or a host function raised
 _LETTERS = {I32: "i", I64: "j", F32: "f", F64: "d"}
-_QUICK = Quick(done="r is not False and r is not None", refused="r is None")
-
-
-@functools.lru_cache(maxsize=1024)
-def _call_form(functype: FuncType) -> CallForm:
-    given = ", ".join(["{mark}", *(f"{{{i}}}" for i in range(len(functype.params)))])
-    count = len(functype.results)
-    results = ("r",) if count == 1 else tuple(f"r[{i}]" for i in range(count))
-    return CallForm((f"r = call({given})", "if r is False or r is None: failed()"), results, _QUICK)
 
 
 def _letters(codes: bytes) -> bytes:
     return "".join(_LETTERS.get(code, "?") for code in codes).encode()
 
 
-def _drop_function(raw: Any, space: object) -> None:
-    lib.hw_func_drop(raw)
+def fail(raised: int, trap: int, error: int) -> NoReturn:
+    """Raise what a call failed with; C calls this.
+
+    Args:
+        raised: whether a host function raised; the trap says nothing more then.
+        trap, error: for `failure`. Both are 0 where the call has not begun, since the stack is too short.
+    """
+    if not trap and not error:
+        raise StackEnd
+    if raised:
+        failure(trap, error)  # deletes them
+        hosts.raise_again()
+    raise failure(trap, error)
 
 
 class CompiledStore(WasmtimeStore):
     ffi = ffi
     api = lib.hw_wasmtime
 
-    _inner = (*WasmtimeStore._inner, "_hosts")
-    _space: Any = None
-
-    def _open(self) -> None:
-        super()._open()
-        self._hosts: list[object] = []  # host functions are called by this store only, and go with it
-        if self._space is not None:
-            lib.hw_space_move(self._space, self._address)
-            return
-        space = lib.hw_space_new(self._address)
-        if not space:
-            raise MemoryError("no memory for the state of a store")
-        self._space = space
-        self._drop = at_release(functools.partial(lib.hw_space_drop, space))
-
-    def back(self, before: dict[str, Any]) -> None:
-        super().back(before)
-        lib.hw_space_move(self._space, self._address)
+    def __init__(self, engine: wasmtime.Engine, limits: GuestLimits = NO_LIMITS) -> None:
+        super().__init__(engine, limits)
+        self._thread = _thread()
 
     def _retarget(self, function: RawExtern, target: Any) -> None:
-        lib.hw_func_move(target, ctypes.addressof(function._func))
+        lib.hw_func_target(target, self._address, ctypes.addressof(function._func))
 
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
-        params, results = map(_letters, as_integers(functype))
+        params, results = map(_letters, lowered(functype))
         type_, raw = self._functype(functype), wasmtime._bindings.wasmtime_func_t()
         self._hosts.append(hosts.keep(function)[1])
         pointer = ctypes.cast(type_.ptr(), ctypes.c_void_p).value
-        if not lib.hw_host_new(self._space, id(function), pointer, params, results, ctypes.addressof(raw)):
+        if not lib.hw_host_new(self._address, id(function), pointer, params, results, ctypes.addressof(raw)):
             raise MemoryError("no memory for a host function")
         return wasmtime.Func._from_raw(raw)
 
-    def call(self, function: RawExtern, functype: FuncType) -> Call:
-        codes = as_integers(functype)
-        refuse = refusing(codes)
-        if refuse is not None:
-            return call_of(refuse, functype)
-        names: dict[str, Any] = {"failed": self.fail}
+    def _call(self, function: RawExtern, functype: FuncType) -> Call:
+        names: dict[str, Any] = {"refused": refused}
         # cffi passes no Python objects; the dict's address is its id in CPython.
-        raw = lib.hw_func_new(self._space, ctypes.addressof(function._func), *map(_letters, codes), id(names))
+        raw = lib.hw_func_new(self._thread, *map(_letters, functype), id(names))
         if not raw:
             raise MemoryError("no memory for a function")
-        # The function in C refers to the space, which is therefore dropped after it.
-        token = at_release(functools.partial(_drop_function, raw, self._drop))
-        return Call(_call_form(codes), names, self._kept(token, function, raw))
+        token = at_release(functools.partial(lib.hw_func_drop, raw))
+        self._retarget(function, raw)
+        self._callers[token] = function, raw
+        return Call(compiled_form(functype), names, token)
 
     def _host_raised(self, error: BaseException) -> bool:
         return bool(lib.hw_unwound())
-
-    def fail(self) -> None:
-        """Raise what the call that just failed failed with."""
-        trap, error = ffi.new("intptr_t *"), ffi.new("intptr_t *")
-        taken = lib.hw_failure_take(self._space, trap, error)
-        if not taken:
-            raise WrongThreadError("the guest belongs to another thread, which has ended")
-        if taken == _STACK:
-            raise StackEnd
-        if taken == _RAISED:
-            hosts.raise_again()
-        raise self._failure(trap[0], error[0])
 
 
 STORE = CompiledStore

@@ -12,7 +12,7 @@ import ctypes
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["STRUCTS", "TYPES", "addresses", "differences"]
+__all__ = ["STRUCTS", "TYPES", "differences"]
 
 STRUCTS = ("wasmtime_func_t", "wasmtime_val_raw_t")
 
@@ -52,17 +52,8 @@ typedef struct {
     uint8_t *(*wasmtime_memory_data)(wasmtime_context_t *context, const wasmtime_memory_t *memory);
     size_t (*wasmtime_memory_data_size)(wasmtime_context_t *context, const wasmtime_memory_t *memory);
     wasm_trap_t *(*wasmtime_trap_new)(const char *message, size_t length);
-    void (*wasm_trap_delete)(wasm_trap_t *trap);
-    void (*wasmtime_error_delete)(wasmtime_error_t *error);
 } hw_api;
 """
-
-
-def addresses(ffi: Any, dll: ctypes.CDLL) -> dict[str, int]:
-    """Where the functions of ``hw_api`` are in the library that the package loaded; `AttributeError` if one
-    is not."""
-    names = (name for name, _ in ffi.typeof("hw_api").fields)
-    return {name: ctypes.cast(getattr(dll, name), ctypes.c_void_p).value or 0 for name in names}
 
 
 def differences(ffi: Any, bindings: Any) -> Iterator[str]:

@@ -33,6 +33,12 @@ _TRAPS = {
     wasmtime.TrapCode.INTERRUPT: "interrupt",
     getattr(wasmtime.TrapCode, "OUT_OF_FUEL", None): "out of fuel",  # `capi` refuses versions that lack it
 }
+_THROWN = "Caused by:\n    thrown Wasm exception\n"
+_OUTDATED = "legacy_exceptions feature required"
+_UPDATE = (
+    "; it was built for the first proposal of exceptions: build it with -mllvm -wasm-use-legacy-eh=false, or"
+    " rewrite it with wasm-opt --translate-to-exnref"
+)
 
 
 class WasmtimeEngine(Engine):
@@ -128,14 +134,18 @@ class WasmtimeEngine(Engine):
     def trap_kind(self, error: BaseException) -> str | None:
         if isinstance(error, stack.StackEnd):
             return str(error)
-        if not isinstance(error, wasmtime.Trap):
-            return None
-        code = error.trap_code
-        return _TRAPS.get(code, str(code)) if code is not None else "trap"
+        code = error.trap_code if isinstance(error, wasmtime.Trap) else None
+        if code is not None:
+            return _TRAPS.get(code, str(code))
+        # Out of an instantiation it comes as a WasmtimeError.
+        if isinstance(error, (wasmtime.Trap, wasmtime.WasmtimeError)) and str(error).endswith(_THROWN):
+            return "uncaught exception"
+        return "trap" if isinstance(error, wasmtime.Trap) else None
 
     def is_link_error(self, error: BaseException) -> bool:
         return isinstance(error, wasmtime.WasmtimeError)
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    line = " ".join(str(error).split())
+    return line + _UPDATE if _OUTDATED in line else line

@@ -14,24 +14,23 @@ from __future__ import annotations
 import array
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import wasmtime
 
 from ...requirements import State
 from ..base import Imports, RawExtern
 from ..stack import StackEnd
+from .capi import HOLDS
 
 __all__ = ["Lasting", "Move", "global_value", "table_functions"]
 
 _bindings: Any = wasmtime._bindings
 _PAGE = 65536
-_STRUCTS: dict[Any, str] = {
-    wasmtime.Func: "_func",
-    wasmtime.Memory: "_memory",
-    wasmtime.Table: "_table",
-    wasmtime.Global: "_global",
-}
+
+_Saved: TypeAlias = tuple[list[tuple[int, int]], list[Any]]
+"""The state of an instance: its memories by address and size, good as long as the old store is there, and its
+globals that are numbers."""
 
 
 class Lasting(NamedTuple):
@@ -55,13 +54,6 @@ class Lasting(NamedTuple):
         if not state.why_fixed and table_functions(store, self.compiled, self.raw) != self.functions:
             return "its table of functions has been changed"
         return state.why_fixed
-
-
-class _Saved(NamedTuple):
-    """The state of an instance; memories by address and size, good as long as the old store is there."""
-
-    memories: list[tuple[int, int]]
-    numbers: list[Any]
 
 
 class Move:
@@ -123,20 +115,21 @@ class Move:
 def _save(store: Any, one: Lasting) -> _Saved:
     state: State = one.compiled.state
     raw = one.raw
-    return _Saved(
+    return (
         [(store.memory_address(raw[name]), store.memory_size(raw[name])) for name in state.memories],
         [global_value(store._store, raw[name]) for name in state.numbers],
     )
 
 
 def _restore(store: Any, state: State, raw: Mapping[str, RawExtern], saved: _Saved) -> None:
-    for name, (address, size) in zip(state.memories, saved.memories):
+    memories, numbers = saved
+    for name, (address, size) in zip(state.memories, memories):
         missing = size - store.memory_size(raw[name])
         if missing > 0 and not store.memory_grow(raw[name], missing // _PAGE):
             raise MemoryError(f"wasmtime has no room for another memory of {size} bytes")
         ctypes.memmove(store.memory_address(raw[name]), address, size)
     context = store._store._context()
-    for name, number in zip(state.numbers, saved.numbers):
+    for name, number in zip(state.numbers, numbers):
         error = _bindings.wasmtime_global_set(context, ctypes.byref(raw[name]._global), ctypes.byref(number))
         if error:
             raise wasmtime.WasmtimeError._from_ptr(error)
@@ -151,22 +144,20 @@ def global_value(store: wasmtime.Store, global_: RawExtern) -> Any:
 
 def table_functions(store: Any, compiled: Any, raw: Mapping[str, RawExtern]) -> list[list[int]]:
     """Where the functions in an instance's tables are, 0 for null."""
-    return [_functions_of(store, raw[name]) for name in compiled.state.functions]
-
-
-def _functions_of(store: Any, table: RawExtern) -> list[int]:
-    context, pointer = store._store._context(), ctypes.byref(table._table)
-    found = array.array("q")
+    context = store._store._context()
     value = _bindings.wasmtime_val_t()
     place = ctypes.addressof(value.of.funcref)
     words = (ctypes.c_int64 * 2).from_address(place)  # the store's number, and the function's address
-    for index in range(table.size(store._store)):
-        _bindings.wasmtime_table_get(context, pointer, index, ctypes.byref(value))
-        found.append(words[1] if words[0] else 0)
-    return found.tolist()
+    tables = []
+    for name in compiled.state.functions:
+        found, pointer = array.array("q"), ctypes.byref(raw[name]._table)
+        for index in range(raw[name].size(store._store)):
+            _bindings.wasmtime_table_get(context, pointer, index, ctypes.byref(value))
+            found.append(words[1] if words[0] else 0)
+        tables.append(found.tolist())
+    return tables
 
 
 def _overwrite(old: RawExtern, new: RawExtern) -> None:
-    name = _STRUCTS[type(old)]
-    target, source = getattr(old, name), getattr(new, name)
+    target, source = (getattr(extern, HOLDS[type(old)]) for extern in (old, new))
     ctypes.memmove(ctypes.addressof(target), ctypes.addressof(source), ctypes.sizeof(target))

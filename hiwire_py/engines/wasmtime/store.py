@@ -16,35 +16,24 @@ import wasmtime
 from wasmtime._extern import wrap_extern
 
 from ...requirements import State
-from ...values import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
+from ...values import EXTERNREF, FUNCREF, FuncType
 from .. import hosts, stack
 from .. import limits as clock
 from ..base import NO_LIMITS, Imports, RawExtern, Store
+from ..calls import Call, crosses, lowered, uncallable
 from ..limits import TICK, GuestLimits
 from ..release import at_release
 from .capi import FIELDS
 from .moving import Lasting, Move, global_value, table_functions
 
-__all__ = ["Compiled", "WasmtimeStore"]
+__all__ = ["Compiled", "WasmtimeStore", "failure"]
 
 _bindings: Any = wasmtime._bindings
 
-_TYPES = {
-    I32: wasmtime.ValType.i32,
-    I64: wasmtime.ValType.i64,
-    F32: wasmtime.ValType.f32,
-    F64: wasmtime.ValType.f64,
-    FUNCREF: wasmtime.ValType.funcref,
-    EXTERNREF: wasmtime.ValType.i32,  # an id
-}
-_CONSTANTS = {
-    I32: wasmtime.Val.i32,
-    I64: wasmtime.Val.i64,
-    F32: wasmtime.Val.f32,
-    F64: wasmtime.Val.f64,
-}
-_KINDS = (I32, I64, F32, F64)
-"""The types of numbers, by the ``kind`` of a ``wasmtime_val_t``."""
+_TYPES = {code: getattr(wasmtime.ValType, field) for code, field in FIELDS.items()}
+_TYPES |= {FUNCREF: wasmtime.ValType.funcref, EXTERNREF: wasmtime.ValType.i32}  # an id
+_KINDS = ("i32", "i64", "f32", "f64")
+"""The field that has the number, by the ``kind`` of a ``wasmtime_val_t``."""
 _NEVER = 1 << 62  # ticks, or fuel
 _UNLIMITED = 1 << 40  # instances and so on: the package's default is 10,000
 
@@ -68,7 +57,7 @@ class WasmtimeStore(Store):
     ffi: Any
     api: Any
 
-    _inner: tuple[str, ...] = ("_store", "_release", "made", "_address", "_context")
+    _inner: tuple[str, ...] = ("_store", "_release", "made", "_address", "_context", "_hosts")
     """What belongs to the store of wasmtime that is inside now."""
 
     def __init__(self, engine: wasmtime.Engine, limits: GuestLimits = NO_LIMITS) -> None:
@@ -89,6 +78,7 @@ class WasmtimeStore(Store):
         address = ctypes.cast(store._context(), ctypes.c_void_p).value
         assert address is not None
         self._address, self._context = address, self.ffi.cast("wasmtime_context_t *", address)
+        self._hosts: list[object] = []  # host functions are called by this store only, and go with it
         if self._limits.names:
             self.end()
 
@@ -189,6 +179,13 @@ class WasmtimeStore(Store):
             raise AssertionError(f"an instance lacks the export {name!r} of its module")
         return wrap_extern(item)
 
+    def call(self, function: RawExtern, functype: FuncType) -> Call:
+        return self._call(function, lowered(functype)) if crosses(functype) else uncallable(functype)
+
+    def _call(self, function: RawExtern, functype: FuncType) -> Call:
+        """`call` of a function whose values can all cross, by its type after lowering."""
+        raise NotImplementedError
+
     def _functype(self, functype: FuncType) -> wasmtime.FuncType:
         params, results = ([_TYPES[code]() for code in side] for side in functype)
         return wasmtime.FuncType(params, results)
@@ -197,28 +194,11 @@ class WasmtimeStore(Store):
         """Whether what has just failed with ``error`` did so because a host function raised."""
         raise NotImplementedError
 
-    def _kept(self, token: object, function: RawExtern, target: Any) -> object:
-        """The token, and with it ``target`` is told of where ``function`` is when this moves."""
-        self._callers[token] = function, target
-        return token
-
-    def _failure(self, trap: int, error: int) -> BaseException:
-        """The package's exception for a ``wasm_trap_t *`` or else a ``wasmtime_error_t *``, which it will
-        delete."""
-        try:
-            if trap:
-                return wasmtime.Trap._from_ptr(ctypes.cast(trap, ctypes.POINTER(_bindings.wasm_trap_t)))
-            return wasmtime.WasmtimeError._from_ptr(
-                ctypes.cast(error, ctypes.POINTER(_bindings.wasmtime_error_t))
-            )
-        except ctypes.ArgumentError as e:  # ctypes' way to say that Python's stack is at its end here
-            return RecursionError(str(e))
-
     # ---- globals and memories
 
     def constant(self, code: int, value: Any, mutable: bool = False) -> RawExtern:
-        type_ = wasmtime.GlobalType(_TYPES[code](), mutable)
-        return wasmtime.Global(self._store, type_, _CONSTANTS[code](value))
+        value = getattr(wasmtime.Val, FIELDS[code])(value)
+        return wasmtime.Global(self._store, wasmtime.GlobalType(_TYPES[code](), mutable), value)
 
     def memory_size(self, memory: RawExtern) -> int:
         size: int = self.api.wasmtime_memory_data_size(self._context, self._pointer(memory._memory, "memory"))
@@ -238,7 +218,7 @@ class WasmtimeStore(Store):
 
     def global_get(self, global_: RawExtern) -> Any:
         value = global_value(self._store, global_)
-        return getattr(value.of, FIELDS[_KINDS[value.kind]])
+        return getattr(value.of, _KINDS[value.kind])
 
     def global_set(self, global_: RawExtern, value: Any) -> None:
         global_.set_value(self._store, value)
@@ -249,3 +229,15 @@ class WasmtimeStore(Store):
 
     def _number(self, pointer: Any) -> int:
         return int(self.ffi.cast("uintptr_t", pointer))
+
+
+def failure(trap: int, error: int) -> BaseException:
+    """The package's exception for a ``wasm_trap_t *`` or else a ``wasmtime_error_t *``, which it deletes."""
+    try:
+        if trap:
+            return wasmtime.Trap._from_ptr(ctypes.cast(trap, ctypes.POINTER(_bindings.wasm_trap_t)))
+        return wasmtime.WasmtimeError._from_ptr(
+            ctypes.cast(error, ctypes.POINTER(_bindings.wasmtime_error_t))
+        )
+    except ctypes.ArgumentError as e:  # ctypes' way to say that Python's stack is at its end here
+        return RecursionError(str(e))

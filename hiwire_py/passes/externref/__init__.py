@@ -5,9 +5,8 @@ code                           its instructions
 analysis, stacks               a walk through a function: where the externrefs in its hands come from
 liveness, frames               which of them it holds while it calls others, and where it writes them
 indirect, tails                functions whose address is taken; calls that take their caller's place
-added, indexes                 what comes to the module, and where everything goes
+indexes                        where everything goes, and what comes to the module
 wide                           tables with indexes of 64 bits
-segments                       what a start function does about segments of externrefs
 refusals                       what is refused
 """
 
@@ -18,12 +17,12 @@ from ...wasm.types import EXTERNREF
 from .frames import OPAQUE
 from .indexes import HELPERS
 from .indirect import ends_in_funcref
-from .lowering import COMPANION_MODULE, Handle, Lowered, lower_module, refuse_lowered
+from .lowering import RUNTIME_MODULE, Handle, Lowered, lower_module, refuse_lowered
 
 __all__ = [
-    "COMPANION_MODULE",
     "HELPERS",
     "OPAQUE",
+    "RUNTIME_MODULE",
     "Handle",
     "Lowered",
     "lower_module",
@@ -43,7 +42,7 @@ def needs_lowering(module: Module, no_tables: bool = False) -> bool:
         return True
     if no_tables and any(table.element == EXTERNREF for table in module.tables):
         return True
-    if any(i.module == COMPANION_MODULE for i in module.imports):
+    if any(i.module == RUNTIME_MODULE for i in module.imports):
         return False  # it has been lowered
     if any(ends_in_funcref(t) for t in module.types):
         return True

@@ -12,9 +12,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
 from ...errors import UnsupportedModuleError
+from ...wasm import opcodes
 from ...wasm.binary import Reader
 from ...wasm.code import block_type, catch_clauses, instructions, skip
 from ...wasm.instructions import INSTRUCTIONS
@@ -25,20 +25,10 @@ from .stacks import Block, Origin, Stacks, held_origins
 
 __all__ = ["Analysis", "analyse"]
 
-_UNREACHABLE, _BLOCK, _LOOP, _IF, _ELSE, _END, _RETURN, _DROP = 0x00, 0x02, 0x03, 0x04, 0x05, 0x0B, 0x0F, 0x1A
-_THROW, _THROW_REF, _TRY_TABLE = 0x08, 0x0A, 0x1F
-_BR, _BR_IF, _BR_TABLE, _BR_ON_NULL, _BR_ON_NON_NULL = 0x0C, 0x0D, 0x0E, 0xD5, 0xD6
-_BR_ON_CAST, _BR_ON_CAST_FAIL = 0xFB0018, 0xFB0019
-_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
-_CALL_REF, _RETURN_CALL_REF = 0x14, 0x15
-_SELECT, _TYPED_SELECT = 0x1B, 0x1C
-_LOCAL_GET, _LOCAL_SET, _LOCAL_TEE, _GLOBAL_GET, _TABLE_GET = 0x20, 0x21, 0x22, 0x23, 0x25
-_REF_NULL, _REF_IS_NULL, _REF_AS_NON_NULL = 0xD0, 0xD1, 0xD4
-_STRUCT_NEW, _ARRAY_NEW_FIXED = 0xFB0000, 0xFB0008
 _PUSHES_EXCEPTION = 1  # of the kind of a catch clause
 
 
-class Analysis(NamedTuple):
+class Analysis(Stacks):
     """What is known of a function.
 
     Attributes:
@@ -46,7 +36,7 @@ class Analysis(NamedTuple):
         made: positions behind instructions whose result, an externref, is in the function's hands during a
             call.
         locals: externref locals that are.
-        assigned: for these locals the positions of ``local.set`` and ``local.tee``, with the local's index.
+        assigned: positions of ``local.set`` and ``local.tee`` of externrefs, with the local's index.
         parameters: externref parameters that are, where no caller holds them.
         returns: positions of ``return``, and of calls that take the function's place.
         opaque: externrefs go ways that are not followed here (parameters of loops, several results of a
@@ -55,20 +45,9 @@ class Analysis(NamedTuple):
             left are there still.
     """
 
-    tests: dict[int, int | None]
-    made: set[int]
-    locals: set[int]
-    assigned: list[tuple[int, int]]
-    parameters: list[int]
-    returns: list[int]
-    opaque: bool
-    landings: set[int]
-
-
-class _Walk(Stacks):
     def __init__(self, module: Module, r: Reader, function: int, groups: Sequence[tuple[int, int]]) -> None:
         params, results = module.types[function]
-        super().__init__(Block(0, results, _BLOCK, []))
+        super().__init__(Block(0, results, opcodes.BLOCK, []))
         self.module = module
         self.r = r
         groups = [*((1, code) for code in params), *groups]
@@ -77,6 +56,9 @@ class _Walk(Stacks):
         self.landings: set[int] = set()
         self.catching = 0  # blocks that catch exceptions, around here
         self.tests: dict[int, int | None] = {}
+        self.made: set[int] = set()
+        self.locals: set[int] = set()
+        self.parameters: list[int] = []
         self.assigned: list[tuple[int, int]] = []
         self.returns: list[int] = []
         self.events: list[Event] = []
@@ -97,17 +79,17 @@ class _Walk(Stacks):
     # ---- control
 
     def open_block(self, op: int) -> None:
-        if op == _IF:
+        if op == opcodes.IF:
             self.pop()
         type_ = block_type(self.r)
         if isinstance(type_, int):
             params, results = self.module.types[type_]
         else:
             params, results = b"", type_[:1]
-        given = [self.pop() for _ in params][::-1]
-        if op == _LOOP and EXTERNREF in params:
+        given = self.pops(len(params))
+        if op == opcodes.LOOP and EXTERNREF in params:
             self.opaque = True
-        catches = catch_clauses(self.r) if op == _TRY_TABLE else []
+        catches = catch_clauses(self.r) if op == opcodes.TRY_TABLE else []
         for kind, tag, depth in catches:
             carried = b"" if tag is None else self.module.tags[tag].functype.params
             label = self.label(depth)
@@ -115,17 +97,16 @@ class _Walk(Stacks):
             if label.loop:
                 self.landings.add(label.start)
             # Nothing holds what an exception carries, while it is on its way or kept.
-            self.opaque |= EXTERNREF in carried or (kind & _PUSHES_EXCEPTION > 0 and self.carried())
+            self.opaque |= EXTERNREF in carried or (
+                kind & _PUSHES_EXCEPTION > 0
+                and any(EXTERNREF in thrown.functype.params for thrown in self.module.tags)
+            )
         block = Block(len(self.stack), results, op, given, self.r.pos)
         block.catches = [depth for _, _, depth in catches]
         self.catching += bool(catches)
         self.blocks.append(block)
         self.push_all(given)
         self.events.append(("open", op))
-
-    def carried(self) -> bool:
-        """Whether any exception of the module carries externrefs."""
-        return any(EXTERNREF in tag.functype.params for tag in self.module.tags)
 
     def may_throw(self) -> None:
         """What is live where exceptions are caught is so here, too."""
@@ -146,7 +127,7 @@ class _Walk(Stacks):
         self.cut(block.height)
         self.origins.extend(result for result in block.results if isinstance(result, Origin))
         self.push_all(block.results)
-        self.events.append(("end", 0))
+        self.events.append(("end", opcodes.LOOP if block.loop else 0))
 
     def second_arm(self) -> None:
         block = self.blocks[-1]
@@ -164,30 +145,26 @@ class _Walk(Stacks):
             self.events.append(("branch", depth))
         if not conditional:
             self.events.append(("stop", 0))
-            self.end_of_code()
+            block = self.blocks[-1]
+            self.cut(block.height)
+            block.dead = True
 
     def call(self, op: int, at: int) -> None:
-        r = self.r
-        if op in (_CALL_INDIRECT, _RETURN_CALL_INDIRECT):
-            type_ = r.u32()
-            r.u32()
-            self.pop()
-        elif op in (_CALL_REF, _RETURN_CALL_REF):
-            type_ = r.u32()
-            self.pop()
+        index = self.r.u32()
+        if op in (opcodes.CALL, opcodes.RETURN_CALL):
+            index = self.module.functions[index]
         else:
-            index = r.u32()
-            type_ = self.module.functions[index]
-        params, results = self.module.types[type_]
-        if op in (_RETURN_CALL, _RETURN_CALL_INDIRECT, _RETURN_CALL_REF):
-            for _ in params:
-                self.pop()
+            self.pop()
+            if op in (opcodes.CALL_INDIRECT, opcodes.RETURN_CALL_INDIRECT):
+                self.r.u32()
+        params, results = self.module.types[index]
+        if op in (opcodes.RETURN_CALL, opcodes.RETURN_CALL_INDIRECT, opcodes.RETURN_CALL_REF):
+            self.pops(len(params))
             self.returns.append(at)  # `tails` tells who holds the arguments
             self.branch([], conditional=False)
             return
         self.calls += 1  # before the arguments leave the stack: they are in the caller's hands
-        for _ in params:
-            self.pop()
+        self.pops(len(params))
         self.events.append((CALL, at))
         self.may_throw()
         if len(results) == 1 or EXTERNREF not in results:
@@ -198,12 +175,6 @@ class _Walk(Stacks):
             self.push_all(self.origin() if code == EXTERNREF else code for code in results)
 
     # ---- locals
-
-    def get_local(self, index: int) -> None:
-        code = self.local_type(index)
-        self.give(code, index)
-        if code == EXTERNREF:
-            self.events.append((GET, index))
 
     def set_local(self, index: int, at: int) -> None:
         if self.local_type(index) == EXTERNREF:
@@ -229,63 +200,60 @@ class _Walk(Stacks):
 
     def step(self, op: int, at: int) -> None:
         r, stack = self.r, self.stack
-        if op == _LOCAL_GET:
-            self.get_local(r.u32())
-        elif op == _LOCAL_SET:
-            self.pop()
-            self.set_local(r.u32(), at)
-        elif op == _LOCAL_TEE:
+        if op == opcodes.LOCAL_GET:
+            index = r.u32()
+            code = self.local_type(index)
+            self.give(code, index)
+            if code == EXTERNREF:
+                self.events.append((GET, index))
+        elif op in (opcodes.LOCAL_SET, opcodes.LOCAL_TEE):
             entry = self.pop()
             self.set_local(r.u32(), at)
-            self.push(entry)
-        elif op in (_BLOCK, _LOOP, _IF, _TRY_TABLE):
+            if op == opcodes.LOCAL_TEE:
+                self.push(entry)
+        elif op in (opcodes.BLOCK, opcodes.LOOP, opcodes.IF, opcodes.TRY_TABLE):
             self.open_block(op)
-        elif op == _ELSE:
+        elif op == opcodes.ELSE:
             self.second_arm()
-        elif op == _END:
+        elif op == opcodes.END:
             self.close_block()
-        elif op in (_UNREACHABLE, _RETURN):
-            if op == _RETURN:
+        elif op in (opcodes.UNREACHABLE, opcodes.RETURN):
+            if op == opcodes.RETURN:
                 self.returns.append(at)
             self.branch([], conditional=False)
-        elif op == _BR:
-            self.branch([r.u32()], conditional=False)
-        elif op == _BR_IF:
-            depth = r.u32()
+        elif op in (opcodes.BR, opcodes.BR_IF):
+            if op == opcodes.BR_IF:
+                self.pop()
+            self.branch([r.u32()], conditional=op == opcodes.BR_IF)
+        elif op == opcodes.BR_TABLE:
             self.pop()
-            self.branch([depth], conditional=True)
-        elif op == _BR_TABLE:
-            depths = [r.u32() for _ in r.count()]
-            depths.append(r.u32())
-            self.pop()
+            depths = [r.u32() for _ in range(r.u32() + 1)]
             self.branch(list(dict.fromkeys(depths)), conditional=False)
-        elif op == _BR_ON_NULL:
+        elif op == opcodes.BR_ON_NULL:
             entry = self.pop()
             self.branch([r.u32()], conditional=True)
             self.push(entry)
-        elif op == _BR_ON_NON_NULL:
+        elif op == opcodes.BR_ON_NON_NULL:
             self.branch([r.u32()], conditional=True)
             self.pop()
-        elif op in (_BR_ON_CAST, _BR_ON_CAST_FAIL):
+        elif op in (opcodes.BR_ON_CAST, opcodes.BR_ON_CAST_FAIL):
             r.byte()
             depth = r.u32()
             heap_type(r)
             heap_type(r)
             self.branch([depth], conditional=True)
-        elif op in (_THROW, _THROW_REF):
-            for _ in self.module.tags[r.u32()].functype.params if op == _THROW else b"1":
-                self.pop()
+        elif op in (opcodes.THROW, opcodes.THROW_REF):
+            self.pops(len(self.module.tags[r.u32()].functype.params) if op == opcodes.THROW else 1)
             self.may_throw()
             self.branch([], conditional=False)
-        elif op in _CALLS:
+        elif op in opcodes.CALLS:
             self.call(op, at)
-        elif op == _DROP:
+        elif op == opcodes.DROP:
             self.pop()
-        elif op == _SELECT:
-            for _ in range(3):
-                self.pop()
+        elif op == opcodes.SELECT:
+            self.pops(3)
             stack.append(I32)
-        elif op == _TYPED_SELECT:
+        elif op == opcodes.TYPED_SELECT:
             types = [value_type(r)[0] for _ in r.count()]
             self.pop()
             one, other = self.pop(), self.pop()
@@ -296,24 +264,24 @@ class _Walk(Stacks):
                 known = self.origin()
                 known.parts += (one, other)
             self.push(known)
-        elif op == _GLOBAL_GET:
+        elif op == opcodes.GLOBAL_GET:
             self.give(self.module.globals[r.u32()].type)
-        elif op == _TABLE_GET:
+        elif op == opcodes.TABLE_GET:
             self.pop()
             self.give(self.module.tables[r.u32()].element)
-        elif op == _REF_NULL:
+        elif op == opcodes.REF_NULL:
             code = heap_type(r)[0]
             self.push(self.origin() if code in (EXTERNREF, 0x72) else code)
-        elif op == _REF_IS_NULL:
+        elif op == opcodes.REF_IS_NULL:
             entry = self.pop()
             self.tests[at] = EXTERNREF if isinstance(entry, Origin) else entry
             stack.append(I32)
-        elif op == _REF_AS_NON_NULL:
+        elif op == opcodes.REF_AS_NON_NULL:
             self.push(self.pop())
-        elif op in (_STRUCT_NEW, _ARRAY_NEW_FIXED):
+        elif op in (opcodes.STRUCT_NEW, opcodes.ARRAY_NEW_FIXED):
             type_ = self.module.subtypes[r.u32()]
-            for _ in range(len(type_.first) if op == _STRUCT_NEW else r.u32()):
-                self.pop()
+            # In dead code there can be any number, of which none is there.
+            self.pops(len(type_.first) if op == opcodes.STRUCT_NEW else min(r.u32(), len(stack) + 1))
             stack.append(I32)
         else:
             raise UnsupportedModuleError(
@@ -321,19 +289,18 @@ class _Walk(Stacks):
             )
 
 
-_CALLS = frozenset((_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _CALL_REF, _RETURN_CALL_REF))
 # Of the instructions with a fixed number of operands, those that move or make references, or look at them.
 _FOLLOWED = frozenset(
     (
-        _DROP,
-        _LOCAL_GET,
-        _LOCAL_SET,
-        _LOCAL_TEE,
-        _GLOBAL_GET,
-        _TABLE_GET,
-        _REF_NULL,
-        _REF_IS_NULL,
-        _REF_AS_NON_NULL,
+        opcodes.DROP,
+        opcodes.LOCAL_GET,
+        opcodes.LOCAL_SET,
+        opcodes.LOCAL_TEE,
+        opcodes.GLOBAL_GET,
+        opcodes.TABLE_GET,
+        opcodes.REF_NULL,
+        opcodes.REF_IS_NULL,
+        opcodes.REF_AS_NON_NULL,
     )
 )
 
@@ -341,31 +308,16 @@ _FOLLOWED = frozenset(
 def analyse(
     module: Module, code: Reader, function: int, groups: Sequence[tuple[int, int]], held: bool
 ) -> Analysis:
-    """Follow a function's code.
-
-    Args:
-        module: the module the code is part of.
-        code: a cursor over the function's instructions.
-        function: the index of the function's type.
-        groups: its declared locals as (count, type).
-        held: whether it must hold its parameters: its caller may be gone.
-    """
-    walk = _Walk(module, code, function, groups)
+    """Follow the code of a function of a type. ``groups`` are its declared locals as (count, type); ``held``
+    says whether it must hold its parameters, since its caller may be gone."""
+    walk = Analysis(module, code, function, groups)
     params = [i for i, t in enumerate(module.types[function].params) if held and t == EXTERNREF]
     walk.events += [(SET, index) for index in params]
     walk.run()
     handed = held_origins(walk.origins)
-    # A parameter that is never assigned is held by the caller.
-    changing = {*params, *(local for _, local in walk.assigned)}
     locals_ = live_at_calls(walk.events) | {o.local for o in handed if o.local is not None}
-    made = {o.end for o in handed if o.end is not None and (o.local is None or o.overtaken)}
-    return Analysis(
-        walk.tests,
-        made,
-        locals_ & changing,
-        [a for a in walk.assigned if a[1] in locals_],
-        [index for index in params if index in locals_],
-        walk.returns,
-        walk.opaque,
-        walk.landings,
-    )
+    walk.made = {o.end for o in handed if o.end is not None and (o.local is None or o.overtaken)}
+    # A parameter that is never assigned is held by the caller.
+    walk.locals = locals_.intersection((*params, *(local for _, local in walk.assigned)))
+    walk.parameters = [index for index in params if index in locals_]
+    return walk

@@ -20,13 +20,9 @@ out too, so that it cannot be mistaken for another's spelling.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ...wasm.binary import leb, vector
-from ...wasm.module import Module
 from ...wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, FuncType
-from .added import AddedFunctions, AddedTypes
-from .frames import holding
+from .frames import arguments, holding
 from .indexes import IndexMap
 
 __all__ = ["IndirectCalls", "ends_in_funcref", "spell_out"]
@@ -64,73 +60,44 @@ class IndirectCalls:
         thunks: index of a thunk -> the function behind it.
 
     Args:
-        module: the module, not lowered.
-        spelling: what lowering makes of a value type.
-        types, functions: what is added to the lowered module.
-        to: where everything goes in it.
+        to: where everything goes in the lowered module.
     """
 
-    def __init__(
-        self,
-        module: Module,
-        spelling: Callable[[bytes], bytes],
-        types: AddedTypes,
-        functions: AddedFunctions,
-        to: IndexMap,
-    ) -> None:
-        self.module = module
-        self.spelling = spelling
-        self.types = types
-        self.functions = functions
-        self.to = to
-        self._spelled: dict[int, tuple[int, bytes] | None] = {}
+    def __init__(self, to: IndexMap) -> None:
+        self._to = to
+        self._spelled: dict[int, tuple[int, bytes]] = {}
         self.tails = False
-        self.thunks: dict[int, int] = {}  # the functions behind them, by their indexes
+        self.thunks: dict[int, int] = {}
 
-    def _spell(self, type_: int) -> tuple[int, bytes] | None:
-        """For a type: the index of its spelled out form, and code that pushes the extra arguments."""
+    def call(self, type_: int) -> tuple[int, bytes]:
+        """For ``call_indirect`` of a type: the type to expect, and code that pushes what it takes more."""
         if type_ not in self._spelled:
-            extra = spell_out(self.module.types[type_])
-            if extra is None:
-                self._spelled[type_] = None
-            else:
-                declared = self.module.subtypes[type_]
-                params = [*map(self.spelling, declared.first), *(bytes((t,)) for t in extra)]
-                code = b"".join(_ZERO[t] for t in extra)
-                index = self.types(params, [*map(self.spelling, declared.second)])
-                self._spelled[type_] = index, code
+            extra = spell_out(self._to.module.types[type_])
+            self._spelled[type_] = (
+                (type_, b"")
+                if extra is None
+                else (self._to.extended_type(type_, extra), b"".join(_ZERO[code] for code in extra))
+            )
         return self._spelled[type_]
 
     def address(self, function: int) -> int:
         """The index in the lowered module that stands for a function whose address is taken."""
-        type_ = self.module.functions[function]
-        spelled = self._spell(type_)
-        if spelled is None:
-            return self.to.function(function)
+        to, type_ = self._to, self._to.module.functions[function]
+        spelled, extra = self.call(type_)
+        if not extra:
+            return to.function(function)
 
         def make() -> bytes:
-            functype = self.module.types[type_]
-            target = leb(self.to.function(function))
-            arguments = b"".join(b"\x20" + leb(i) for i in range(len(functype.params)))
-            if not self.tails:
-                return b"\0" + arguments + b"\x10" + target
-            if function < self.to.first_function and EXTERNREF in functype.params:
+            functype = to.module.types[type_]
+            target = leb(to.function(function))
+            if self.tails and function < to.first_function and EXTERNREF in functype.params:
                 # Whoever imports it does not know how it is called.
-                return holding(
-                    functype.params,
-                    len(spell_out(functype) or b""),
-                    arguments + b"\x10" + target,
-                    self.to.call,
-                )
-            return b"\0" + arguments + b"\x12" + target
+                return holding(to, functype.params, len(spell_out(functype) or b""), b"\x10" + target)
+            return b"\0" + arguments(len(functype.params)) + (b"\x12" if self.tails else b"\x10") + target
 
-        index = self.functions.index(function, spelled[0], make)
+        index = to.add_function(function, spelled, make)
         self.thunks[index] = function
         return index
-
-    def call(self, type_: int) -> tuple[int, bytes]:
-        """For ``call_indirect`` of a type: the type to expect, and code that pushes what it takes more."""
-        return self._spell(type_) or (type_, b"")
 
     def declaration(self) -> bytes | None:
         """A declarative element segment, without which ``ref.func`` of a thunk would not be valid."""

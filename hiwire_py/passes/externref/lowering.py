@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import UnsupportedModuleError
-from ...wasm.binary import Reader, leb, name
+from ...wasm.binary import Reader, leb, name, sized
+from ...wasm.code import i32_const
 from ...wasm.module import FUNCTION, GLOBAL, TABLE, Kind, Limits, Module, TableType
 from ...wasm.names import renumbered_names
 from ...wasm.types import EXTERNREF, FuncType, type_name
@@ -23,11 +24,14 @@ from ...wasm.write import export_bytes, fresh_name
 from .code import CodeLowering
 from .indexes import HELPERS
 from .refusals import check
-from .segments import segment_code
+from .wide import copy_call
 
-__all__ = ["COMPANION_MODULE", "Handle", "Lowered", "lower_module", "refuse_lowered"]
+__all__ = ["RUNTIME_MODULE", "Handle", "Lowered", "lower_module", "refuse_lowered"]
 
-COMPANION_MODULE = "externref"
+RUNTIME_MODULE = "externref"
+
+_PASSIVE = 1  # in the two low bits of a segment's flags
+_NULL_ITEM = bytes((0xD0, EXTERNREF, 0x0B))
 
 # Custom sections that speak of positions in the code section, which moves.
 _POSITIONAL = (".debug_", "reloc.", "metadata.code", "sourceMappingURL", "external_debug_info")
@@ -35,7 +39,7 @@ _POSITIONAL = (".debug_", "reloc.", "metadata.code", "sourceMappingURL", "extern
 
 @dataclass(frozen=True)
 class Handle:
-    """An imported global that holds the companion's handle of a table.
+    """An imported global that holds the runtime's handle of a table.
 
     Attributes:
         name: the global's import name.
@@ -66,22 +70,53 @@ class Lowered:
 class _Lowering(CodeLowering):
     def __init__(self, module: Module) -> None:
         super().__init__(module)
-        self.handles = self._handles()
+        self.handles = tuple(self._handles())
         taken = {e.name for e in module.exports}
         self.hidden_globals = {
             index: fresh_name(f"externref:g{index}", taken)
             for index, global_ in enumerate(module.globals)
             if global_.type == EXTERNREF and global_.mutable and index >= self.to.first_global
         }
-        self.segments = segment_code(module, self.to, self.expression, self.copy)
+        self.segments = [*self._segments()]
 
-    def _handles(self) -> tuple[Handle, ...]:
-        module = self.module
-        found = [Handle(f"t{i}", _narrow(module.tables[i].limits), i) for i in self.to.externref_tables]
+    def _handles(self) -> Iterator[Handle]:
+        for i in self.to.externref_tables:
+            yield Handle(f"t{i}", _narrow(self.module.tables[i].limits), i)
         for i in self.to.externref_elements:
-            size = len(module.elements[i].items)
-            found.append(Handle(f"e{i}", Limits(size, size), None))
-        return tuple(found)
+            size = len(self.module.elements[i].items)
+            yield Handle(f"e{i}", Limits(size, size), None)
+
+    def _segments(self) -> Iterator[bytes]:
+        """What the start function does about segments of externrefs.
+
+        Each becomes a hidden table of the runtime, as long as the segment and full of nulls. For a passive
+        segment of nulls that is all. For others, code that runs before the module's own start function sets
+        the items, copies an active segment into its table, and drops it. So this segment of two items
+
+            (elem (i32.const 3) externref (ref.null extern) (global.get $g))
+
+        becomes
+
+            (call $externref.set (i32.const 1) (global.get $g) (global.get $e0))
+            (call $externref.copy (i32.const 3) (i32.const 0) (i32.const 2) (global.get $t0) (global.get $e0))
+            (call $externref.drop (global.get $e0))
+
+        These segments come after all segments of functions and of data. The difference shows only where one
+        does not fit its table, so that no instance is made: a segment of functions or data that stands behind
+        it has been written by then, to a table or memory that the module imports.
+        """
+        to = self.to
+        for index in to.externref_elements:
+            element, handle = self.module.elements[index], to.element_handle[index]
+            for number, item in enumerate(element.items):
+                if isinstance(item, tuple) and self.module.wasm[slice(*item)] != _NULL_ITEM:
+                    yield i32_const(number) + self.expression(item)[:-1] + handle + to.call["set"]
+            if element.offset is not None:
+                span = i32_const(0) + i32_const(len(element.items))
+                yield self.expression(element.offset)[:-1] + span
+                yield to.table_handle[element.table] + handle + copy_call(to, element.table)
+            if element.flags & 3 != _PASSIVE:
+                yield handle + to.call["drop"]
 
     # ---- sections
 
@@ -92,26 +127,24 @@ class _Lowering(CodeLowering):
 
     def types(self) -> Iterator[bytes]:
         yield from super().types()
-        yield from self.added.written()
+        yield from self.to.added_types
 
     def imports(self) -> Iterator[bytes]:
         for wanted in self.module.imports:
             if not (isinstance(wanted.type, TableType) and wanted.type.element == EXTERNREF):
                 yield self.import_(wanted)
         for helper, (params, results) in HELPERS.items():
-            type_index = self.added([b"\x7f"] * params, [b"\x7f"] * results)
-            yield name(COMPANION_MODULE) + name(helper) + b"\0" + leb(type_index)
+            type_index = self.to.add_type([b"\x7f"] * params, [b"\x7f"] * results)
+            yield name(RUNTIME_MODULE) + name(helper) + b"\0" + leb(type_index)
         for handle in self.handles:
-            yield name(COMPANION_MODULE) + name(handle.name) + b"\3\x7f\0"
+            yield name(RUNTIME_MODULE) + name(handle.name) + b"\3\x7f\0"
 
     def functions(self) -> Iterator[bytes]:
         yield from super().functions()
-        yield from self.functions_added.types()
+        yield from (leb(added.type) for added in self.to.added_functions.values())
 
     def tables(self) -> Iterator[bytes]:
-        for table in self.module.tables[self.module.count_imports(TABLE) :]:
-            if table.element != EXTERNREF:
-                yield self.table(table)
+        return (self.table(table) for table in self.module.own(TABLE) if table.element != EXTERNREF)
 
     def exports(self) -> Iterator[bytes]:
         for export in self.module.exports:
@@ -124,12 +157,9 @@ class _Lowering(CodeLowering):
         start = super().start()
         if not self.segments:
             return start
-
-        def make() -> bytes:
-            call = b"" if start is None else b"\x10" + leb(start)
-            return b"\0" + b"".join(self.segments) + call
-
-        return self.functions_added.index("start", self.added([], []), make)
+        call = b"" if start is None else b"\x10" + leb(start)
+        body = b"".join((b"\0", *self.segments, call))
+        return self.to.add_function("start", self.to.add_type([], []), lambda: body)
 
     def elements(self) -> Iterator[bytes]:
         for element in self.module.elements:
@@ -139,9 +169,9 @@ class _Lowering(CodeLowering):
         if declaration is not None:
             yield declaration
 
-    def bodies(self) -> Iterator[bytes]:
-        own = self.module.functions[self.to.first_function :]
-        entries = self.entries()
+    def code(self) -> Iterator[bytes]:
+        own = self.module.own(FUNCTION)
+        entries = self.bodies()
         bodies = [self.body(r.at(r.pos), type_) for r, type_ in zip(entries, own)]
         # These find the functions whose address initial values take.
         for section in (self.globals(), self.tables(), self.elements()):
@@ -151,14 +181,14 @@ class _Lowering(CodeLowering):
             index = function - self.to.first_function
             bodies[index] = self.body(entries[index], own[index], held=True)
         yield from bodies
-        yield from self.functions_added.bodies()
+        yield from (sized(added.make() + b"\x0b") for added in self.to.added_functions.values())
 
     def custom(self) -> Iterator[bytes]:
         for body in super().custom():
             rewritten = self._custom(Reader(body))
             if rewritten is not None:
                 yield rewritten
-        yield name(COMPANION_MODULE) + json.dumps(self.description()).encode()
+        yield name(RUNTIME_MODULE) + json.dumps(self.description()).encode()
 
     def _custom(self, r: Reader) -> bytes | None:
         title = r.name()
@@ -172,7 +202,8 @@ class _Lowering(CodeLowering):
             first = self.to.first_function
             helpers = {first + n: f"externref.{helper}" for n, helper in enumerate(HELPERS)}
             renumber: dict[str, Callable[[int], int | None]] = {
-                **self.renumber,
+                "F": self.to.function,
+                "G": self.to.global_,
                 "t": self.to.table.get,
                 "E": self.to.element.get,
             }
@@ -180,7 +211,7 @@ class _Lowering(CodeLowering):
                 return name(title) + renumbered_names(r, renumber, helpers)
             except UnsupportedModuleError:
                 return None  # a malformed custom section does not make a module invalid
-        if title.startswith(_POSITIONAL) or title == COMPANION_MODULE:
+        if title.startswith(_POSITIONAL) or title == RUNTIME_MODULE:
             return None
         return r.data
 
@@ -220,12 +251,12 @@ def _signature(functype: FuncType) -> list[list[str]]:
 
 
 def refuse_lowered(module: Module) -> None:
-    """Raise UnsupportedModuleError if the module was lowered: its imports would give it the companion's
+    """Raise UnsupportedModuleError if the module was lowered: its imports would give it the runtime's
     insides."""
     for i in module.imports:
-        if i.module == COMPANION_MODULE:
+        if i.module == RUNTIME_MODULE:
             raise UnsupportedModuleError(
-                f"the module imports {i}: the module name {COMPANION_MODULE!r} is reserved for lowered"
+                f"the module imports {i}: the module name {RUNTIME_MODULE!r} is reserved for lowered"
                 " modules; pass the original module, it is lowered when it is loaded"
             )
 

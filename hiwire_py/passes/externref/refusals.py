@@ -8,14 +8,14 @@ own purposes; it is refused where an externref comes in.
 from __future__ import annotations
 
 from ...errors import UnsupportedModuleError
+from ...wasm.binary import Reader
 from ...wasm.module import Module
 from ...wasm.types import EXTERNREF
 from .indirect import spell_out
 
-__all__ = ["check", "check_heap"]
+__all__ = ["check", "check_call_ref", "check_spelling"]
 
 _NO_EXTERN = 0x72
-_HEAPS = (EXTERNREF, _NO_EXTERN)
 
 
 def check(module: Module) -> None:
@@ -39,21 +39,24 @@ def check(module: Module) -> None:
         )
 
 
-def check_heap(module: Module, heap: bytes, index: int | None) -> None:
-    """Raise UnsupportedModuleError where a reference type cannot be lowered.
-
-    Args:
-        module: the module.
-        heap: what it refers to, as written.
-        index: the type it refers to, if it is one of the module's.
-    """
-    if index is not None and index < len(module.types) and spell_out(module.types[index]) is not None:
-        raise UnsupportedModuleError(
-            f"the module has references to functions of the type {module.types[index]}, which lowering does"
-            " not handle: references to functions of externrefs must be funcrefs"
-        )
-    if index is None and heap[0] in _HEAPS:
+def check_spelling(module: Module, spelling: bytes) -> None:
+    """Raise UnsupportedModuleError where a value type cannot be lowered."""
+    if len(spelling) == 1 and spelling[0] != _NO_EXTERN:
+        return
+    heap = spelling[1:] or spelling
+    if heap[0] & 0xC0 != 0x40:
+        check_call_ref(module, Reader(heap).signed(33))
+    elif heap[0] in (EXTERNREF, _NO_EXTERN):
         raise UnsupportedModuleError(
             "the module has externrefs of a type that is never null, or always, which lowering does not"
             " handle"
+        )
+
+
+def check_call_ref(module: Module, type_: int) -> None:
+    """Raise UnsupportedModuleError where references to functions of a type cannot be lowered."""
+    if type_ < len(module.types) and spell_out(module.types[type_]) is not None:
+        raise UnsupportedModuleError(
+            f"the module has references to functions of the type {module.types[type_]}, which lowering does"
+            " not handle: references to functions of externrefs must be funcrefs"
         )

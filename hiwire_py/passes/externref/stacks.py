@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from typing import Union
 
 from ...errors import UnsupportedModuleError
+from ...wasm import opcodes
 from ...wasm.types import EXTERNREF
 
 __all__ = ["Block", "Entry", "Origin", "Stacks", "held_origins"]
-
-_LOOP, _IF = 0x03, 0x04
 
 
 class Origin:
@@ -54,8 +53,8 @@ class Block:
     def __init__(self, height: int, results: bytes, op: int, given: list[Entry], start: int = 0) -> None:
         self.height = height
         self.results: list[Entry] = [Origin() if t == EXTERNREF else t for t in results]
-        self.loop = op == _LOOP
-        self.one_arm = op == _IF
+        self.loop = op == opcodes.LOOP
+        self.one_arm = op == opcodes.IF
         self.given = given
         self.start = start
         self.dead = False
@@ -97,42 +96,37 @@ class Stacks:
     def pop(self) -> Entry:
         block = self.blocks[-1]
         if len(self.stack) > block.height:
-            entry = self.stack.pop()
-            if isinstance(entry, Origin):
-                self._left(entry)
-            return entry
+            return self._take()
         if block.dead:
             return None
         raise UnsupportedModuleError("the code takes operands that are not there")
 
-    def _left(self, origin: Origin) -> None:
-        """An externref has left the stack: what happened while it was there?"""
-        calls, sets = self._since.pop()
-        if calls != self.calls:
-            origin.held = True
-        if sets != self.sets:
-            local = origin.local
-            origin.overtaken |= bool(origin.parts) or (
-                local is not None and self.last_set.get(local, 0) > sets
-            )
+    def pops(self, count: int) -> list[Entry]:
+        return [self.pop() for _ in range(count)][::-1]
+
+    def _take(self) -> Entry:
+        entry = self.stack.pop()
+        if isinstance(entry, Origin):
+            # What happened while it was on the stack?
+            calls, sets = self._since.pop()
+            if calls != self.calls:
+                entry.held = True
+            if sets != self.sets:
+                local = entry.local
+                entry.overtaken |= bool(entry.parts) or (
+                    local is not None and self.last_set.get(local, 0) > sets
+                )
+        return entry
 
     def cut(self, height: int) -> None:
         """Take everything above ``height`` off the stack."""
-        stack = self.stack
-        while len(stack) > height:
-            entry = stack.pop()
-            if isinstance(entry, Origin):
-                self._left(entry)
+        while len(self.stack) > height:
+            self._take()
 
     def origin(self, end: int | None = None, local: int | None = None) -> Origin:
         made = Origin(end, local)
         self.origins.append(made)
         return made
-
-    def end_of_code(self) -> None:
-        block = self.blocks[-1]
-        self.cut(block.height)
-        block.dead = True
 
     def flow_to(self, block: Block, given: list[Entry] | None = None) -> None:
         """What is on top of the stack, or ``given``, becomes the results of a block."""

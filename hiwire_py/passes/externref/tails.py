@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from ...wasm.binary import leb
+from ...wasm.code import local_get
 from ...wasm.types import EXTERNREF, I32, I64
 from ..escapes import carries_functions
 from .frames import holding
+from .indexes import IndexMap
 from .indirect import IndirectCalls
 
 __all__ = ["TailCalls"]
@@ -28,9 +30,10 @@ __all__ = ["TailCalls"]
 class TailCalls:
     """The tail calls of a module, found while its code is rewritten."""
 
-    def __init__(self, indirect: IndirectCalls) -> None:
-        self._calls = indirect
-        module = self._module = indirect.module
+    def __init__(self, to: IndexMap, calls: IndirectCalls) -> None:
+        self._to = to
+        self._calls = calls
+        module = self._module = to.module
         exported = (module.type_of(export.kind, export.index) for export in module.exports)
         types = (*(wanted.type for wanted in module.imports), *exported)
         self._foreign = any(map(carries_functions, types))
@@ -39,50 +42,40 @@ class TailCalls:
 
     def direct(self, function: int) -> bytes:
         """The tail call of a function."""
-        module, to = self._module, self._calls.to
-        if EXTERNREF not in module.function_type(function).params:
-            return b"\x12" + leb(to.function(function))
-        if function >= to.first_function:
-            self._direct.add(function)
-            return b"\x12" + leb(to.function(function))
-        type_ = module.functions[function]
-        return self._holder(("tail", function), type_, [], b"\x10" + leb(function))
+        if function < self._to.first_function and self._takes_refs(function):
+            type_ = self._module.functions[function]
+            return self._holder(("tail", function), type_, b"", b"\x10" + leb(function))
+        self._direct.add(function)
+        return b"\x12" + leb(self._to.function(function))
 
     def indirect(self, type_: int, table: int) -> bytes | None:
         """The tail call of a function in a table; None where it may stay what it is."""
         expected, extra = self._calls.call(type_)
         if not extra:
             return None
-        has_refs = EXTERNREF in self._module.types[type_].params
+        params = self._module.types[type_].params
+        has_refs = EXTERNREF in params
         if has_refs and self._foreign:
-            index = b"\x20" + leb(len(self._module.types[type_].params))
-            call = extra + index + b"\x11" + leb(expected) + leb(self._calls.to.table[table])
+            call = extra + local_get(len(params)) + b"\x11" + leb(expected) + leb(self._to.table[table])
             index_type = I64 if self._module.tables[table].limits.wide else I32
-            return self._holder(("tail", type_, table), type_, [bytes((index_type,))], call)
+            return self._holder(("tail", type_, table), type_, bytes((index_type,)), call)
         self._calls.tails = True
         self._indirect |= has_refs
         return None
 
     def held(self) -> list[int]:
         """The module's own functions that must keep their parameters, when all code has been seen."""
-        reached = self._calls.thunks.values() if self._indirect else ()
-        own = {function for function in reached if function >= self._calls.to.first_function}
-        return sorted(
-            function
-            for function in self._direct | own
-            if EXTERNREF in self._module.function_type(function).params
-        )
+        reached = self._direct.union(self._calls.thunks.values() if self._indirect else ())
+        return [f for f in sorted(reached) if f >= self._to.first_function and self._takes_refs(f)]
 
-    def _holder(self, key: Hashable, type_: int, more: list[bytes], call: bytes) -> bytes:
+    def _takes_refs(self, function: int) -> bool:
+        return EXTERNREF in self._module.function_type(function).params
+
+    def _holder(self, key: Hashable, type_: int, more: bytes, call: bytes) -> bytes:
         """The tail call of a function that holds the arguments for ``call``, and takes what is in ``more``,
         too."""
-        calls, declared = self._calls, self._module.subtypes[type_]
-        params = self._module.types[type_].params
 
         def make() -> bytes:
-            arguments = b"".join(b"\x20" + leb(i) for i in range(len(params)))
-            return holding(params, len(more), arguments + call, calls.to.call)
+            return holding(self._to, self._module.types[type_].params, len(more), call)
 
-        given = [*map(calls.spelling, declared.first), *more]
-        index = calls.functions.index(key, calls.types(given, [*map(calls.spelling, declared.second)]), make)
-        return b"\x12" + leb(index)
+        return b"\x12" + leb(self._to.add_function(key, self._to.extended_type(type_, more), make))
