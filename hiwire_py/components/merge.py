@@ -25,21 +25,31 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Union
 
 from ..errors import UnsupportedModuleError
-from ..wasm.binary import Reader, leb, name, section, signed_leb, vector
-from ..wasm.code import bodies, instructions
+from ..wasm.binary import Reader, leb, name, section, signed_leb, sized, vector
+from ..wasm.code import instructions
 from ..wasm.module import FUNCTION, GLOBAL, KINDS, MEMORY, TABLE, Element, Kind, Module
+from ..wasm.opcodes import (
+    CALL_INDIRECT,
+    CALL_REF,
+    GLOBAL_GET,
+    REF_FUNC,
+    RETURN_CALL_INDIRECT,
+    RETURN_CALL_REF,
+    TABLE_COPY,
+    TABLE_FILL,
+    TABLE_GROW,
+    TABLE_INIT,
+    TABLE_SET,
+)
 from ..wasm.sites import Site, body_sites, code_sites, spliced
 from ..wasm.types import REF, REF_NULL, FuncType, Global, Limits, SubType, TableType, function_type, limits_bytes
-from ..wasm.write import export_bytes
+from ..wasm.write import Writer, export_bytes
 from .assemble import Reference
 
 __all__ = ["HostItem", "Item", "Merger"]
 
 _LETTERS = "FtMGX"  # by the numbers of kinds, as instructions.py has them
-_CALL, _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
-_CALL_REF, _RETURN_CALL_REF = 0x14, 0x15
-_REF_FUNC, _GLOBAL_GET = 0xD2, 0x23
-_SETS_TABLE = (0x26, 0xFC000C, 0xFC000E, 0xFC000F, 0xFC0011)  # set, init, copy, grow, fill
+_SETS_TABLE = (TABLE_SET, TABLE_INIT, TABLE_COPY, TABLE_GROW, TABLE_FILL)
 _PAGE = 1 << 16
 _END = b"\x0b"
 _GC = 0xFB
@@ -72,13 +82,10 @@ class _Part:
         self.given = given
         self.imports = [[one for one in module.imports if one.kind == kind] for kind in range(len(KINDS))]
         self.exports = {one.name: one for one in module.exports}
-        code = module.section(Kind.CODE)
-        self.bodies = [] if code is None else list(bodies(code))
+        self.bodies = Writer(module).bodies()
         self.data = list(module.data())
         self.groups = [(group, place) for group in module.groups for place in range(len(group.types))]
         self.sites: dict[int, list[Site]] = {}
-        if len(self.bodies) != len(module.functions) - len(self.imports[FUNCTION]):
-            raise UnsupportedModuleError("a module has not as much code as functions")
 
     def sites_of(self, function: int) -> list[Site]:
         """Those in the body of a function that it defines."""
@@ -221,7 +228,7 @@ class Merger:
         wasm = self.parts[part].module.wasm
         for site in code_sites(Reader(wasm, start, end - 1)):
             value = None
-            if site.code == _GLOBAL_GET:
+            if site.code == GLOBAL_GET:
                 value = self._value(part, site.index)
             if value is None:
                 yield wasm[start : site.start]
@@ -314,7 +321,7 @@ class Merger:
             return None
         r.pos += len(start)
         place = r.signed(32) & 0xFFFFFFFF
-        if r.pos >= r.end or r.byte() != _CALL_INDIRECT:
+        if r.pos >= r.end or r.byte() != CALL_INDIRECT:
             return None
         wanted, table = r.u32(), r.u32()
         if part.module.types[wanted] != type_ or r.data[r.pos : r.end] != _END:
@@ -338,13 +345,13 @@ class Merger:
                 continue
             type_ = -1
             for site in self.parts[function.part].sites_of(function.index):
-                if site.code in (_CALL_REF, _RETURN_CALL_REF):
+                if site.code in (CALL_REF, RETURN_CALL_REF):
                     return None
                 if site.letter == "F":
                     work.append(self.resolve(function.part, FUNCTION, site.index))
                 elif site.letter == "T":
                     type_ = site.index
-                elif site.code in (_CALL_INDIRECT, _RETURN_CALL_INDIRECT) and site.letter == "t":
+                elif site.code in (CALL_INDIRECT, RETURN_CALL_INDIRECT) and site.letter == "t":
                     table = self._defined(function.part, TABLE, site.index)
                     assert isinstance(table, Item)
                     elements = self.contents(table)
@@ -381,7 +388,7 @@ class Merger:
             if site.letter not in "Tbh":
                 target = self._at(item.part, site.letter, site.index)
                 self.need(target)
-                if site.code == _REF_FUNC:
+                if site.code == REF_FUNC:
                     self._named[target] = None
 
     def _need_table(self, part: _Part, item: Item) -> None:
@@ -538,10 +545,9 @@ class Merger:
         part = self.parts[item.part]
         r = part.bodies[item.index - len(part.imports[FUNCTION])]
         sites = part.sites_of(item.index)
-        body = spliced(
-            part.module.wasm, r.pos, r.end, sites, lambda letter, i: self._index(item.part, letter, i)
+        return sized(
+            spliced(part.module.wasm, r.pos, r.end, sites, lambda letter, i: self._index(item.part, letter, i))
         )
-        return leb(len(body)) + body
 
     def _table(self, part: int, table: TableType) -> bytes:
         type_ = self._spelling(part, table.spelling) + limits_bytes(table.limits)
@@ -581,8 +587,7 @@ class Merger:
     def _data(self, item: Item) -> bytes:
         part = self.parts[item.part]
         data = part.data[item.index]
-        start, end = data.bytes
-        contents = leb(end - start) + part.module.wasm[start:end]
+        contents = sized(part.module.wasm[slice(*data.bytes)])
         if data.offset is None or item in self._coded:
             return b"\1" + contents
         memory = self._index(item.part, "M", data.memory)
@@ -600,7 +605,7 @@ class Merger:
         if len(steps) == len(starts) == 1:
             return starts[0], None
         body = b"\0" + b"".join(map(self._step, steps)) + _END
-        return index, leb(len(body)) + body
+        return index, sized(body)
 
     def _step(self, item: Item) -> bytes:
         if item.letter == "F":
@@ -653,7 +658,7 @@ def _constant(code: bytes) -> int | None:
 def _named_function(wasm: bytes, span: tuple[int, int]) -> int | None:
     """The function that a constant expression is, if it is nothing but that."""
     r = Reader(wasm, *span)
-    if r.byte() != _REF_FUNC:
+    if r.byte() != REF_FUNC:
         return None
     index = r.u32()
     return index if r.pos == r.end - 1 else None
@@ -663,7 +668,7 @@ def _type_in(spelling: bytes) -> int | None:
     """The type that a value type refers to by its index."""
     if spelling[0] not in (REF, REF_NULL) or (len(spelling) == 2 and spelling[1] & 0xC0 == 0x40):
         return None
-    return Reader(spelling, 1).s33()
+    return Reader(spelling, 1).signed(33)
 
 
 def _types_in(type_: SubType) -> Iterator[int]:

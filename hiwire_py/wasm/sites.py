@@ -13,13 +13,13 @@ from ..errors import UnsupportedModuleError
 from .binary import Reader, leb, signed_leb
 from .code import opcode, runs
 from .instructions import INSTRUCTIONS
+from .opcodes import CALL, GLOBAL_GET, GLOBAL_SET
 from .types import REF, REF_NULL, heap_type
 
 __all__ = ["Site", "body_sites", "code_sites", "spliced"]
 
 _INDEXES = frozenset("FTtMGEDX")
-_CALL, _GLOBAL_GET, _GLOBAL_SET = 0x10, 0x23, 0x24
-_LAST = {_CALL: "F", _GLOBAL_GET: "G", _GLOBAL_SET: "G"}
+_LAST = {CALL: "F", GLOBAL_GET: "G", GLOBAL_SET: "G"}
 _SIZES = {"1": 1, "4": 4, "8": 8, "w": 16}
 _MEMORY = 0x40  # among the flags of an access: the index of a memory follows
 
@@ -123,7 +123,7 @@ def _block(r: Reader, code: int, found: list[Site], letter: str) -> None:
     if first & 0xC0 == 0x40 and first != 0x40:
         _value_type(r, code, found)
         return
-    index = r.s33()
+    index = r.signed(33)
     if index >= 0:
         found.append(Site(start, r.pos, "b", index, code))
 
@@ -137,7 +137,7 @@ def _heap(r: Reader, code: int, found: list[Site], letter: str) -> None:
     start = r.pos
     heap = heap_type(r)
     if len(heap) > 1 or heap[0] & 0xC0 != 0x40:
-        found.append(Site(start, r.pos, "h", Reader(heap).s33(), code))
+        found.append(Site(start, r.pos, "h", Reader(heap).signed(33), code))
 
 
 def _value_types(r: Reader, code: int, found: list[Site], letter: str) -> None:
