@@ -15,6 +15,8 @@ classes         the Python classes of types
 abi             values between Python and a memory
 handles         resources on Python's side
 calls           Python functions for exports and imports
+fused           how a component that became one module is named and loaded; fuse makes such a module:
+                merge links modules, skeleton leaves types alone, memory_tables are tables where guests see them
 component       `Component` and its instances
 """
 
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 from .classes import Err, Ok, Some
 from .component import Component, ComponentInstance, InstanceNamespace
+from .fuse import fuse
 from .handles import HostResource, ResourceHandle
 
 __all__ = [
@@ -33,4 +36,5 @@ __all__ = [
     "Ok",
     "ResourceHandle",
     "Some",
+    "fuse",
 ]
