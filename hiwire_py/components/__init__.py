@@ -15,8 +15,9 @@ classes         the Python classes of types
 abi             values between Python and a memory
 handles         resources on Python's side
 calls           Python functions for exports and imports
-fused           how a component that became one module is named and loaded; fuse makes such a module:
-                merge links modules, skeleton leaves types alone, memory_tables are tables where guests see them
+fuse            one core module of a component; fused is how that is named, and loaded
+merge           several modules linked to one; skeleton is a component without its code
+memory_tables   handle tables in the memory of an instance
 component       `Component` and its instances
 """
 

@@ -13,7 +13,17 @@ from typing import NamedTuple, Union
 
 from ..wasm.module import Module
 from . import adapters
-from .glue import FAULT, Glue, GlueModule, HostCall, HostDestructor, Source, StateFlag, TableItem, state_module
+from .glue import (
+    FAULT,
+    Glue,
+    GlueModule,
+    HostCall,
+    HostDestructor,
+    Source,
+    StateFlag,
+    TableItem,
+    state_module,
+)
 from .layout import resources_in
 from .plan import (
     CoreExport,
@@ -93,8 +103,10 @@ class Assembly:
     reallocations: dict[Options, Reference] = field(default_factory=dict)
     destroyers: dict[Resource, Reference] = field(default_factory=dict)
 
-    fault: Reference = Reference(0, FAULT.export)
-    """The global that says why generated code trapped."""
+    @property
+    def fault(self) -> Reference:
+        """The global that says why generated code trapped."""
+        return Reference(0, FAULT.export)
 
     def operation(self, instance: int, name: str) -> Reference:
         """A function of the handle table of a component instance: see tables.py."""

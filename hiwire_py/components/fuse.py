@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import Union
 
 from ..errors import UnsupportedModuleError
 from ..sources import WasmSource, read_wasm
@@ -34,7 +35,7 @@ from .glue import Glue, HostCall, HostDestructor, Source
 from .inline import inline
 from .layout import MAX_FLAT_PARAMS, resources_in
 from .memory_tables import PAGE, memory_table_module
-from .merge import HostItem, Item, Merger
+from .merge import MOST_PAGES, HostItem, Item, Merger
 from .plan import (
     CoreExport,
     CoreItem,
@@ -53,7 +54,6 @@ from .types import F32, F64, S32, S64, U32, U64, Resource
 __all__ = ["fuse"]
 
 _UNCHANGED = (S32, U32, S64, U64, F32, F64)  # a core value of these is passed on as it is
-_MOST_PAGES = 1 << 16
 
 
 def fuse(component: WasmSource, *, table_in_memory: bool = False) -> bytes:
@@ -75,7 +75,7 @@ def fuse(component: WasmSource, *, table_in_memory: bool = False) -> bytes:
     names = Names(plan)
     assembler = _FusingAssembler(plan, _Checks(plan, names), table_in_memory)
     assembly = assembler.assembled()
-    grown = {key: 1 for key in assembler.places.values()}
+    grown = dict.fromkeys(assembler.places.values(), 1)
     merger = Merger(_parts(assembly, names), grown)
     _export_all(merger, assembly, names)
     for instance in assembler.places:
@@ -85,18 +85,22 @@ def fuse(component: WasmSource, *, table_in_memory: bool = False) -> bytes:
     return merger.written([(SECTION, skeleton(wasm))])
 
 
-def _parts(assembly: Assembly, names: Names) -> list[tuple[Module, dict[tuple[str, str], Reference | HostItem]]]:
+_Part = tuple[Module, dict[tuple[str, str], Union[Reference, HostItem]]]
+
+
+def _parts(assembly: Assembly, names: Names) -> list[_Part]:
     """The stages as parts to merge."""
     hosts = {call: HostItem(*name) for name, call in names.hosts.items()}
 
-    def given(one: Given | CoreExport) -> Reference | HostItem:
+    def given(one: Given) -> Reference | HostItem:
         if isinstance(one, HostCall):
             return hosts[one]
         if isinstance(one, HostDestructor):
             return HostItem(*DECREF)
-        return assembly.steps[one.instance, one.name] if isinstance(one, CoreExport) else one
+        return one
 
-    return [(stage.module, {key: given(one) for key, one in stage.given.items()}) for stage in assembly.stages]
+    stages = assembly.stages
+    return [(stage.module, {key: given(one) for key, one in stage.given.items()}) for stage in stages]
 
 
 def _export_all(merger: Merger, assembly: Assembly, names: Names) -> None:
@@ -183,33 +187,28 @@ class _Checks:
             work += new
         return found
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019
+    @functools.cache  # noqa: B019
     def marks(self, caller: int | None, callee: int) -> list[int]:
         """The instances that a call has to mark as entered."""
-        entered = self.plan.entered(caller, callee)
-        return [
-            one
-            for one in entered
-            if (caller is None and not one)
-            or any(
-                one in self.plan.entered(*call) for call in self.calls if call[0] in self.reached[callee]
-            )
-        ]
+        after = [call for call in self.calls if call[0] in self.reached[callee]]
+        looked = {one for call in after for one in self.plan.entered(*call)}
+        if caller is None:
+            looked.add(0)
+        return [one for one in self.plan.entered(caller, callee) if one in looked]
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019
+    @functools.cache  # noqa: B019
     def looks(self, caller: int | None, callee: int) -> list[int]:
         """The instances of which a call has to look whether they are marked."""
         if caller is None:
             return [0]
         entries = [(None, one) for one in range(len(self.plan.instances))]
         before = [call for call in (*self.calls, *entries) if caller in self.reached[call[1]]]
-        return [
-            one for one in self.plan.entered(caller, callee) if any(one in self.marks(*call) for call in before)
-        ]
+        marked = {one for call in before for one in self.marks(*call)}
+        return [one for one in self.plan.entered(caller, callee) if one in marked]
 
     # ---- leaving
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019
+    @functools.cache  # noqa: B019
     def leaves(self, instance: int) -> bool:
         """Whether a ``realloc`` or post-return function of an instance may come to call out."""
         options = [one.options for one in self.plan_sides()]
@@ -243,21 +242,19 @@ class _Checks:
 
     # ---- calls without an adapter
 
-    def is_direct(self, item: object) -> bool:
-        """Whether a lowered function does nothing but call a core function."""
+    def direct(self, item: object) -> CoreItem | None:
+        """The core function that a lowered function does nothing but call; None: it does more."""
         if not isinstance(item, Lower) or isinstance(item.function, HostFunction):
-            return False
+            return None
         caller, callee = item.options.instance, item.function.options.instance
         type_ = item.function.type
-        return (
-            caller != callee
-            and all(one in _UNCHANGED for one in (*type_.types, *type_.results))
-            and len(type_.types) <= MAX_FLAT_PARAMS
-            and item.function.options.post_return is None
-            and not self.leaves(caller)
-            and not self.marks(caller, callee)
-            and not self.looks(caller, callee)
-        )
+        if caller == callee or len(type_.types) > MAX_FLAT_PARAMS or item.function.options.post_return:
+            return None
+        if any(one not in _UNCHANGED for one in (*type_.types, *type_.results)):
+            return None
+        if self.leaves(caller) or self.marks(caller, callee) or self.looks(caller, callee):
+            return None
+        return item.function.core
 
 
 class _FusingGlue(Glue):
@@ -293,9 +290,11 @@ class _FusingAssembler(Assembler):
 
     def assembled(self) -> Assembly:
         assembly = super().assembled()
-        for instance, memory in self.memories.items():
-            stage, name = assembly.steps[memory.instance, memory.name]
-            self.places[instance] = stage, assembly.stages[stage].module.exported(MEMORY)[name]
+        for instance, export in self.memories.items():
+            memory = assembly.steps[export.instance, export.name]
+            assembly.stages[assembly.tables[instance]].given["", "memory"] = memory
+            found = assembly.stages[memory.stage].module.exported(MEMORY)[memory.name]
+            self.places[instance] = memory.stage, found
         return assembly
 
     def new_glue(self) -> Glue:
@@ -310,9 +309,8 @@ class _FusingAssembler(Assembler):
 
     def behind(self, source: Source) -> Source:
         """What is called in its place."""
-        while self.checks.is_direct(source):
-            source = source.function.core
-        return source
+        core = self.checks.direct(source)
+        return source if core is None else self.behind(core)
 
     def new_table(self, instance: int) -> int:
         memory = _own_memory(self.plan, instance) if instance in self.holders else None
@@ -320,12 +318,12 @@ class _FusingAssembler(Assembler):
             return super().new_table(instance)
         module = self.plan.modules[self.plan.steps[memory.instance].module]
         limits = module.memories[module.exported(MEMORY)[memory.name]]
-        if limits.wide or limits.minimum >= _MOST_PAGES or limits.maximum == _MOST_PAGES == limits.minimum:
+        if limits.wide or limits.minimum >= MOST_PAGES:
             raise UnsupportedModuleError(
-                f"the memory of component instance {instance} has no room for a page more, for its handle table"
+                f"the memory of component instance {instance} has no room for the page of its handle table"
             )
         self.memories[instance] = memory
-        given = {("", "fault"): Reference(0, "fault"), ("", "memory"): memory}
+        given: dict[tuple[str, str], Given] = {("", "fault"): Reference(0, "fault")}  # the memory follows
         return self.add(memory_table_module(limits.minimum * PAGE), given, "table", instance)
 
 
@@ -344,7 +342,8 @@ def _own_memory(plan: Plan, instance: int) -> CoreExport | None:
     """A memory that a core module of a component instance defines and exports: the first one."""
     for number, step in enumerate(plan.steps):
         module = plan.modules[step.module]
-        for export in module.exports:
-            if step.component == instance and export.kind == MEMORY and export.index >= module.count_imports(MEMORY):
-                return CoreExport(number, export.name, MEMORY)
+        own = module.count_imports(MEMORY)
+        for name, index in module.exported(MEMORY).items():
+            if step.component == instance and index >= own:
+                return CoreExport(number, name, MEMORY)
     return None

@@ -8,25 +8,25 @@ planned, except that the one module takes the place of all.
 NAME is the name of a function within an exported instance behind that of the instance, as in
 ``demo:bags/bags#[method]bag.put``, or the name alone. Exported are:
 
-=========================== ==================================================================================
-NAME                        A plain function, that takes and gives numbers and handles only: all of the call.
-                            For a handle the host passes its representation. Of others the core function,
-                            with values as the canonical ABI has them
+=========================== ========================================================================
+NAME                        A plain function, that takes and gives numbers and handles only: all of
+                            the call. For a handle the host passes its representation. Of others the
+                            core function, with values as the canonical ABI has them
 cabi_begin_NAME             called before that; then the host may write parameters
-cabi_end_NAME               called with what the core function gave, when the host has read it: post-return,
-                            and the checks at the end of a call
+cabi_end_NAME               called with what the core function gave, when the host has read it:
+                            post-return, and the checks at the end of a call
 cabi_leave_NAME             in place of both: the call is given up before the core function
 cabi_memory_NAME            the memory of the values
-cabi_realloc_NAME           ``(old, old size, alignment, size) -> address``, by which the host gets memory there
-cabi_destroy_NAME           ``(representation)``, of an exported resource: destroys what the host owns. Of one
-                            that is not exported its number is the name
-cabi_own_I, cabi_borrow_I,  the handle table of component instance I, for handles among values in memory:
-cabi_take_I, cabi_lend_I,   ``(number of the resource type, representation or handle)``; see tables.py
-cabi_drop_I
+cabi_realloc_NAME           ``(old, old size, alignment, size) -> address``: gives memory there
+cabi_destroy_NAME           ``(representation)``, of an exported resource: destroys what the host owns.
+                            Of one that is not exported its number is the name
+cabi_own_I, cabi_borrow_I,  the handle table of component instance I, for handles among values in
+cabi_take_I, cabi_lend_I,   memory: ``(number of the resource type, representation or handle)``; see
+cabi_drop_I                 tables.py
 cabi_fault                  a global: why generated code trapped, see faults.py; 0: it did not
 ht_new_I, ht_rep_I,         where the table of instance I is in the instance's own memory: see
 ht_drop_I, ht_next_I        memory_tables.py
-=========================== ==================================================================================
+=========================== ========================================================================
 
 Imported are the functions that the component imports: from the module that is called as the instance, or
 ``$root``, and with values as the canonical ABI has them. Where several instances lower a function, each with
@@ -34,8 +34,8 @@ a memory of its own, the second is called ``NAME#2``. ``cabi_import_memory_MODUL
 ``cabi_import_realloc_MODULE#NAME`` are exports for these. ``hiwire.hiwire_decref`` is called with the
 representation of a resource of the host that was dropped.
 
-Component instances and resource types are numbered as they come to be, instances from 0, the outermost
-component, and types from 1, those that are imported first.
+Component instances and resource types are numbered as they come to be: instances from 0, which is the
+outermost component, and types from 1.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from ..wasm.types import FuncType as CoreFuncType
 from .adapters import is_plain
 from .assemble import Assembly, Entry, Given, Reference, Stage
 from .decode import decode
-from .glue import FAULT, HostCall, HostDestructor
+from .glue import HostCall, HostDestructor
 from .inline import inline
 from .layout import core_type, resources_in
 from .plan import (
@@ -70,7 +70,16 @@ from .plan import (
 from .tables import FUNCTIONS
 from .types import FuncType, Resource
 
-__all__ = ["DECREF", "FusedAssembly", "Names", "OPERATIONS", "SECTION", "component_in", "load", "passes_handles"]
+__all__ = [
+    "DECREF",
+    "FusedAssembly",
+    "Names",
+    "OPERATIONS",
+    "SECTION",
+    "component_in",
+    "load",
+    "passes_handles",
+]
 
 SECTION = "hiwire:component"
 DECREF = "hiwire", "hiwire_decref"
@@ -177,7 +186,9 @@ def component_in(module: Module) -> bytes | None:
 class FusedAssembly(Assembly):
     """Of the fused module alone."""
 
-    fault: Reference = Reference(0, "cabi_fault")
+    @property
+    def fault(self) -> Reference:
+        return Reference(0, "cabi_fault")
 
     def operation(self, instance: int, name: str) -> Reference:
         return Reference(0, f"cabi_{name}_{instance}")
@@ -209,8 +220,8 @@ class _Loader:
         for name, function in self.names.functions.items():
             self.function(name, function)
         for one in module.imports:
-            given[one.module, one.name] = self.host((one.module, one.name))
-            self.expect(f"import {one}", one.kind, one.type, FUNCTION, self.type_of(given[one.module, one.name]))
+            host = given[one.module, one.name] = self.host((one.module, one.name))
+            self.expect(f"import {one}", one.kind, one.type, FUNCTION, _type_of(host))
         for resource, name in self.names.destroyers.items():
             if name in self.exports:
                 self.assembly.destroyers[resource] = self.reference(name, FUNCTION, _DROPS)
@@ -242,7 +253,8 @@ class _Loader:
         if passes_handles(type_):
             assembly.tables[options.instance] = 0
             for operation in OPERATIONS:
-                self.reference(assembly.operation(options.instance, operation).name, FUNCTION, FUNCTIONS[operation])
+                _, field = assembly.operation(options.instance, operation)
+                self.reference(field, FUNCTION, FUNCTIONS[operation])
 
     def host(self, name: tuple[str, str]) -> Given:
         if name == DECREF:
@@ -252,18 +264,18 @@ class _Loader:
                     return HostDestructor(resource)
         call = self.names.hosts.get(name)
         if call is None:
-            raise UnsupportedModuleError(f"the fused module imports {'.'.join(name)}, which its component does not")
+            wanted = ".".join(name)
+            raise UnsupportedModuleError(f"the fused module imports {wanted}, which its component does not")
         self.side("cabi_import_", "#".join(name), call.options, call.function.type)
         return call
-
-    def type_of(self, given: Given) -> CoreFuncType:
-        return core_type(given.function.type, True) if isinstance(given, HostCall) else _DROPS
 
     def reference(self, name: str, kind: int, type_: object) -> Reference:
         """An export; None as the type: any."""
         export = self.exports.get(name)
         if export is None:
-            raise UnsupportedModuleError(f"the fused module does not export {name!r}, as its component asks for")
+            raise UnsupportedModuleError(
+                f"the fused module lacks the export {name!r}, which its component asks for"
+            )
         found = self.module.type_of(export.kind, export.index)
         if isinstance(found, Global):
             found = Global(found.type, found.mutable)
@@ -275,3 +287,7 @@ class _Loader:
             raise UnsupportedModuleError(
                 f"the fused module's {what} is no {KINDS[wanted]} of the type that its component asks for"
             )
+
+
+def _type_of(given: Given) -> CoreFuncType:
+    return core_type(given.function.type, True) if isinstance(given, HostCall) else _DROPS

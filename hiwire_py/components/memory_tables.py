@@ -8,15 +8,15 @@ for each handle. The handle is the address of that. The first one is ``base + 4`
     base        base + 4    base + 8               base + 1024          base + 65536
     | not used  | rep of it | rep of it | ...      | 256 more, and so on |
 
-The table takes room for 256 entries at first, and for 256 more when they are used up; the page can hold 16,384.
-After that the memory grows by one page, wherever its end is then. Freed entries are used again, the last one
-first.
+The table takes room for 256 entries at first, and for 256 more when they are used up; the page can hold
+16,384. After that the memory grows by one page, wherever its end is then. Freed entries are used again, the
+last one first.
 
-What the memory has no room for is in a private memory, which the guest cannot reach: of each entry 16 bytes as
-tables.py has them, and, by the number of a page of the guest's memory, where its entries are; 0 if the page is
-not the table's. So all checks are those of other tables, and every handle is looked up before it is used as
-an address. A guest can overwrite its table: what it finds there is compared with the private copy, so that a
-representation which the instance was not given never reaches the definer.
+What the memory has no room for is in a private memory, which the guest cannot reach: of each entry 16 bytes
+as tables.py has them, and, by the number of a page of the guest's memory, where its entries are; 0 if the
+page is not the table's. So all checks are those of other tables, and every handle is looked up before it is
+used as an address. A guest can overwrite its table: what is found there is compared with the private copy, so
+that a representation which the instance was not given never reaches the definer.
 
 The guest must leave the page alone that it did not ask for. An allocator that takes all of the memory's first
 size for its heap, instead of growing the memory or ending at ``__heap_end``, does not.
@@ -67,9 +67,9 @@ def memory_table_module(base: int) -> bytes:
     Args:
         base: where the page begins that was added to the memory.
 
-    It imports ``fault`` and ``memory`` of the module ``""``, and exports what tables.py has, and of handles
-    without a type ``ht_new``, ``ht_rep`` and ``ht_drop``, and ``ht_next``: the next handle that was never given
-    out.
+    It imports ``fault`` and ``memory`` of the module ``""``, and exports what tables.py has; for handles
+    without a type ``ht_new``, ``ht_rep`` and ``ht_drop``; and ``ht_next``, the next handle that was never
+    given out.
     """
     module = ModuleBuilder()
     fault = module.import_global("", "fault", True)

@@ -42,25 +42,35 @@ from ..wasm.opcodes import (
     TABLE_SET,
 )
 from ..wasm.sites import Site, body_sites, code_sites, spliced
-from ..wasm.types import REF, REF_NULL, FuncType, Global, Limits, SubType, TableType, function_type, limits_bytes
+from ..wasm.types import (
+    REF,
+    REF_NULL,
+    FuncType,
+    Global,
+    Limits,
+    SubType,
+    TableType,
+    function_type,
+    limits_bytes,
+)
 from ..wasm.write import Writer, export_bytes
 from .assemble import Reference
 
-__all__ = ["HostItem", "Item", "Merger"]
+__all__ = ["MOST_PAGES", "HostItem", "Item", "Merger"]
 
 _LETTERS = "FtMGX"  # by the numbers of kinds, as instructions.py has them
 _SETS_TABLE = (TABLE_SET, TABLE_INIT, TABLE_COPY, TABLE_GROW, TABLE_FILL)
-_PAGE = 1 << 16
+_PAGE = MOST_PAGES = 1 << 16
 _END = b"\x0b"
 _GC = 0xFB
 
 
 class Item(NamedTuple):
-    """``letter`` is one of ``F t M G X E D``; ``index`` is the part's."""
+    """``letter`` is one of ``F t M G X E D``; ``number`` is the index in the part."""
 
     letter: str
     part: int
-    index: int
+    number: int
 
 
 class HostItem(NamedTuple):
@@ -174,7 +184,7 @@ class Merger:
         """The type of a function."""
         if isinstance(function, HostItem):
             return self._host_types[function]
-        return self.parts[function.part].module.function_type(function.index)
+        return self.parts[function.part].module.function_type(function.number)
 
     # ---- segments
 
@@ -210,9 +220,9 @@ class Merger:
         place = self._place(part, offset)
         module = self.parts[target.part].module
         if target.letter == "t":
-            room = module.tables[target.index].limits.minimum
+            room = module.tables[target.number].limits.minimum
         else:
-            room = module.memories[target.index].minimum * _PAGE
+            room = module.memories[target.number].minimum * _PAGE
         return place is not None and place + count <= room
 
     def _place(self, part: int, offset: tuple[int, int]) -> int | None:
@@ -229,10 +239,10 @@ class Merger:
         for site in code_sites(Reader(wasm, start, end - 1)):
             value = None
             if site.code == GLOBAL_GET:
-                value = self._value(part, site.index)
+                value = self._value(part, site.number)
             if value is None:
                 yield wasm[start : site.start]
-                yield site.letter, part, site.index
+                yield site.letter, part, site.number
             else:
                 yield wasm[start : site.start - 1]
                 yield from value
@@ -244,7 +254,7 @@ class Merger:
         item = self.resolve(part, GLOBAL, index)
         assert isinstance(item, Item)
         module = self.parts[item.part].module
-        global_ = module.globals[item.index]
+        global_ = module.globals[item.number]
         if global_.mutable or global_.init is None:
             return None
         if any(code >> 16 == _GC for _, code in instructions(Reader(module.wasm, *global_.init))):
@@ -257,11 +267,10 @@ class Merger:
         for one in self._fragments(part, span):
             if isinstance(one, bytes):
                 out.append(one)
+            elif one[0] == "h":
+                out.append(signed_leb(self._type(one[1], one[2])))
             else:
-                letter, of, index = one
-                out.append(
-                    signed_leb(self._type(of, index)) if letter == "h" else leb(self._index(of, letter, index))
-                )
+                out.append(leb(self._index(one[1], one[0], one[2])))
         return b"".join(out)
 
     # ---- tables that never change
@@ -276,27 +285,29 @@ class Merger:
 
     def _read_contents(self, table: Item) -> dict[int, Item | HostItem] | None:
         segments = self._segments.get(table, [])
-        if any(one in self._coded for one in segments) or self.parts[table.part].module.tables[table.index].init:
+        filled = self.parts[table.part].module.tables[table.number].init
+        if filled or any(one in self._coded for one in segments):
             return None
         for number in self._users[table]:
             part = self.parts[number]
             for function in range(len(part.imports[FUNCTION]), len(part.module.functions)):
                 for site in part.sites_of(function):
-                    if site.letter == "t" and site.code in _SETS_TABLE:
-                        if self._defined(number, TABLE, site.index) == table:
-                            return None
+                    if site.letter != "t" or site.code not in _SETS_TABLE:
+                        continue
+                    if self._defined(number, TABLE, site.number) == table:
+                        return None
         found: dict[int, Item | HostItem] = {}
         for segment in segments:
             part = self.parts[segment.part]
-            element = part.module.elements[segment.index]
+            element = part.module.elements[segment.number]
             assert element.offset is not None
-            first = self._place(segment.part, element.offset)
-            assert first is not None
-            for place, one in enumerate(element.items, first):
-                found.pop(place, None)
-                function = one if isinstance(one, int) else _named_function(part.module.wasm, one)
-                if function is not None:
-                    found[place] = self._defined(segment.part, FUNCTION, function)
+            known = self._place(segment.part, element.offset)
+            assert known is not None  # for the segment is within the table
+            for place, one in enumerate(element.items, known):
+                named = one if isinstance(one, int) else _named_function(part.module.wasm, one)
+                if named is None:
+                    return None
+                found[place] = self._defined(segment.part, FUNCTION, named)
         return found
 
     def _forwarded(self, function: Item | HostItem) -> Item | HostItem:
@@ -312,8 +323,8 @@ class Merger:
 
     def _forwards(self, function: Item) -> Item | HostItem | None:
         part = self.parts[function.part]
-        type_ = part.module.function_type(function.index)
-        body = part.bodies[function.index - len(part.imports[FUNCTION])]
+        type_ = part.module.function_type(function.number)
+        body = part.bodies[function.number - len(part.imports[FUNCTION])]
         gets = b"".join(b"\x20" + leb(i) for i in range(len(type_.params)))
         r = body.at(body.pos)
         start = b"\0" + gets + b"\x41"
@@ -344,15 +355,15 @@ class Merger:
             if isinstance(function, HostItem):
                 continue
             type_ = -1
-            for site in self.parts[function.part].sites_of(function.index):
+            for site in self.parts[function.part].sites_of(function.number):
                 if site.code in (CALL_REF, RETURN_CALL_REF):
                     return None
                 if site.letter == "F":
-                    work.append(self.resolve(function.part, FUNCTION, site.index))
+                    work.append(self.resolve(function.part, FUNCTION, site.number))
                 elif site.letter == "T":
-                    type_ = site.index
+                    type_ = site.number
                 elif site.code in (CALL_INDIRECT, RETURN_CALL_INDIRECT) and site.letter == "t":
-                    table = self._defined(function.part, TABLE, site.index)
+                    table = self._defined(function.part, TABLE, site.number)
                     assert isinstance(table, Item)
                     elements = self.contents(table)
                     if elements is None:
@@ -376,7 +387,7 @@ class Merger:
         """Follow what is needed; the functions of the host that it has come to, in order."""
         for step in self._steps:
             if step.letter == "F" or self._coded[step]:
-                self.need(self.resolve(step.part, FUNCTION, step.index) if step.letter == "F" else step)
+                self.need(self.resolve(step.part, FUNCTION, step.number) if step.letter == "F" else step)
         while self._work:
             item = self._work.pop()
             if isinstance(item, Item):
@@ -384,15 +395,15 @@ class Merger:
         return [one for one in self.live if isinstance(one, HostItem)]
 
     def _need_function(self, part: _Part, item: Item) -> None:
-        for site in part.sites_of(item.index):
+        for site in part.sites_of(item.number):
             if site.letter not in "Tbh":
-                target = self._at(item.part, site.letter, site.index)
+                target = self._at(item.part, site.letter, site.number)
                 self.need(target)
                 if site.code == REF_FUNC:
                     self._named[target] = None
 
     def _need_table(self, part: _Part, item: Item) -> None:
-        self._need_expression(item.part, part.module.tables[item.index].init)
+        self._need_expression(item.part, part.module.tables[item.number].init)
         for segment in self._segments.get(item, ()):
             self.need(segment)
 
@@ -401,10 +412,10 @@ class Merger:
             self.need(segment)
 
     def _need_global(self, part: _Part, item: Item) -> None:
-        self._need_expression(item.part, part.module.globals[item.index].init)
+        self._need_expression(item.part, part.module.globals[item.number].init)
 
     def _need_elements(self, part: _Part, item: Item) -> None:
-        element = part.module.elements[item.index]
+        element = part.module.elements[item.number]
         if element.offset is not None:
             self.need(self.resolve(item.part, TABLE, element.table))
             self._need_expression(item.part, element.offset)
@@ -415,7 +426,7 @@ class Merger:
                 self._need_expression(item.part, one)
 
     def _need_data(self, part: _Part, item: Item) -> None:
-        data = part.data[item.index]
+        data = part.data[item.number]
         if data.offset is not None:
             self.need(self.resolve(item.part, MEMORY, data.memory))
             self._need_expression(item.part, data.offset)
@@ -454,9 +465,7 @@ class Merger:
             self._add_types(part, first, len(group.types), group.explicit, group.types)
         return self._type_numbers[key]
 
-    def _add_types(
-        self, part: int, first: int, count: int, explicit: bool, types: Sequence[SubType]
-    ) -> None:
+    def _add_types(self, part: int, first: int, count: int, explicit: bool, types: Sequence[SubType]) -> None:
         plain = not explicit and not types[0].prefix and not any(True for _ in _types_in(types[0]))
         if plain:
             written = types[0].written(bytes)
@@ -504,8 +513,10 @@ class Merger:
         hosts = self.settle()
         items = {letter: sorted(i for i in self.live if isinstance(i, Item) and i.letter == letter)
                  for letter in "FtMGXED"}  # fmt: skip
-        for some in ([*hosts, *items["F"]], *(items[letter] for letter in "tMGXED")):
-            self._numbers.update((one, place) for place, one in enumerate(some))
+        self._numbers.update((host, place) for place, host in enumerate(hosts))
+        for letter, some in items.items():
+            first = len(hosts) if letter == "F" else 0
+            self._numbers.update((one, place) for place, one in enumerate(some, first))
         modules = [part.module for part in self.parts]
         code = [self._body(one) for one in items["F"]]
         functions = [leb(self._type(p, modules[p].functions[i])) for _, p, i in items["F"]]
@@ -543,11 +554,13 @@ class Merger:
 
     def _body(self, item: Item) -> bytes:
         part = self.parts[item.part]
-        r = part.bodies[item.index - len(part.imports[FUNCTION])]
-        sites = part.sites_of(item.index)
-        return sized(
-            spliced(part.module.wasm, r.pos, r.end, sites, lambda letter, i: self._index(item.part, letter, i))
-        )
+        r = part.bodies[item.number - len(part.imports[FUNCTION])]
+        sites = part.sites_of(item.number)
+
+        def index(letter: str, old: int) -> int:
+            return self._index(item.part, letter, old)
+
+        return sized(spliced(part.module.wasm, r.pos, r.end, sites, index))
 
     def _table(self, part: int, table: TableType) -> bytes:
         type_ = self._spelling(part, table.spelling) + limits_bytes(table.limits)
@@ -555,7 +568,9 @@ class Merger:
 
     def _memory(self, part: int, index: int) -> bytes:
         limits, more = self.parts[part].module.memories[index], self.grown.get((part, index), 0)
-        most = None if limits.maximum is None else limits.maximum + more
+        most = limits.maximum
+        if more and most is not None:
+            most = min(most + more, MOST_PAGES)
         return limits_bytes(limits._replace(minimum=limits.minimum + more, maximum=most))
 
     def _global(self, part: int, global_: Global) -> bytes:
@@ -570,7 +585,7 @@ class Merger:
     def _element(self, item: Item) -> bytes:
         """A segment of elements; one that becomes code is passive."""
         part = item.part
-        element: Element = self.parts[part].module.elements[item.index]
+        element: Element = self.parts[part].module.elements[item.number]
         listed = element.flags & 4
         items = vector(
             self._expression(part, one) + _END if isinstance(one, tuple) else leb(self._index(part, "F", one))
@@ -586,7 +601,7 @@ class Merger:
 
     def _data(self, item: Item) -> bytes:
         part = self.parts[item.part]
-        data = part.data[item.index]
+        data = part.data[item.number]
         contents = sized(part.module.wasm[slice(*data.bytes)])
         if data.offset is None or item in self._coded:
             return b"\1" + contents
@@ -601,7 +616,7 @@ class Merger:
         steps = [one for one in self._steps if one.letter == "F" or one in self.live]
         if not steps:
             return None, None
-        starts = [self._index(one.part, "F", one.index) for one in steps if one.letter == "F"]
+        starts = [self._index(one.part, "F", one.number) for one in steps if one.letter == "F"]
         if len(steps) == len(starts) == 1:
             return starts[0], None
         body = b"\0" + b"".join(map(self._step, steps)) + _END
@@ -609,16 +624,16 @@ class Merger:
 
     def _step(self, item: Item) -> bytes:
         if item.letter == "F":
-            return b"\x10" + leb(self._index(item.part, "F", item.index))
+            return b"\x10" + leb(self._index(item.part, "F", item.number))
         part = self.parts[item.part]
         number = leb(self._numbers[item])
         if item.letter == "E":
-            element = part.module.elements[item.index]
+            element = part.module.elements[item.number]
             offset, count = element.offset, len(element.items)
             init = b"\x0c" + number + leb(self._index(item.part, "t", element.table))
             drop = b"\x0d"
         else:
-            data = part.data[item.index]
+            data = part.data[item.number]
             offset, count = data.offset, data.bytes[1] - data.bytes[0]
             init, drop = b"\x08" + number + leb(self._index(item.part, "M", data.memory)), b"\x09"
         assert offset is not None

@@ -89,5 +89,7 @@ def _zero(spelling: bytes) -> bytes:
 def _nullable(spelling: bytes) -> bytes:
     """A type of references that has null, as what is exported without its code must have."""
     if spelling[0] not in (REF_NULL, FUNCREF, EXTERNREF, EXNREF):
-        raise UnsupportedModuleError("a core module exports a table or global of references that are never null")
+        raise UnsupportedModuleError(
+            "a core module exports a table or global of references that are never null"
+        )
     return spelling

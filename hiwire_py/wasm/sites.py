@@ -29,14 +29,14 @@ class Site(NamedTuple):
     start, end: where it is in the module's bytes.
     letter: what is named: one of ``FTtMGEDX`` of instructions.py; ``a``: a memory, by the flags of an access;
         ``b`` and ``h``: a type, as the type of a block or a heap type.
-    index: its index.
+    number: its index.
     code: the opcode of the instruction; 0 in the types of locals.
     """
 
     start: int
     end: int
     letter: str
-    index: int
+    number: int
     code: int
 
 
@@ -74,7 +74,9 @@ def code_sites(r: Reader) -> list[Site]:
     return found
 
 
-def spliced(data: bytes, start: int, end: int, sites: Iterable[Site], index: Callable[[str, int], int]) -> bytes:
+def spliced(
+    data: bytes, start: int, end: int, sites: Iterable[Site], index: Callable[[str, int], int]
+) -> bytes:
     """A part of a module with other indexes.
 
     Args:
@@ -86,13 +88,13 @@ def spliced(data: bytes, start: int, end: int, sites: Iterable[Site], index: Cal
         out.append(data[start : site.start])
         start = site.end
         if site.letter == "a":
-            memory = index("M", site.index)
+            memory = index("M", site.number)
             flags = data[site.start] & ~_MEMORY
             out.append(bytes((flags | _MEMORY,)) + leb(memory) if memory else bytes((flags,)))
         elif site.letter in "bh":
-            out.append(signed_leb(index("T", site.index)))
+            out.append(signed_leb(index("T", site.number)))
         else:
-            out.append(leb(index(site.letter, site.index)))
+            out.append(leb(index(site.letter, site.number)))
     out.append(data[start:end])
     return b"".join(out)
 
