@@ -120,16 +120,21 @@ class Assembly:
     """Exports of core instances, by the number of the step and the name."""
 
 
-def assemble(plan: Plan) -> Assembly:
-    """The modules of a plan."""
-    return Assembler(plan).assembled()
+def assemble(plan: Plan, hardened: bool = False) -> Assembly:
+    """The modules of a plan.
+
+    Args:
+        hardened: see tables.py.
+    """
+    return Assembler(plan, hardened).assembled()
 
 
 class Assembler:
     """Makes one assembly; fuse.py has another one, whose code does less where that is enough."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, hardened: bool = False) -> None:
         self.plan = plan
+        self.hardened = hardened
         self.assembly = Assembly(plan)
         self.generated = self.assembly.generated
         self.add(state_module(len(plan.instances)), {}, "state")
@@ -148,7 +153,7 @@ class Assembler:
     def new_table(self, instance: int) -> int:
         """Add a handle table."""
         fault: dict[tuple[str, str], Given] = {("", "fault"): Reference(0, "fault")}
-        return self.add(table_module(), fault, "table", instance)
+        return self.add(table_module(self.hardened), fault, "table", instance)
 
     def add(
         self, wasm: bytes, given: dict[tuple[str, str], Given], what: str, component: int | None = None

@@ -56,7 +56,7 @@ __all__ = ["fuse"]
 _UNCHANGED = (S32, U32, S64, U64, F32, F64)  # a core value of these is passed on as it is
 
 
-def fuse(component: WasmSource, *, table_in_memory: bool = False) -> bytes:
+def fuse(component: WasmSource, *, table_in_memory: bool = False, hardened: bool = False) -> bytes:
     """One core module that does what a component does.
 
     It uses several memories, where the component's modules have several. `Component` takes it as it takes the
@@ -66,6 +66,7 @@ def fuse(component: WasmSource, *, table_in_memory: bool = False) -> bytes:
         component: its bytes, or the path of its file.
         table_in_memory: the handle tables of instances that hold handles of resources which they do not
             define are in these instances' own memories: see memory_tables.py.
+        hardened: the other handle tables are hardened: see tables.py.
 
     Raises:
         UnsupportedModuleError: it is no component, or one that is not supported.
@@ -73,7 +74,7 @@ def fuse(component: WasmSource, *, table_in_memory: bool = False) -> bytes:
     wasm, _ = read_wasm(component)
     plan = inline(decode(wasm))
     names = Names(plan)
-    assembler = _FusingAssembler(plan, _Checks(plan, names), table_in_memory)
+    assembler = _FusingAssembler(plan, hardened, _Checks(plan, names), table_in_memory)
     assembly = assembler.assembled()
     grown = dict.fromkeys(assembler.places.values(), 1)
     merger = Merger(_parts(assembly, names), grown)
@@ -281,8 +282,8 @@ class _FusingAssembler(Assembler):
         places: of instances whose table is in their own memory, the stage and index of that.
     """
 
-    def __init__(self, plan: Plan, checks: _Checks, in_memory: bool) -> None:
-        super().__init__(plan)
+    def __init__(self, plan: Plan, hardened: bool, checks: _Checks, in_memory: bool) -> None:
+        super().__init__(plan, hardened)
         self.checks = checks
         self.holders = _holders(plan, checks) if in_memory else set()
         self.places: dict[int, tuple[int, int]] = {}
