@@ -78,11 +78,11 @@ class Linked:
             raise self.explained(error, self._what) from error
 
     def explained(self, error: GuestTrap, name: str) -> GuestTrap:
-        """The trap as it is to be told: generated code says why it trapped."""
+        """The trap as it is to be told: of the component's function, and generated code says why it trapped."""
         store = self.space.store
         number = store.global_get(self._fault)
         if not number:
-            return error
+            return GuestTrap(f"{name} trapped: {error.kind}", error.kind)
         store.global_set(self._fault, 0)
         why = Fault.of(number)
         return GuestTrap(f"{name} trapped: {why.words}", why.words)
