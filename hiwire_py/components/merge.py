@@ -446,7 +446,7 @@ class Merger:
 
     def _need_expression(self, part: int, span: tuple[int, int] | None) -> None:
         for one in () if span is None else self._fragments(part, span):
-            if not isinstance(one, bytes) and one[0] != "h":
+            if not isinstance(one, bytes) and one[0] not in "Th":
                 self.need(self._at(one[1], one[0], one[2]))
 
     # ---- types
