@@ -17,6 +17,9 @@ classes         the Python classes of types
 abi             values between Python and a memory
 handles         resources on Python's side
 calls           Python functions for exports and imports
+fuse            one core module of a component; fused is how that is named, and loaded
+merge           several modules linked to one; skeleton is a component without its code
+memory_tables   handle tables in the memory of an instance
 component       `Component` and its instances
 """
 
@@ -24,6 +27,7 @@ from __future__ import annotations
 
 from .classes import Err, Ok, Some
 from .component import Component, ComponentInstance, InstanceNamespace
+from .fuse import fuse
 from .handles import HostResource, ResourceHandle
 
 __all__ = [
@@ -35,4 +39,5 @@ __all__ = [
     "Ok",
     "ResourceHandle",
     "Some",
+    "fuse",
 ]

@@ -178,9 +178,7 @@ def initializer(caller: Caller, type_: FuncType, entry: Entry, name: str) -> Cal
         kept=("self",),
         results=("self._representation = {result}", "return None"),
     )
-    return caller.linked.told(
-        entry.call, name, shape, made_already=_made_already, **_names(caller, type_)
-    )
+    return caller.linked.told(entry.call, name, shape, made_already=_made_already, **_names(caller, type_))
 
 
 def _made_already(handle: ResourceHandle) -> None:

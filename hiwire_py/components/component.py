@@ -16,11 +16,13 @@ from ..hiwire import Hiwire
 from ..objects import Prepared, Space, ThreadGuard, new_space
 from ..resources import Closing, Unique
 from ..sources import WasmSource, read_wasm
+from ..wasm.module import Module
 from .abi import Codecs
 from .assemble import Assembly, assemble
 from .calls import Caller, exported, hosted, initializer
 from .classes import Classes, class_name, python_name
 from .decode import decode
+from .fused import component_in, load
 from .glue import HostCall, HostDestructor
 from .handles import HostResource, HostTable, ResourceHandle, Resources
 from .inline import inline
@@ -54,22 +56,19 @@ class Component:
     It is decoded and planned once, and can be instantiated often, on every engine.
 
     Args:
-        wasm: the component's bytes, or the path of its file.
+        wasm: the component's bytes, or the path of its file; also the module that `fuse` makes of one.
+        hardened: handles of its handle tables have a generation, so that one which was given away is not taken
+            for another that came later. A component that counts on the numbers of the canonical ABI may notice.
 
     Raises:
         UnsupportedModuleError: the bytes are no component, an invalid one, or one with features that are not
             supported: what is asynchronous above all.
     """
 
-    def __init__(self, wasm: WasmSource) -> None:
+    def __init__(self, wasm: WasmSource, *, hardened: bool = False) -> None:
         data, self._what = read_wasm(wasm)
-        component = decode(data)
-        validate(component)
-        self._plan = inline(component)
-        self._assembly = assemble(self._plan)
-        # The engine validates the modules that it compiles, and those that nothing instantiates as well.
-        compiled = {stage.module.wasm for stage in self._assembly.stages}
-        self._spare = set(core_modules(component)) - compiled
+        self._assembly, self._spare = _assembled(data, hardened)
+        self._plan = self._assembly.plan
         self._prepared: dict[tuple[str, object], list[Prepared]] = {}
         self.imports: Mapping[str, Export] = self._plan.imports
         """What must be given to `instantiate`: name -> function, instance or type."""
@@ -122,6 +121,20 @@ class Component:
 
     def __repr__(self) -> str:
         return f"<Component {self._what}, {len(self.imports)} imports, {len(self.exports)} exports>"
+
+
+def _assembled(data: bytes, hardened: bool) -> tuple[Assembly, set[bytes]]:
+    """The modules of a component, or of one that was fused; and those that are in it, but that nothing
+    instantiates: an engine has to validate them all the same."""
+    if data[:8] == b"\0asm\1\0\0\0":
+        module = Module.parse(data)
+        fused = component_in(module)
+        if fused is not None:
+            return load(module, fused), set()
+    component = decode(data)
+    validate(component)
+    assembly = assemble(inline(component), hardened)
+    return assembly, set(core_modules(component)) - {stage.module.wasm for stage in assembly.stages}
 
 
 class ComponentInstance(Closing, Mapping[str, Any]):
@@ -325,7 +338,6 @@ class _Exporter:
         if class_ is None:
             return
         if kind == "constructor":
-
             assert isinstance(one.function, Lifted)
             entry, called = self.assembly.entries[one.function], made.__name__
             class_.__init__ = (  # type: ignore[method-assign]

@@ -19,7 +19,6 @@ from ..objects import Space
 from ..real_threads import get_ident
 from ..resources import Closing
 from .abi import Handles
-from .assemble import Reference
 from .link import Linked
 from .plan import ResourceDefinition
 from .types import Resource
@@ -179,8 +178,8 @@ class Resources:
         assert self.linked is not None
         function = self._tables.get((instance, operation))
         if function is None:
-            stage = self.linked.assembly.tables[instance]
-            function = self._tables[instance, operation] = self.linked.function(Reference(stage, operation))
+            found = self.linked.assembly.operation(instance, operation)
+            function = self._tables[instance, operation] = self.linked.function(found)
         return function(self.definition(resource).number, operand)
 
     # ---- the end

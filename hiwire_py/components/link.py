@@ -63,7 +63,7 @@ class Linked:
 
             name = f"module {number} of {what}" if stage.what == "core" else f"the {stage.what} of {what}"
             self.instances.append(instantiate(space, ready, find, guard, name))
-        self._fault = self.extern(Reference(0, "fault")).raw
+        self._fault = self.extern(assembly.fault).raw
 
     def extern(self, reference: Reference) -> Extern:
         """What a stage exports, for others."""
@@ -89,11 +89,11 @@ class Linked:
         return instance.function(reference.name, shown=name, shape=shape, names=names, explain=explain)
 
     def explained(self, error: GuestTrap, name: str) -> GuestTrap:
-        """The trap as it is to be told: generated code says why it trapped."""
+        """The trap as it is to be told: of the component's function, and generated code says why it trapped."""
         store = self.space.store
         number = store.global_get(self._fault)
         if not number:
-            return error
+            return GuestTrap(f"{name} trapped: {error.kind}", error.kind)
         store.global_set(self._fault, 0)
         why = Fault.of(number)
         return GuestTrap(f"{name} trapped: {why.words}", why.words)

@@ -29,9 +29,7 @@ class Prepared:
     lowered: Lowered | None
 
 
-def prepare(
-    engine: Engine, wasm: bytes | Module, lasting: bool = False, least: int = LEAST
-) -> Prepared:
+def prepare(engine: Engine, wasm: bytes | Module, lasting: bool = False, least: int = LEAST) -> Prepared:
     """Parse, validate, rewrite and compile.
 
     Args:

@@ -70,9 +70,7 @@ def of_pairs(name: str, goal: str, pairs: list[tuple[float, float]], unit: str =
     return Row(name, goal, ratio, Statistic.of(ours), Statistic.of(other), unit, runs=[ours, other])
 
 
-def compare(
-    name: str, goal: str, ours: Operation, other: Operation, many: int = 1, unit: str = "ns"
-) -> Row:
+def compare(name: str, goal: str, ours: Operation, other: Operation, many: int = 1, unit: str = "ns") -> Row:
     """Measure both sides in turn; ``many`` operations are done where they are told one."""
     mine, theirs = per_operation(ours, many), per_operation(other, many)
     scale = NANOSECONDS[unit]
