@@ -116,7 +116,8 @@ class Resources:
         table: for Python's own objects; None where it imports no resource.
 
     Attributes:
-        classes: of the resources of components.
+        classes: of the resources of components; those that were asked for.
+        make_class: makes another one.
         hosts: of those of the host.
     """
 
@@ -124,6 +125,7 @@ class Resources:
         self.linked: Linked | None = None
         self.table = table
         self.classes: dict[Resource, type[ResourceHandle]] = {}
+        self.make_class: Callable[[Resources, Resource], type[ResourceHandle]] | None = None
         self.hosts: dict[Resource, HostResource] = {}
         self.dead: deque[tuple[Resource, int]] = deque()
         self._destroyers: dict[Resource, Callable[[int], None]] = {}
@@ -132,6 +134,14 @@ class Resources:
     def definition(self, resource: Resource) -> ResourceDefinition:
         assert self.linked is not None
         return self.linked.assembly.plan.resources[resource]
+
+    def class_of(self, resource: Resource) -> type[ResourceHandle]:
+        """The class of a component's resource."""
+        known = self.classes.get(resource)
+        if known is None:
+            assert self.make_class is not None
+            known = self.make_class(self, resource)
+        return known
 
     def in_table(self, instance: int, operation: str, resource: Resource, operand: int) -> int:
         """Do something in the handle table of a component instance: see tables.py."""
@@ -178,7 +188,7 @@ class Resources:
         if self.definition(resource).definer is None:
             assert self.table is not None
             return self.table.pop(representation) if owned else self.table.get(representation)
-        handle = self.classes[resource]._made(representation, owned)
+        handle = self.class_of(resource)._made(representation, owned)
         if not owned:
             scope.borrowed.append(handle)
         return handle
@@ -200,7 +210,7 @@ class Resources:
             if owned:
                 scope.given.append(representation)
             return representation
-        class_ = self.classes[resource]
+        class_ = self.class_of(resource)
         if not isinstance(value, class_):
             raise TypeError(_wanted(class_, value))
         live = value._live()
