@@ -277,14 +277,12 @@ class _Writer:
             for place, one in enumerate(types):
                 first, known = place == 0, names.get(id(one))
                 owner, labels = self.owners.get(id(one), (interface, [label]))
-                if known is not None:
-                    if first and known != escaped(label):
-                        aliases.append((label, known))
+                names.setdefault(id(one), escaped(label))
+                if not first or known == escaped(label):
                     continue
-                names[id(one)] = escaped(label)
-                if not first:
-                    continue
-                if owner != interface:
+                if known is not None and owner == interface:
+                    aliases.append((label, known))
+                elif owner != interface:
                     uses.setdefault(owner, []).append(_used(label if label in labels else labels[0], label))
                 else:
                     defined.append((label, one))
