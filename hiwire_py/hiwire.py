@@ -101,7 +101,7 @@ class Hiwire(Closing):
         functions: dict[str, Callable[..., Any]] = deduplicate_functions(identity)
         functions["hiwire_invalid_ref"] = invalid
         functions["hiwire_realloc"] = realloc
-        self._space = new_space(
+        self._space = self._place(
             engine,
             GuestLimits(deadline=deadline, fuel=fuel, memory_default=max(memory_limit, MEMORY_DEFAULT)),
         )
@@ -265,6 +265,10 @@ class Hiwire(Closing):
         if self._guard.owner is None:
             return f"<closed Hiwire {self._variant}>"
         return f"<Hiwire {self._variant} on {self._space.engine.name}>"
+
+    def _place(self, engine: str | None, limits: GuestLimits) -> Space:
+        """Where the table is to live. A component's table is put into the space that is there."""
+        return new_space(engine, limits)
 
     def _full(self) -> int:
         self._guard.check()

@@ -4,7 +4,8 @@ each one used, and runs a task in it.
 
     scripts/dev.py demo [OPTION...]    `hiwire demo`, on CPython 3.10 (wasmer) if it is here, else the newest
     scripts/dev.py test [OPTION...]    pytest, on CPython 3.10 (wasmer) and the newest; OPTIONs go to pytest.
-                                       With `--on 3.11,3.12` as the first ones, on those
+                                       With `--on 3.11,3.12` as the first ones, on those; `newest` is one
+                                       of them, too, where there is one that is newer than 3.10
     scripts/dev.py test-newest [OPTION...]    the same on the newest Pythons there are: scripts/pythons.py
     scripts/dev.py test-foreign [OPTION...]    the tests of modules that others made, which npm fetches
     scripts/dev.py lint                ruff, mypy and clang-format, which change nothing
@@ -32,6 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 10)
 WASMER = (3, 10)  # the last CPython with wheels of wasmer
+EXTRAS = ("cli", "test", "dev")  # of setup.py; each has all of those before it
 
 # Python writes "X Y Z final-or-not lacks".
 PROBE = """
@@ -121,10 +123,11 @@ def environment(python: Python, extra: str) -> Path:
     folder = ROOT / f".venv-{python.short}"
     inner = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / f"installed-{extra}"
+    enough = [folder / f"installed-{name}" for name in EXTRAS[EXTRAS.index(extra) :]]
     wanted = hashlib.sha256(
         (ROOT / "setup.py").read_bytes() + (ROOT / "pyproject.toml").read_bytes()
     ).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted and works(inner):
+    if any(made.exists() and made.read_text() == wanted for made in enough) and works(inner):
         return inner
     if not works(inner):
         say(f"{python}: making {folder.name}")
@@ -221,6 +224,8 @@ def named(found: Found, options: Sequence[str]) -> tuple[list[Python], Sequence[
     if options[:1] != ["--on"] or len(options) < 2:
         return [], options
     here = {python.short: python for python in found.pythons}
+    if found.pythons and found.pythons[-1].version[:2] != WASMER:
+        here["newest"] = found.pythons[-1]
     lacking = [version for version in options[1].split(",") if version not in here]
     if lacking:
         sys.exit(f"make: no Python {', '.join(lacking)} here; there is {', '.join(here) or 'none'}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cache_home import WHY_NONE, private_directory
 from collect_support import Host
+from sidetable_support import FORMS
 from support import use_engine
 
 from hiwire_py.sources import VARIANTS
@@ -30,6 +31,13 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=VARIANTS)
 def variant(request: pytest.FixtureRequest) -> str:
     """The name of a shipped variant of hiwire."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
+    """The name of a form of the side table."""
     name: str = request.param
     return name
 

@@ -98,9 +98,13 @@ class Assembly:
     """Exports of core instances, by the number of the step and the name."""
 
 
-def assemble(plan: Plan) -> Assembly:
-    """The modules of a plan."""
-    assembler = _Assembler(plan)
+def assemble(plan: Plan, hardened: bool = False) -> Assembly:
+    """The modules of a plan.
+
+    Args:
+        hardened: see tables.py.
+    """
+    assembler = _Assembler(plan, hardened)
     for number in range(len(plan.steps)):
         assembler.core(number)
     assembler.ways_in()
@@ -108,8 +112,9 @@ def assemble(plan: Plan) -> Assembly:
 
 
 class _Assembler:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, hardened: bool) -> None:
         self.plan = plan
+        self.hardened = hardened
         self.assembly = Assembly(plan)
         self.generated: dict[Generated, Reference] = {}
         self.add(state_module(len(plan.instances)), {}, "state")
@@ -167,7 +172,7 @@ class _Assembler:
         tables = self.assembly.tables
         if instance not in tables:
             fault: dict[tuple[str, str], Given] = {("", "fault"): Reference(0, "fault")}
-            tables[instance] = self.add(table_module(), fault, "table", instance)
+            tables[instance] = self.add(table_module(self.hardened), fault, "table", instance)
         return tables[instance]
 
     # ---- for Python

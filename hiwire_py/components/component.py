@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..checks import check_callable
-from ..engines import GuestLimits
+from ..engines import GuestLimits, get_engine
 from ..errors import UnsupportedModuleError
 from ..exports import unknown
 from ..hiwire import Hiwire
@@ -21,7 +21,7 @@ from .calls import Caller, exported, hosted
 from .classes import Classes, class_name, item_name, method_name, python_name
 from .decode import decode
 from .glue import HostCall, HostDestructor
-from .handles import HostResource, ResourceHandle, Resources
+from .handles import HostResource, HostTable, ResourceHandle, Resources
 from .inline import inline
 from .link import Linked, prepare_all
 from .plan import Export, FunctionExport, HostFunction, InstanceExports, Plan
@@ -127,12 +127,12 @@ class ComponentInstance(Closing, Mapping[str, Any]):
             for resource, definition in plan.resources.items()
             if definition.definer is None
         }
-        if hosts and hiwire is None:
-            hiwire = Hiwire(engine=engine, deadline=limits.deadline, fuel=limits.fuel)
-        space = new_space(engine, limits) if hiwire is None else hiwire.space
+        space = new_space(engine, limits) if hiwire is None else _shared(hiwire, engine, limits)
         self._component = component
         self._guard = ThreadGuard("component instance")
         self._own_space = hiwire is None
+        if hosts and hiwire is None:
+            hiwire = HostTable(space)
         resources = self._resources = Resources(hiwire)
         resources.hosts = hosts
         caller = Caller(resources, Codecs(component._classes))
@@ -366,6 +366,21 @@ def _make_class(
 
 def _no_constructor(self: ResourceHandle, *args: Any) -> None:
     raise TypeError(f"a {type(self).__name__} has no constructor: functions of the component give it")
+
+
+def _shared(hiwire: Hiwire, engine: str | None, limits: GuestLimits) -> Space:
+    """The space of a table that an instance shares."""
+    if not isinstance(hiwire, Hiwire):
+        raise TypeError(f"hiwire must be a table, a Hiwire, not {type(hiwire).__name__}")
+    if limits.names:
+        raise ValueError(
+            f"{', '.join(limits.names)}: limits are those of a space, and this instance shares that of a"
+            " table; give them to the table"
+        )
+    space = hiwire.space
+    if engine is not None and get_engine(engine).name != space.engine.name:
+        raise ValueError(f"the table is on {space.engine.name}, so the component cannot run on {engine}")
+    return space
 
 
 def _is_shown(export: Export) -> bool:

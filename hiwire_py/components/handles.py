@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from ..engines import GuestLimits
 from ..errors import ClosedError, ResourceMovedError
 from ..hiwire import Hiwire
+from ..objects import Space
 from ..real_threads import get_ident
 from ..resources import Closing
 from .abi import Handles
@@ -22,7 +24,7 @@ from .link import Linked
 from .plan import ResourceDefinition
 from .types import Resource
 
-__all__ = ["HostResource", "ResourceHandle", "Resources", "Scope"]
+__all__ = ["HostResource", "HostTable", "ResourceHandle", "Resources", "Scope"]
 
 
 class HostResource:
@@ -44,6 +46,17 @@ class HostResource:
 
     def __repr__(self) -> str:
         return f"HostResource({self.cls.__qualname__})"
+
+
+class HostTable(Hiwire):
+    """The table for Python objects that are resources, in a component's own space and under its limits."""
+
+    def __init__(self, space: Space) -> None:
+        self._given = space
+        super().__init__("extern_realloc")
+
+    def _place(self, engine: str | None, limits: GuestLimits) -> Space:
+        return self._given
 
 
 class ResourceHandle(Closing):
@@ -112,10 +125,10 @@ class Resources:
     """The resources of one instance.
 
     Args:
-        linked: the instance; it may not be complete yet.
         table: for Python's own objects; None where it imports no resource.
 
     Attributes:
+        linked: the instance; it may not be complete yet.
         classes: of the resources of components; those that were asked for.
         make_class: makes another one.
         hosts: of those of the host.

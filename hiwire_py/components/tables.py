@@ -7,7 +7,12 @@ handle, has 16 bytes::
     4   2 * number of the resource type + whether the handle is owned; 0: the entry is free
     8   the number of the call that it was lent to last, 64 bits
 
-Entry 0 is never given out. Freed entries are used again, the last one first, as the canonical ABI has it.
+Entry 0 is never given out. Freed entries are used again, the last one first, as the canonical ABI has it: a
+handle is the number of its entry, and one that was given away may soon be another. In a *hardened* table a
+handle also has the number of times that its entry was used, modulo 2**11, above the 20 bits of the entry's
+number::
+
+    16  the handle that the entry has, or had last; the entry has 32 bytes, at 32 times its number
 
 An instance has at most one call of its own out at a time: whoever it calls cannot call it back. So what is
 lent is what was lent to the call that is out, and all of that ends when ``calls`` is counted up; no handle is
@@ -43,8 +48,9 @@ from .faults import Fault
 
 __all__ = ["FUNCTIONS", "GLOBALS", "table_module"]
 
-_ENTRY_SHIFT = 4
 _MOST = (1 << 28) - 1  # handles, as the canonical ABI bounds them
+_INDEX_BITS = 20  # of a handle of a hardened table
+_POSITIVE = (1 << 31) - 1  # handles are no negative numbers, which some toolchains take for errors
 
 _ONE, _TWO = bytes((I32,)), bytes((I32, I32))
 FUNCTIONS = {
@@ -68,9 +74,10 @@ GLOBALS = {"borrows": I32, "calls": I64, "dropped": I32}
 """Mutable globals that it exports; ``borrows`` is how many borrowed handles it has, ``calls`` see above."""
 
 
-@functools.lru_cache(maxsize=1)
-def table_module() -> bytes:
+@functools.lru_cache(maxsize=2)
+def table_module(hardened: bool = False) -> bytes:
     """It imports the global ``fault``, of the module ``""``, which says why it trapped."""
+    shift, most = (5, (1 << _INDEX_BITS) - 1) if hardened else (4, _MOST)
     module = ModuleBuilder()
     fault = module.import_global("", "fault", True)
     module.add_memory(Limits(1, None))
@@ -83,9 +90,9 @@ def table_module() -> bytes:
         return global_set(fault, i32_const(why)) + unreachable()
 
     def address(handle: bytes) -> bytes:
-        return numeric("i32.shl", handle, i32_const(_ENTRY_SHIFT))
+        return numeric("i32.shl", handle, i32_const(shift))
 
-    # Parameters: 0 the type, 1 the representation. Locals: 2 the handle, 3 the address of its entry.
+    # Parameters: 0 the type, 1 the representation. Locals: 2 the entry's number, 3 its address.
     grow = if_(
         numeric("i32.ge_u", numeric("i32.shr_u", local_get(3), i32_const(16)), memory_size()),
         if_(
@@ -96,11 +103,15 @@ def table_module() -> bytes:
     place = if_(
         local_tee(2, global_get(free)),
         global_set(free, load("i32.load", local_tee(3, address(local_get(2))))),
-        if_(numeric("i32.gt_u", local_tee(2, global_get(length)), i32_const(_MOST)), trap(Fault.TABLE_FULL))
+        if_(numeric("i32.gt_u", local_tee(2, global_get(length)), i32_const(most)), trap(Fault.TABLE_FULL))
         + local_set(3, address(local_get(2)))
         + grow
         + global_set(length, numeric("i32.add", local_get(2), i32_const(1))),
     )
+
+    used = numeric("i32.add", load("i32.load", local_get(3), 16), i32_const(most + 1))
+    handle = numeric("i32.or", numeric("i32.and", used, i32_const(_POSITIVE ^ most)), local_get(2))
+    next_use = local_set(2, handle) + store("i32.store", local_get(3), local_get(2), 16)
 
     def add(owned: bool) -> bytes:
         kind = numeric("i32.shl", local_get(0), i32_const(1))
@@ -110,14 +121,21 @@ def table_module() -> bytes:
             + store("i32.store", local_get(3), local_get(1))
             + store("i32.store", local_get(3), kind, 4)
             + store("i64.store", local_get(3), i64_const(0), 8)
+            + (next_use if hardened else b"")
             + local_get(2)
         )
 
     # Parameters: 0 the type, 1 the handle. Locals: 2 the address of its entry, 3 its type and whether it is
     # owned.
+    index, other_use = local_get(1), b""
+    if hardened:  # the second parameter becomes the number of the entry
+        index = numeric("i32.and", local_get(1), i32_const(most))
+        differs = numeric("i32.ne", load("i32.load", local_get(2), 16), local_get(1))
+        other_use = if_(differs, trap(Fault.UNKNOWN_HANDLE)) + local_set(1, index)
     find = (
-        if_(numeric("i32.ge_u", local_get(1), global_get(length)), trap(Fault.UNKNOWN_HANDLE))
-        + local_set(3, load("i32.load", local_tee(2, address(local_get(1))), 4))
+        if_(numeric("i32.ge_u", index, global_get(length)), trap(Fault.UNKNOWN_HANDLE))
+        + local_set(3, load("i32.load", local_tee(2, address(index)), 4))
+        + other_use
         + if_(
             numeric("i32.ne", numeric("i32.shr_u", local_get(3), i32_const(1)), local_get(0)),
             if_(local_get(3), trap(Fault.WRONG_TYPE)) + trap(Fault.UNKNOWN_HANDLE),

@@ -13,6 +13,8 @@ from c_support import CFLAGS, LIBRARY, Instance, compiler, library_module, scrat
 from hiwire_py.errors import ToolchainError
 from hiwire_py.toolchain.compilers import FREESTANDING, WASI
 
+pytestmark = pytest.mark.once
+
 SOURCES = sorted(LIBRARY.glob("*.c"))
 
 PAIRS = [

@@ -8,6 +8,8 @@ import pytest
 import wasmtime
 from c_support import Instance, library_module
 
+pytestmark = pytest.mark.once
+
 GET, INCREF, DECREF = 1, 2, 3
 
 

@@ -13,6 +13,8 @@ from test_c_install import install
 
 from hiwire_py.toolchain.local import make_variables
 
+pytestmark = pytest.mark.once
+
 SOURCES = [LIBRARY / "emscripten.c", *sorted(TESTS.glob("emscripten_*.c")), TESTS / "check.h"]
 
 # As much of Emscripten's header as the library uses: a function of JavaScript is an import.

@@ -16,6 +16,8 @@ from hiwire_py.toolchain.compilers import WASI
 from hiwire_py.toolchain.local import make_variables
 from hiwire_py.toolchain.process import Unusable
 
+pytestmark = pytest.mark.once
+
 PROGRAM = """
 #include <hiwire.h>
 #include <hiwire_layout.h>

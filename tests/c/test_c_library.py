@@ -10,6 +10,8 @@ import wasmtime
 from c_builds import messages
 from c_support import Build, Instance, builds, compiled, compiler
 
+pytestmark = pytest.mark.once
+
 BUILDS = builds()
 ABORTING = [build for build in BUILDS if build.source.stem == "abort_fail"]
 MESSAGES = messages(ABORTING[0].source)

@@ -8,6 +8,8 @@ import weakref
 import pytest
 from c_support import Instance, library_module
 
+pytestmark = pytest.mark.once
+
 
 class Thing:
     """An object that weakref can watch."""

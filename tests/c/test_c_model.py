@@ -11,6 +11,8 @@ import random
 import pytest
 from test_c_callbacks import Boom, Host
 
+pytestmark = pytest.mark.once
+
 SEED = int(os.environ.get("HIWIRE_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
 VALUES = [f"value {number}" for number in range(12)]
 

@@ -1,7 +1,8 @@
 """`collect` against a mark-sweep oracle, on random graphs over both heaps; and wrong collectors, which must
 be caught.
 
-HIWIRE_MODEL_CASES says how many graphs, HIWIRE_MODEL_SEED where their seeds start; a failure names its seed.
+HIWIRE_MODEL_CASES says how many graphs, HIWIRE_MODEL_SEED where their seeds start, which if it is not set is
+elsewhere in each run; a failure names its seed. No wrong collector has needed more than 80 graphs.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import array
 import itertools
 import os
+import random
 import types
 from collections import Counter
 from collections.abc import Callable
@@ -24,8 +26,8 @@ from hiwire_py.handles import COUNT_MAX, slot_of
 from hiwire_py.objects import Numbers
 from hiwire_py.objects.layout import RECORD_WORDS
 
-CASES = int(os.environ.get("HIWIRE_MODEL_CASES", "2000"))
-SEED = int(os.environ.get("HIWIRE_MODEL_SEED", "0"))
+CASES = int(os.environ.get("HIWIRE_MODEL_CASES", "500"))
+SEED = int(os.environ.get("HIWIRE_MODEL_SEED") or random.SystemRandom().randrange(1 << 30))
 CASES_TO_CATCH = 300
 
 

@@ -235,6 +235,28 @@ def test_cached_libraries(cache_home: Path) -> None:
     assert path.stat().st_ino != found and len(path.read_bytes()) == len(whole)
 
 
+def test_levels_of_optimisation(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HIWIRE_NATIVE_OPTIMIZE: what each level makes has a place of its own in the cache; what is no level is
+    named, and where nothing is asked for it is the highest."""
+    text = '(module (func (export "level") (result i32) (i32.const {})))'
+    module, other, unseen = (wat(text.format(number)) for number in (47, 48, 49))
+    paths, levels = set(), set()
+    for asked in ("", "0", "1", "2", "3"):
+        monkeypatch.setenv("HIWIRE_NATIVE_OPTIMIZE", asked)
+        paths.add(compile_native(module))
+        levels |= set(native_tools.flags()) - set(native_tools.FLAGS)
+    monkeypatch.setenv("HIWIRE_NATIVE_OPTIMIZE", "0")
+    assert Guest(other, engine="native").exports.level() == 48
+    assert len(paths) == 4 and all(path.is_file() for path in paths)
+    assert levels == {"-O0", "-O1", "-O2"} and "-O3" in native_tools.FLAGS
+    for wrong in ("fast", "4", "-1", "02"):
+        monkeypatch.setenv("HIWIRE_NATIVE_OPTIMIZE", wrong)
+        with pytest.raises(
+            ToolchainError, match=f"HIWIRE_NATIVE_OPTIMIZE is '{wrong}', and must be one of 0, 1, 2, 3"
+        ):
+            compile_native(unseen)
+
+
 @pytest.mark.parametrize("why", ["exposed", "off"])
 def test_library_that_cannot_be_kept(cache_home: Path, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no cache a guest runs all the same, and nothing stays; ``hiwire compile`` has nowhere to

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import re
 import stat
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 from types import ModuleType
 
@@ -72,9 +75,42 @@ def test_named_ones(dev: ModuleType) -> None:
     found = dev.Found([dev.Python(f"/p{minor}", (3, minor, 1)) for minor in (10, 14, 15)])
     chosen, options = dev.named(found, ["--on", "3.15,3.14", "-k", "lru"])
     assert [python.short for python in chosen] == ["3.15", "3.14"] and options == ["-k", "lru"]
+    assert [python.short for python in dev.named(found, ["--on", "newest"])[0]] == ["3.15"]
     assert dev.named(found, ["-k", "lru"]) == ([], ["-k", "lru"])
-    with pytest.raises(SystemExit, match=r"no Python 3\.16 here; there is 3\.10, 3\.14, 3\.15"):
+    with pytest.raises(SystemExit, match=r"no Python 3\.16 here; there is 3\.10, 3\.14, 3\.15, newest"):
         dev.named(found, ["--on", "3.14,3.16"])
+    with pytest.raises(SystemExit, match=r"no Python newest here; there is 3\.10$"):
+        dev.named(dev.Found(found.pythons[:1]), ["--on", "newest"])
+
+
+def test_one_installation_is_enough(dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has the packages of an extra, or of one with more, is used; what has fewer, or those of another
+    setup.py, is added to."""
+    for name in ("setup.py", "pyproject.toml"):
+        (tmp_path / name).write_text(name)
+    ran: list[str] = []
+    monkeypatch.setattr(dev, "ROOT", tmp_path)
+    monkeypatch.setattr(dev, "works", lambda python: True)
+    monkeypatch.setattr(dev, "call", lambda command, **options: ran.append(command[-1].rpartition("[")[2]))
+    (tmp_path / ".venv-3.13").mkdir()
+    python = dev.Python("/p13", (3, 13, 1))
+    for extra in ("cli", "test", "cli", "test", "dev", "test", "cli"):
+        dev.environment(python, extra)
+    assert ran == ["cli]", "test]", "dev]"]
+    (tmp_path / "setup.py").write_text("changed")
+    dev.environment(python, "cli")
+    dev.environment(python, "test")
+    assert ran[3:] == ["cli]", "test]"]
+
+
+def test_extras(dev: ModuleType) -> None:
+    """Each has all that those before it have, in setup.py as it is."""
+    needs = [
+        {line for line in requires("hiwire_py") or [] if re.search(rf"extra == .{extra}.", line)}
+        for extra in dev.EXTRAS
+    ]
+    names = [{re.split(r"[^\w-]", line)[0] for line in lines} for lines in needs]
+    assert all(names) and all(fewer < more for fewer, more in itertools.pairwise(names))
 
 
 def test_no_python(dev: ModuleType) -> None:

@@ -12,6 +12,8 @@ import pytest
 import wasmtime
 from sidetable_support import PAGE, allocator_module
 
+pytestmark = pytest.mark.once
+
 SEED = int(os.environ.get("HIWIRE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 CASES = int(os.environ.get("HIWIRE_HEAP_CASES", "6"))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from sidetable_support import FORMS, PAGE, form_module, limit_table
+from sidetable_support import PAGE, form_module, limit_table
 from support import Thing, wat
 
 from hiwire_py import (
@@ -25,13 +25,6 @@ from hiwire_py import (
     collect,
 )
 from hiwire_py.sidetable import MOST_MEMORY, SideTable, WasmObject
-
-
-@pytest.fixture(params=FORMS)
-def form(request: pytest.FixtureRequest) -> str:
-    """One of the three forms."""
-    name: str = request.param
-    return name
 
 
 @pytest.fixture

@@ -10,20 +10,13 @@ import weakref
 from collections.abc import Iterator
 
 import pytest
-from sidetable_support import FORMS, PAGE, Node, form_module, ring
+from sidetable_support import PAGE, Node, form_module, ring
 
 from hiwire_py import GuestTrap, TableFullError, collect
 from hiwire_py.sidetable import SideTable, WasmObject
 
 CASES = int(os.environ.get("HIWIRE_MODEL_CASES", "2000")) // 20
 SEED = int(os.environ.get("HIWIRE_MODEL_SEED", "0"))
-
-
-@pytest.fixture(params=FORMS)
-def form(request: pytest.FixtureRequest) -> str:
-    """One of the three forms."""
-    name: str = request.param
-    return name
 
 
 @pytest.fixture

@@ -17,13 +17,6 @@ from hiwire_py import NULL, GuestTrap
 SEED = int(os.environ.get("HIWIRE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 
 
-@pytest.fixture(params=FORMS)
-def form(request: pytest.FixtureRequest) -> str:
-    """One of the three forms."""
-    name: str = request.param
-    return name
-
-
 @pytest.fixture
 def raw(form: str, engine: str) -> Raw:
     """A module of that form, with host functions that only take notes."""

@@ -40,7 +40,7 @@ def guest_file(name: str) -> bytes:
 
 def use_engine(name: str) -> str:
     """The name of an engine that is here; skip with the reason where it is not, or fail if
-    HIWIRE_REQUIRE_ENGINES, which CI sets for each lane, says it must be."""
+    HIWIRE_REQUIRE_ENGINES, which CI sets for each Python, says it must be."""
     info = _AVAILABLE[name]
     if not info.available:
         if info.name in os.environ.get("HIWIRE_REQUIRE_ENGINES", "").split(","):

@@ -29,7 +29,7 @@ from ...values import V128
 from ...wasm.module import Module
 from ..validation import validate
 from .source import make_source
-from .tools import FLAGS, Tools, Wasm2c, find_tools, find_wasm2c, missing_tools
+from .tools import Tools, Wasm2c, find_tools, find_wasm2c, flags, missing_tools
 
 __all__ = [
     "REQUIRES",
@@ -249,7 +249,7 @@ def compile_source(source: Path, target: Path, tools: Tools, what: str) -> None:
     include = ["-I", sysconfig.get_path("include"), "-I", str(source.parent)]
     command = [
         *tools.compiler,
-        *FLAGS,
+        *flags(),
         *shared,
         *include,
         *tools.wasm2c.flags(),

