@@ -150,9 +150,7 @@ def _core_rows(found: Mapping[str, Any]) -> list[list[str]]:
 
 def _made_rows(made: list[dict[str, Any]]) -> list[list[str]]:
     whose = ["" if one["instance"] is None else f"of {one['instance']}" for one in made]
-    return [
-        [str(one["number"]), f"{one['size']:,} bytes", one["what"], of] for one, of in zip(made, whose)
-    ]
+    return [[str(one["number"]), f"{one['size']:,} bytes", one["what"], of] for one, of in zip(made, whose)]
 
 
 def _bytes(modules: list[dict[str, Any]]) -> str:

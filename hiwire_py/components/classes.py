@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
 from typing import Any, Union
 
-from .types import Enum, Flags, Record, ValueType, Variant
+from .types import Enum, Flags, Record, Variant
 from .wit import Names, definition_text
 
 __all__ = [
@@ -139,9 +139,9 @@ class Classes:
                 known = self._made.setdefault(id(type_), (type_, self._class(type_)))
         return known[1]
 
-    def case(self, type_: Variant, number: int) -> type[Case]:
+    def case(self, type_: Variant, number: int) -> Any:
         """The class of a case."""
-        class_: type[Case] = self.of(type_)
+        class_: Any = self.of(type_)
         return class_.cases[number]
 
     def _class(self, type_: Named) -> type:
@@ -173,7 +173,8 @@ def _bare(type_: Named, name: str, doc: str, module: str) -> type:
     if isinstance(type_, Flags):
         bits = {member_name(label): 1 << bit for bit, label in enumerate(type_.labels)}
         return enum.Flag(name, bits)  # type: ignore[return-value]
-    made, cases = type(name, (Case,), {"__slots__": ()}), list[type[Case]]()
+    made: Any = type(name, (Case,), {"__slots__": ()})
+    cases: list[type] = []
     for number, (label, payload) in enumerate(type_.cases):
         has = [] if payload is None else [("value", Any)]
         case = make_dataclass(
@@ -185,7 +186,7 @@ def _bare(type_: Named, name: str, doc: str, module: str) -> type:
         setattr(made, case.__name__, case)
         cases.append(case)
     made.cases = tuple(cases)
-    return made
+    return made  # type: ignore[no-any-return]
 
 
 def member_name(label: str) -> str:

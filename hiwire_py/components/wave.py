@@ -3,7 +3,7 @@
 | type | text |
 |---|---|
 | bool, numbers | ``true``, ``-1``, ``6.5e3``, ``nan``, ``-inf`` |
-| char, string | ``'x'``, ``"a \\u{1f642}\\n"``; a string between lines of three quotes has the lines between |
+| char, string | ``'x'``, ``"a \\u{1f642}\\n"``; or the lines between two lines of three quotes |
 | list, tuple | ``[1, 2]``, ``("a", 1)``; of a map, a list of pairs |
 | record | ``{x: 1, y: 2}``; fields that are options may be left out, ``{:}`` has none |
 | variant, enum | ``case(payload)``, ``case`` |
@@ -11,8 +11,8 @@
 | option | ``some(1)``, ``none``; also ``1``, where that is no option or result itself |
 | result | ``ok(1)``, ``ok``, ``err("why")``; also ``1`` for ``ok(1)``, as with options |
 
-A label that is a keyword, such as ``none``, has a ``%`` before it. Blanks, lines and ``//`` comments may stand
-between words, and a comma behind the last of several. Handles have no text that could be read.
+A label that is a keyword, such as ``none``, has a ``%`` before it. Blanks, lines and ``//`` comments may
+stand between words, and a comma behind the last of several. Handles have no text that could be read.
 
 Format: the README of the crate wasm-wave, in the repository of wasm-tools.
 """
@@ -372,7 +372,8 @@ def text(value: Any, type_: ValueType) -> str:
     if isinstance(type_, Record):
         fields = [(label, one, _field(value, label)) for label, one in type_.fields]
         shown = [(label, one, v) for label, one, v in fields if not (v is None and isinstance(one, Option))]
-        return "{%s}" % (", ".join(f"{_label(la)}: {text(v, one)}" for la, one, v in shown) or ":")
+        inner = ", ".join(f"{_label(label)}: {text(v, one)}" for label, one, v in shown)
+        return f"{{{inner or ':'}}}"
     if isinstance(type_, Variant):
         label, payload = type_.cases[value.case]
         return _label(label) if payload is None else f"{_label(label)}({text(value.value, payload)})"
@@ -380,7 +381,7 @@ def text(value: Any, type_: ValueType) -> str:
         return _label(type_.labels[value.value])
     if isinstance(type_, Flags):
         given = [label for bit, label in enumerate(type_.labels) if value.value >> bit & 1]
-        return "{%s}" % ", ".join(map(_label, given))
+        return f"{{{', '.join(map(_label, given))}}}"
     if isinstance(type_, Option):
         if value is None:
             return "none"

@@ -53,9 +53,52 @@ ANNOTATED = re.compile(r"\[(constructor|method|static)\]([^.]+)(?:\.(.+))?")
 
 _INTERFACE = re.compile(r"([a-zA-Z].*)/([^/@]+)(@.+)?")
 _KEYWORDS = frozenset(
-    "_ as async bool borrow char constructor enum error-context export f32 f64 flags from func future import"
-    " include interface list map option own package record resource result s16 s32 s64 s8 static stream"
-    " string tuple type u16 u32 u64 u8 use variant with world".split()
+    [
+        "_",
+        "as",
+        "async",
+        "bool",
+        "borrow",
+        "char",
+        "constructor",
+        "enum",
+        "error-context",
+        "export",
+        "f32",
+        "f64",
+        "flags",
+        "from",
+        "func",
+        "future",
+        "import",
+        "include",
+        "interface",
+        "list",
+        "map",
+        "option",
+        "own",
+        "package",
+        "record",
+        "resource",
+        "result",
+        "s16",
+        "s32",
+        "s64",
+        "s8",
+        "static",
+        "stream",
+        "string",
+        "tuple",
+        "type",
+        "u16",
+        "u32",
+        "u64",
+        "u8",
+        "use",
+        "variant",
+        "with",
+        "world",
+    ]
 )
 
 Names = Mapping[int, str]
@@ -138,7 +181,11 @@ def _definition(type_: Record | Variant | Enum | Flags, names: Names) -> tuple[s
 def definition_text(type_: Record | Variant | Enum | Flags, label: str, names: Names) -> str:
     """The definition of a type, in one line."""
     kind, entries = _definition(type_, names)
-    return f"{kind} {escaped(label)} {{ {', '.join(entries)} }}" if label else f"{kind} {{ {', '.join(entries)} }}"
+    return (
+        f"{kind} {escaped(label)} {{ {', '.join(entries)} }}"
+        if label
+        else f"{kind} {{ {', '.join(entries)} }}"
+    )
 
 
 def function_text(type_: FuncType, names: Names, skipped: int = 0) -> str:
@@ -232,8 +279,8 @@ class _Writer:
                 if isinstance(one, InstanceExports) and kind is not FunctionExport:
                     out += self.placed(word, name, one)
                 elif isinstance(one, FunctionExport) and kind is not InstanceExports:
-                    if not ANNOTATED.fullmatch(name):
-                        out.append(f"{word} {escaped(_plain(name))}: {function_text(one.type, names)};")
+                    text = f"{word} {escaped(_plain(name))}: {function_text(one.type, names)};"
+                    out += [text] * (ANNOTATED.fullmatch(name) is None)
             return out
 
         # In the order of wasm-tools, so that texts can be compared.
@@ -245,7 +292,11 @@ class _Writer:
         """An interface in a world: named, or written there."""
         if ":" in name:
             return [f"{word} {name};"]
-        return [f"{word} {escaped(_plain(name))}: interface {{", *self.interface([one.items], name, name), "}"]
+        return [
+            f"{word} {escaped(_plain(name))}: interface {{",
+            *self.interface([one.items], name, name),
+            "}",
+        ]
 
     def interface(self, sides: list[Mapping[str, Export]], name: str, inline: str) -> list[str]:
         """What is between the braces of an interface."""
@@ -320,7 +371,9 @@ class _Writer:
             else:
                 waiting += parts(one)
 
-    def type_(self, label: str, one: _Type, names: dict[int, str], sides: list[Mapping[str, Export]]) -> list[str]:
+    def type_(
+        self, label: str, one: _Type, names: dict[int, str], sides: list[Mapping[str, Export]]
+    ) -> list[str]:
         """The definition of a type."""
         if isinstance(one, Resource):
             members = self.members(label, names, sides)

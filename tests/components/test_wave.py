@@ -1,4 +1,4 @@
-"""Values as text: what is read is what was meant, what is written is read again, and errors show the place."""
+"""Values as text: read as they were meant, written so that they can be read, errors with their place."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ POINT_, COLOR_, PERMS_ = CLASSES.of(POINT), CLASSES.of(COLOR), CLASSES.of(PERMS)
         ("'☃'", CHAR, "☃"),
         (r"'\u{0}'", CHAR, "\0"),
         (r'"abc\t123\u{1F642}\\\"\r\n"', STRING, 'abc\t123\U0001f642\\"\r\n'),
-        ("\"it's\"", STRING, "it's"),
+        ('"it\'s"', STRING, "it's"),
         ('"""\nA\n"quoted"\n\n  \\u{42}\n"""', STRING, 'A\n"quoted"\n\n  B'),
         ('"""\n    one\n\n      two\n    """', STRING, "one\n\n  two"),
         ('"""\n"""', STRING, ""),
@@ -186,9 +186,9 @@ POINT_, COLOR_, PERMS_ = CLASSES.of(POINT), CLASSES.of(COLOR), CLASSES.of(PERMS)
         ("{y: 2, x: 1}", POINT, POINT_(1, 2)),
         ("{x: 1}", POINT, POINT_(1, None)),
         ("{:}", Record((("a", Option(U8)),)), CLASSES.of(Record((("a", Option(U8)),)))(None)),
-        ("circle(2.5)", SHAPE, CLASSES.case(SHAPE, 0)(2.5)),  # type: ignore[call-arg]
+        ("circle(2.5)", SHAPE, CLASSES.case(SHAPE, 0)(2.5)),
         ("square", SHAPE, CLASSES.case(SHAPE, 1)()),
-        ("%none({x: 0})", SHAPE, CLASSES.case(SHAPE, 2)(POINT_(0, None))),  # type: ignore[call-arg]
+        ("%none({x: 0})", SHAPE, CLASSES.case(SHAPE, 2)(POINT_(0, None))),
         ("dark-blue", COLOR, COLOR_(1)),
         ("%ok", COLOR, COLOR_(2)),
         ("%red", COLOR, COLOR_(0)),
@@ -254,7 +254,7 @@ def test_what_is_written(value: Any, type_: ValueType, written: str) -> None:
         ("True", BOOL, "true or false is wanted, not 'True'"),
         ("'ab'", CHAR, r"the end of a char, ', is wanted, not \"b'\" \(character 3 of"),
         ("''", CHAR, "a character is wanted"),
-        ("x", CHAR, "a \"'\" is wanted"),
+        ("x", CHAR, 'a "\'" is wanted'),
         ("abc", STRING, "a string is wanted, not 'abc'"),
         ('"abc', STRING, r"a string must end, not '\"abc' \(character 1 of"),
         (r'"a\x"', STRING, r"is wanted, not '\\\\x\"' \(character 3 of"),

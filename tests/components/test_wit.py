@@ -46,7 +46,9 @@ def test_our_own_text() -> None:
             (export "again" (instance $log))
             (export "g2" (func $g)))""")
     )
-    assert component.wit() == """\
+    assert (
+        component.wit()
+        == """\
 package root:component;
 
 world root {
@@ -69,6 +71,7 @@ package demo:log@0.1.0 {
   }
 }
 """
+    )
 
 
 @pytest.mark.parametrize(
