@@ -36,8 +36,7 @@ from .plan import (
     ResourceNew,
     ResourceRep,
 )
-from .types import FuncType, Resource
-from .wit import resources_of
+from .types import FuncType, Resource, resources_of
 
 __all__ = ["Roles", "roles_of"]
 

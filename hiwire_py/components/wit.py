@@ -43,7 +43,6 @@ __all__ = [
     "edge_names",
     "escaped",
     "function_text",
-    "resources_of",
     "type_text",
     "wit",
 ]
@@ -193,15 +192,6 @@ def function_text(type_: FuncType, names: Names, skipped: int = 0) -> str:
     params = [f"{escaped(label)}: {type_text(one, names)}" for label, one in type_.params[skipped:]]
     result = "" if type_.result is None else f" -> {type_text(type_.result, names)}"
     return f"{'async ' if type_.is_async else ''}func({', '.join(params)}){result}"
-
-
-def resources_of(type_: ValueType | None) -> Iterable[tuple[Resource, bool]]:
-    """The resources of which a value has handles; each with whether such a handle is owned."""
-    if isinstance(type_, (Own, Borrow)):
-        yield type_.resource, isinstance(type_, Own)
-    elif type_ is not None:
-        for part in parts(type_):
-            yield from resources_of(part)
 
 
 # ---- the whole
