@@ -19,7 +19,7 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
-from typing import Any, Union
+from typing import Any, Generic, TypeVar, Union
 
 from .types import Enum, Flags, Record, Variant
 from .wit import Names, definition_text
@@ -40,25 +40,28 @@ __all__ = [
 ]
 
 
+_Value = TypeVar("_Value", covariant=True)
+
+
 @dataclass(frozen=True)
-class Some:
+class Some(Generic[_Value]):
     """An option that has a value, where the value is an option too."""
 
-    value: Any
+    value: _Value
 
 
 @dataclass(frozen=True)
-class Ok:
+class Ok(Generic[_Value]):
     """A result that is within another value, and good."""
 
-    value: Any = None
+    value: _Value = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
-class Err:
+class Err(Generic[_Value]):
     """A result that is within another value, and an error."""
 
-    value: Any = None
+    value: _Value = None  # type: ignore[assignment]
 
 
 class Case:

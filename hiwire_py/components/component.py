@@ -25,6 +25,7 @@ from .handles import HostResource, HostTable, ResourceHandle, Resources
 from .inline import inline
 from .link import Linked, prepare_all
 from .plan import Export, FunctionExport, HostFunction, InstanceExports, Plan
+from .stub import stub
 from .types import Enum, Flags, Record, Resource, Variant
 from .wit import ANNOTATED, Names, edge_names, function_text, wit
 
@@ -93,6 +94,14 @@ class Component:
             UnsupportedModuleError: something has a name that WIT cannot have, such as one with a URL.
         """
         return wit(self._plan)
+
+    def stub(self, file: str = "app.wasm") -> str:
+        """The component's types for type checkers, as the text of a ``.pyi`` file: see `stub`.
+
+        Args:
+            file: what the component's file is called, for the text's first lines.
+        """
+        return stub(self._plan, self._names, file)
 
     def _for(self, space: Space) -> list[Prepared]:
         """Its modules, compiled for a space's engine."""
