@@ -33,11 +33,12 @@ from .plan import (
     HostFunction,
     InstanceExports,
     Lifted,
+    Lower,
     Options,
     Plan,
 )
 from .tables import table_module
-from .types import FuncType, Resource
+from .types import FuncType, Resource, resources_of
 
 __all__ = ["Assembler", "Assembly", "Entry", "Given", "Reference", "Stage", "assemble"]
 
@@ -177,6 +178,9 @@ class Assembler:
         missing = [item for item in dict.fromkeys(items) if item not in self.generated]
         if not missing:
             return
+        for item in missing:
+            if isinstance(item, Lower) and isinstance(item.function, HostFunction):
+                self.table_for(item.function.type, item.options.instance)
         glue = self.new_glue()
         names = {item: str(place) for place, item in enumerate(missing)}
         for item, name in names.items():
@@ -210,6 +214,14 @@ class Assembler:
             tables[instance] = self.new_table(instance)
         return tables[instance]
 
+    def table_for(self, type_: FuncType, instance: int) -> None:
+        """Make the table of an instance that Python passes handles to, or takes them from: what is generated
+        for such a function may not need it."""
+        for one in (*type_.types, *type_.results):
+            for resource, owned in resources_of(one):
+                if owned or self.plan.resources[resource].definer != instance:
+                    self.table(instance)
+
     # ---- for Python
 
     def ways_in(self) -> None:
@@ -224,6 +236,7 @@ class Assembler:
                 adapters.entry(glue, labels[function], function)
             else:
                 instance = function.options.instance
+                self.table_for(function.type, instance)
                 adapters.begin(glue, names[instance, "begin"], instance)
                 adapters.leave(glue, names[instance, "leave"], instance)
                 adapters.end(glue, names[function, "end"], function)

@@ -201,7 +201,7 @@ def _names(caller: Caller, type_: FuncType) -> dict[str, Any]:
         if isinstance(one, (Own, Borrow)):
             names[f"resource{place}"] = one.resource
             if resources.definition(one.resource).definer is not None:
-                names[f"class{place}"] = resources.classes[one.resource]
+                names[f"class{place}"] = resources.class_of(one.resource)
         else:
             codec = caller.codecs.of(one)
             names[f"check{place}"] = codec.check  # type: ignore[attr-defined]

@@ -130,24 +130,6 @@ class ResourceHandle(Closing):
         return f"<{type(self).__name__}{state}>"
 
 
-class _Known(dict[Resource, type[ResourceHandle]]):
-    """The classes of resources. What exports a resource is made, and with it the class, when it is asked for.
-
-    Attributes:
-        make: does that.
-    """
-
-    make: Callable[[Resource], object] | None = None
-
-    def __missing__(self, resource: Resource) -> type[ResourceHandle]:
-        if self.make is not None:
-            self.make(resource)
-        known = self.get(resource)
-        if known is None:
-            raise KeyError(resource)
-        return known
-
-
 class Resources:
     """The resources of one instance.
 
@@ -156,14 +138,16 @@ class Resources:
 
     Attributes:
         linked: the instance; it may not be complete yet.
-        classes: of the resources of components.
+        classes: of the resources of components; those that were asked for.
+        make_class: makes another one.
         hosts: of those of the host.
     """
 
     def __init__(self, table: Hiwire | None) -> None:
         self.linked: Linked | None = None
         self.table = table
-        self.classes = _Known()
+        self.classes: dict[Resource, type[ResourceHandle]] = {}
+        self.make_class: Callable[[Resources, Resource], type[ResourceHandle]] | None = None
         self.hosts: dict[Resource, HostResource] = {}
         self.dead: deque[tuple[Resource, int]] = deque()
         self._destroyers: dict[Resource, Callable[[int], None]] = {}
@@ -172,6 +156,14 @@ class Resources:
     def definition(self, resource: Resource) -> ResourceDefinition:
         assert self.linked is not None
         return self.linked.assembly.plan.resources[resource]
+
+    def class_of(self, resource: Resource) -> type[ResourceHandle]:
+        """The class of a component's resource."""
+        known = self.classes.get(resource)
+        if known is None:
+            assert self.make_class is not None
+            known = self.make_class(self, resource)
+        return known
 
     def in_table(self, instance: int, operation: str, resource: Resource, operand: int) -> int:
         """Do something in the handle table of a component instance: see tables.py."""
@@ -220,7 +212,7 @@ class Resources:
         if self.definition(resource).definer is None:
             assert self.table is not None
             return self.table.pop(representation) if owned else self.table.get(representation)
-        handle = self.classes[resource]._made(representation, owned)
+        handle = self.class_of(resource)._made(representation, owned)
         if not owned:
             scope.borrowed.append(handle)
         return handle
@@ -242,7 +234,7 @@ class Resources:
             if owned:
                 scope.given.append(representation)
             return representation
-        class_ = self.classes[resource]
+        class_ = self.class_of(resource)
         if not isinstance(value, class_):
             raise wanted(class_, value)
         live = value._live()
