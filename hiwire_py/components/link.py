@@ -78,7 +78,7 @@ class Linked:
             raise self.explained(error, self._what) from error
 
     def explained(self, error: GuestTrap, name: str) -> GuestTrap:
-        """The trap as it is to be told: of the component's function, and generated code says why it trapped."""
+        """The trap as it is to be told: it names the function, and generated code says why it trapped."""
         store = self.space.store
         number = store.global_get(self._fault)
         if not number:

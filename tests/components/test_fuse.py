@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from hiwire_py.wasm.binary import name as spelled
 from hiwire_py.wasm.binary import section
 from hiwire_py.wasm.module import MEMORY, Module
 
-FORMS = {
+FORMS: dict[str, Callable[[bytes], bytes]] = {
     "linked": bytes,
     "fused": fuse,
     "table in memory": lambda wasm: fuse(wasm, table_in_memory=True),
@@ -54,18 +54,20 @@ def outcome(function: Any, *args: Any) -> object:
         return str(error)
 
 
-JAR_CALLS = (
-    [("use", name, 5) for name in ("add", "own", "own-again", "borrow", "borrow-again", "text")]
-    + [("jars", "drops"), ("jars", "add", 2**32 - 1, 3)]
-    + [("use", "borrow", 1)]
-)
+JAR_CALLS: list[tuple[str, str, list[int]]] = [
+    *[("use", name, [5]) for name in ("add", "own", "own-again", "borrow", "borrow-again", "text")],
+    ("jars", "drops", []),
+    ("jars", "add", [2**32 - 1, 3]),
+    ("use", "borrow", [1]),
+]
 TRAPS = [("use", "fail", 1), ("use", "twice", 1), ("use", "forge", 99), ("use", "forge", 0)]
 
 
 def jars(component: Component, engine: str) -> Iterator[object]:
-    """What a lot of calls give: all at one instance, then each trap at one of its own, and a call after it."""
+    """What a lot of calls give: all at one instance, then each trap at one of its own, and a call after
+    it."""
     instance = component.instantiate({}, engine=engine)
-    for place, name, *args in JAR_CALLS:
+    for place, name, args in JAR_CALLS:
         yield outcome(instance[place][name], *args)
     Jar, Other = instance["jars"].Jar, instance["shelf"].Jar
     assert Jar is Other
@@ -75,9 +77,9 @@ def jars(component: Component, engine: str) -> Iterator[object]:
         yield instance["shelf"]["[method]jar.get"](jar)
     yield instance["shelf"]["[constructor]jar"](4).get()
     yield instance["jars"]["drops"]()
-    for place, name, *args in TRAPS:
+    for place, name, number in TRAPS:
         instance = component.instantiate({}, engine=engine)
-        yield outcome(instance[place][name], *args)
+        yield outcome(instance[place][name], number)
         yield outcome(instance["jars"]["add"], 1, 2)
 
 
@@ -178,7 +180,7 @@ class Plain:
         self.store = wasmtime.Store(wasmtime.Engine(config))
         module = wasmtime.Module(self.store.engine, wasm)
         given = [
-            wasmtime.Func(self.store, one.type, (imports or {})[one.name])  # type: ignore[arg-type]
+            wasmtime.Func(self.store, one.type, (imports or {})[one.name or ""])  # type: ignore[arg-type]
             for one in module.imports
         ]
         self.exports = wasmtime.Instance(self.store, module, given).exports(self.store)
@@ -194,7 +196,7 @@ class Plain:
     def number(self, name: str) -> int:
         found = self.exports[name]
         assert isinstance(found, wasmtime.Global)
-        value: int = found.value(self.store)  # type: ignore[assignment]
+        value: int = found.value(self.store)
         return value
 
 
@@ -325,8 +327,8 @@ def test_table_reuse(tabled: Plain) -> None:
 
 
 def test_table_growth(tabled: Plain) -> None:
-    """The table has room for more than 256 handles, and for more than a page of them, which may lie anywhere in
-    the memory; all of them stay aligned and true."""
+    """The table has room for more than 256 handles, and for more than a page of them, which may lie anywhere
+    in the memory; all of them stay aligned and true."""
     base = base_of(tabled)
     assert tabled("shelf#fill", 255) == base + 1020
     assert tabled("shelf#fill", 1) == base + 1024
