@@ -29,6 +29,7 @@ from .inspect import inspect_command
 from .lower import lower_command
 from .options import FAILED, INTERRUPTED, OK, USAGE
 from .run import run_command
+from .stub import stub_command
 
 __all__ = ["command", "main"]
 
@@ -116,5 +117,6 @@ for _one in (
     inspect_command,
     lower_command,
     run_command,
+    stub_command,
 ):
     command.add_command(_one)

@@ -33,11 +33,12 @@ from .plan import (
     HostFunction,
     InstanceExports,
     Lifted,
+    Lower,
     Options,
     Plan,
 )
 from .tables import table_module
-from .types import FuncType, Resource
+from .types import FuncType, Resource, resources_of
 
 __all__ = ["Assembler", "Assembly", "Entry", "Given", "Reference", "Stage", "assemble"]
 
@@ -177,6 +178,9 @@ class Assembler:
         missing = [item for item in dict.fromkeys(items) if item not in self.generated]
         if not missing:
             return
+        for item in missing:
+            if isinstance(item, Lower) and isinstance(item.function, HostFunction):
+                self.table_for(item.function.type, item.options.instance)
         glue = self.new_glue()
         names = {item: str(place) for place, item in enumerate(missing)}
         for item, name in names.items():
@@ -210,18 +214,29 @@ class Assembler:
             tables[instance] = self.new_table(instance)
         return tables[instance]
 
+    def table_for(self, type_: FuncType, instance: int) -> None:
+        """Make the table of an instance that Python passes handles to, or takes them from: what is generated
+        for such a function may not need it."""
+        for one in (*type_.types, *type_.results):
+            for resource, owned in resources_of(one):
+                if owned or self.plan.resources[resource].definer != instance:
+                    self.table(instance)
+
     # ---- for Python
 
     def ways_in(self) -> None:
         """Functions by which Python calls exports, gives memory to guests, and destroys what it owns."""
         glue, names = self.new_glue(), _Names()
         assembly = self.assembly
-        functions = list(dict.fromkeys(_lifted(self.plan.exports)))
+        labels = dict(_lifted(self.plan.exports))
+        functions = list(labels)
         for function in functions:
             if adapters.is_plain(function.type):
-                adapters.entry(glue, names[function, "call"], function)
+                names[function, "call"] = labels[function]  # what errors call it
+                adapters.entry(glue, labels[function], function)
             else:
                 instance = function.options.instance
+                self.table_for(function.type, instance)
                 adapters.begin(glue, names[instance, "begin"], instance)
                 adapters.leave(glue, names[instance, "leave"], instance)
                 adapters.end(glue, names[function, "end"], function)
@@ -269,13 +284,15 @@ class _Names(dict[tuple[object, str], str]):
     """Names for what a module exports, given out as they are asked for."""
 
     def __missing__(self, key: tuple[object, str]) -> str:
-        self[key] = found = f"{key[1]}{len(self)}"
+        self[key] = found = f"{key[1]} {len(self)}"
         return found
 
 
-def _lifted(exports: Mapping[str, Export]) -> Iterable[Lifted]:
-    for one in exports.values():
+def _lifted(exports: Mapping[str, Export], instance: str = "") -> Iterable[tuple[Lifted, str]]:
+    """The component's own functions, with what they are called by: ``demo:bags/bags#count`` in an instance.
+    None is called as what is generated beside them, since names in a component have no spaces."""
+    for name, one in exports.items():
         if isinstance(one, InstanceExports):
-            yield from _lifted(one.items)
+            yield from _lifted(one.items, f"{instance}{name}#")
         elif isinstance(one, FunctionExport) and not isinstance(one.function, HostFunction):
-            yield one.function
+            yield one.function, f"{instance}{name}"

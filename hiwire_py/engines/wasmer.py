@@ -15,6 +15,7 @@ What was found about it and shapes this file:
 * The references in a table keep no instance alive. One whose start fails is freed at once, with its functions
   in the tables it imports. So modules that can put some there are made and started in two steps:
   passes/deferred_start.py.
+* It is older than several memories a module and extended constants: passes/memories.py, passes/constants.py.
 * When a guest lets a table grow, the process ends if there is no memory for it, and one instruction can ask
   for 16 GiB. So tables have a maximum.
 * It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
