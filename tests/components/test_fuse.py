@@ -15,6 +15,7 @@ from component_support import Form, assemble, wasm_tools
 from fuse_texts import HOSTS, JARS, ROUND, STARTS
 from test_host_resources import *  # noqa: F403  these run again, with fused components
 
+from hiwire_py.cli import main
 from hiwire_py.components import Component, ComponentInstance, HostResource, fuse
 from hiwire_py.components.fused import SECTION, component_in
 from hiwire_py.errors import ComponentError, GuestTrap, UnsupportedModuleError
@@ -463,6 +464,41 @@ def test_cut_short(size: int) -> None:
     assert description is not None
     with pytest.raises(UnsupportedModuleError):
         Component(described(undescribed(fused), description[:size]))
+
+
+def test_invalid_component() -> None:
+    """Code that is not valid is refused, though nothing leads to it; so is an invalid description."""
+    text = JARS.replace("(func $unused (global.set", "(func $unused (drop (i32.const 0)) (global.set")
+    invalid = bytearray(assemble(text))
+    at = invalid.index(b"\x41\0\x1a\x41")  # i32.const, drop
+    invalid[at + 2] = 0x1B  # select, which takes more
+    with pytest.raises(UnsupportedModuleError, match="type mismatch"):
+        fuse(bytes(invalid))
+    fused = fuse(assemble(JARS))
+    with pytest.raises(UnsupportedModuleError):
+        Component(described(undescribed(fused), assemble('(component (export "x" (func 3)))')))
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`hiwire fuse` writes the module, and `hiwire run` runs it as the component."""
+    component, target = tmp_path / "jars.wasm", tmp_path / "fused.wasm"
+    component.write_bytes(assemble(JARS))
+    assert main(["fuse", str(component), "-o", str(target), "--table-in-memory"]) == 0
+    assert target.read_bytes() == fuse(assemble(JARS), table_in_memory=True)
+    assert f"{target}: " in capsys.readouterr().out.replace("\n", "")
+    assert main(["run", "--engine", "wasmtime", str(target), "use#add", "5"]) == 0
+    assert capsys.readouterr().out == "15\n"
+    assert main(["fuse", str(component), "-o", str(component)]) == 2
+    assert "is COMPONENT itself" in capsys.readouterr().err
+    assert main(["fuse", str(target), "-o", str(component)]) == 1
+    assert "not a WebAssembly component" in capsys.readouterr().err
+
+
+def test_wit_stays() -> None:
+    """A fused module shows the interface of its component."""
+    for text in (JARS, HOSTS, ROUND):
+        whole, fused = Component(assemble(text)), made(text, "fused")
+        assert fused.wit() == whole.wit() and fused.stub() == whole.stub()
 
 
 def test_hardened() -> None:
