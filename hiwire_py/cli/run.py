@@ -12,6 +12,7 @@ import click
 
 from ..checks import arguments as in_words
 from ..components.decode import is_component
+from ..components.fused import is_fused
 from ..engines import GuestLimits
 from ..errors import HiwireError
 from ..guest import Guest
@@ -124,9 +125,9 @@ def run_command(module: Path, words: tuple[str, ...], variant: str, **options: A
     Text that is no literal stands for itself; null is the null externref. Results are printed one a line in
     the same form.
 
-    Of a component, EXPORT is a function, or interface#function, and values are in WAVE: 1, 'x', "text",
-    [1, 2], (1, "a"), {x: 1}, case(1), some(1), none, ok(1), err("why"), {flag-a, flag-b}. If it exports
-    wasi:cli/run, it is run as a command when no EXPORT is given.
+    Of a component, fused or not, EXPORT is a function, or interface#function, and values are in WAVE: 1,
+    'x', "text", [1, 2], (1, "a"), {x: 1}, case(1), some(1), none, ok(1), err("why"), {flag-a, flag-b}. If it
+    exports wasi:cli/run, it is run as a command when no EXPORT is given.
 
     \b
     Examples:
@@ -141,7 +142,7 @@ def run_command(module: Path, words: tuple[str, ...], variant: str, **options: A
         GuestLimits(**{name: value for name, value in given.items() if name != "engine"})
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if is_component(wasm):
+    if is_component(wasm) or is_fused(wasm):
         for line in run_component(wasm, words, given):
             click.echo(line)
         return OK

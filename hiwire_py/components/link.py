@@ -89,7 +89,7 @@ class Linked:
         return instance.function(reference.name, shown=name, shape=shape, names=names, explain=explain)
 
     def explained(self, error: GuestTrap, name: str) -> GuestTrap:
-        """The trap as it is to be told: of the component's function, and generated code says why it trapped."""
+        """The trap as it is to be told: it names the function, and generated code says why it trapped."""
         store = self.space.store
         number = store.global_get(self._fault)
         if not number:
