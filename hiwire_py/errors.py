@@ -14,6 +14,7 @@ __all__ = [
     "EngineUnavailableError",
     "ForgedRefError",
     "FuelError",
+    "GuestExit",
     "GuestLimitError",
     "GuestTrap",
     "HiwireError",
@@ -64,6 +65,15 @@ class GuestTrap(HiwireError, RuntimeError):
     def __init__(self, message: str, kind: str = "trap") -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class GuestExit(HiwireError):
+    """A program in WebAssembly has exited, as `SystemExit` says of one in Python. It leaves the call that it
+    ran in, and cannot be called again. ``code`` is the exit status, 0 where all went well."""
+
+    def __init__(self, code: int = 0) -> None:
+        super().__init__(f"the program exited with status {code}")
+        self.code = code
 
 
 class GuestLimitError(HiwireError):

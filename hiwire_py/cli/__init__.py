@@ -24,6 +24,7 @@ from .cycles import cycles_command
 from .demo import demo_command
 from .display import complain
 from .doctor import doctor_command
+from .fuse import fuse_command
 from .inspect import inspect_command
 from .lower import lower_command
 from .options import FAILED, INTERRUPTED, OK, USAGE
@@ -112,6 +113,7 @@ for _one in (
     cycles_command,
     demo_command,
     doctor_command,
+    fuse_command,
     inspect_command,
     lower_command,
     run_command,

@@ -643,6 +643,14 @@ class _Variant(_Cases):
             return value.case, getattr(value, "value", None)
         if isinstance(value, Case) and value.label in self.labels:
             return self.labels[value.label], getattr(value, "value", None)
+        # For host functions, which have no class at hand: the label of a case, and its payload if it has one.
+        label, given = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
+        if isinstance(label, str) and label in self.labels:
+            number = self.labels[label]
+            if (self.codecs[number] is None) != isinstance(value, str):
+                has = "no payload" if self.codecs[number] is None else f'a payload: ("{label}", payload)'
+                raise TypeError(f"the case {label} of a {self.class_.__name__} has {has}")
+            return number, given
         cases = ", ".join(f"{self.class_.__name__}.{one.__name__}" for one in self.classes)
         raise TypeError(f"a {self.class_.__name__} must be one of {cases}, not {type(value).__name__}")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import FunctionType
+from typing import Any, Protocol
 
 from ..checks import check_callable
 from ..engines import GuestLimits, get_engine
@@ -15,21 +16,38 @@ from ..hiwire import Hiwire
 from ..objects import Prepared, Space, ThreadGuard, new_space
 from ..resources import Closing, Unique
 from ..sources import WasmSource, read_wasm
+from ..wasm.module import Module
 from .abi import Codecs
 from .assemble import Assembly, assemble
-from .calls import Caller, exported, hosted
+from .calls import Caller, exported, hosted, initializer
 from .classes import Classes, class_name, item_name, method_name, python_name
 from .decode import decode
+from .fused import component_in, load
 from .glue import HostCall, HostDestructor
 from .handles import HostResource, HostTable, ResourceHandle, Resources
 from .inline import inline
 from .link import Linked, prepare_all
-from .plan import Export, FunctionExport, HostFunction, InstanceExports, Plan
+from .plan import Export, FunctionExport, HostFunction, InstanceExports, Lifted, Plan
 from .stub import stub
 from .types import Enum, Flags, Record, Resource, Variant
+from .validate import core_modules, validate
 from .wit import ANNOTATED, Names, edge_names, function_text, wit
 
 __all__ = ["Component", "ComponentInstance", "InstanceNamespace"]
+
+
+class System(Protocol):
+    """What gives a component its imports of a system: a `Wasi`, of which this package knows no more than
+    this."""
+
+    def component_imports(
+        self, names: Iterable[str], longest: float | None
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Those of the names that it has: what is in them, where a class stands for a resource.
+
+        Args:
+            longest: seconds that a function may wait at most.
+        """
 
 
 class Component:
@@ -38,17 +56,20 @@ class Component:
     It is decoded and planned once, and can be instantiated often, on every engine.
 
     Args:
-        wasm: the component's bytes, or the path of its file.
+        wasm: the component's bytes, or the path of its file; also the module that `fuse` makes of one.
+        hardened: handles of its handle tables have a generation, so that one which was given away is not
+            taken for another that came later. A component that counts on the numbers of the canonical ABI may
+            notice.
 
     Raises:
         UnsupportedModuleError: the bytes are no component, an invalid one, or one with features that are not
             supported: what is asynchronous above all.
     """
 
-    def __init__(self, wasm: WasmSource) -> None:
+    def __init__(self, wasm: WasmSource, *, hardened: bool = False) -> None:
         data, self._what = read_wasm(wasm)
-        self._plan = inline(decode(data))
-        self._assembly = assemble(self._plan)
+        self._assembly, self._spare = _assembled(data, hardened)
+        self._plan = self._assembly.plan
         self._names = edge_names(self._plan)
         self._classes = _named_classes(self._plan, self._names)
         self._prepared: dict[tuple[str, object], list[Prepared]] = {}
@@ -63,6 +84,7 @@ class Component:
         *,
         engine: str | None = None,
         hiwire: Hiwire | None = None,
+        wasi: System | None = None,
         memory_limit: int | None = None,
         table_limit: int | None = None,
         deadline: float | None = None,
@@ -76,6 +98,7 @@ class Component:
                 as in ``wasi:io/streams@0.2.0``, may be left out.
             engine: one of the names that `engines` lists.
             hiwire: the table for Python objects that are resources; None: one is made.
+            wasi: a `Wasi`, for what the component imports of WASI 0.2 and ``imports`` does not have.
             memory_limit, table_limit, deadline, fuel: as for a `Guest`, of each memory and table, and of each
                 call from outside.
 
@@ -85,7 +108,10 @@ class Component:
             TypeError: what is given for an import is of the wrong kind.
         """
         limits = GuestLimits(memory_limit, table_limit, deadline, fuel)
-        return ComponentInstance(self, {} if imports is None else imports, engine, hiwire, limits)
+        given = _Given({} if imports is None else imports, self._what)
+        if wasi is not None and not hasattr(wasi, "component_imports"):
+            raise TypeError(f"wasi must be a Wasi, not {type(wasi).__name__}")
+        return ComponentInstance(self, given, wasi, engine, hiwire, limits)
 
     def wit(self) -> str:
         """What the component imports and exports, as WIT text: its world, and the interfaces it names.
@@ -107,11 +133,27 @@ class Component:
         """Its modules, compiled for a space's engine."""
         key = space.engine.name, id(space.engine)
         if key not in self._prepared:
+            for wasm in self._spare:
+                space.engine.validate(wasm)
             self._prepared[key] = prepare_all(self._assembly, space)
         return self._prepared[key]
 
     def __repr__(self) -> str:
         return f"<Component {self._what}, {len(self.imports)} imports, {len(self.exports)} exports>"
+
+
+def _assembled(data: bytes, hardened: bool) -> tuple[Assembly, set[bytes]]:
+    """The modules of a component, or of one that was fused; and those that are in it, but that nothing
+    instantiates: an engine has to validate them all the same."""
+    if data[:8] == b"\0asm\1\0\0\0":
+        module = Module.parse(data)
+        fused = component_in(module)
+        if fused is not None:
+            return load(module, fused), set()
+    component = decode(data)
+    validate(component)
+    assembly = assemble(inline(component), hardened)
+    return assembly, set(core_modules(component)) - {stage.module.wasm for stage in assembly.stages}
 
 
 class ComponentInstance(Closing, Mapping[str, Any]):
@@ -124,19 +166,21 @@ class ComponentInstance(Closing, Mapping[str, Any]):
     def __init__(
         self,
         component: Component,
-        imports: Mapping[str, Any],
+        given: _Given,
+        wasi: System | None,
         engine: str | None,
         hiwire: Hiwire | None,
         limits: GuestLimits,
     ) -> None:
         plan, what = component._plan, component._what
-        given = _Given(imports, what)
+        space = new_space(engine, limits) if hiwire is None else _shared(hiwire, engine, limits)
+        if wasi is not None:
+            given.add(wasi.component_imports(component.imports, space.limits.deadline))
         hosts = {
             resource: given.resource(definition.path)
             for resource, definition in plan.resources.items()
             if definition.definer is None
         }
-        space = new_space(engine, limits) if hiwire is None else _shared(hiwire, engine, limits)
         self._component = component
         self._guard = ThreadGuard("component instance")
         self._own_space = hiwire is None
@@ -320,12 +364,9 @@ class _Exporter:
     ) -> None:
         """Put a function into the class of its resource."""
         if kind == "constructor":
-
-            def construct(self: ResourceHandle, *args: Any) -> None:
-                other = made(*args)
-                self._take(other._live(), True)
-                other._lose("became another object")
-
+            assert isinstance(one.function, Lifted)
+            entry, called = self.assembly.entries[one.function], made.__name__
+            construct = initializer(self.caller, one.type, entry, called) or _construct(made)
             construct.__doc__ = made.__doc__
             labels = ["self", *(label for label, _ in one.type.params)]
             construct.__signature__ = _signature(labels)  # type: ignore[attr-defined]
@@ -333,11 +374,7 @@ class _Exporter:
         elif kind == "static":
             setattr(class_, method_name(name or ""), staticmethod(made))
         else:
-
-            def method(self: ResourceHandle, *args: Any) -> Any:
-                return made(self, *args)
-
-            method.__name__ = method_name(name or "")
+            method = _named(made, method_name(name or ""))
             method.__qualname__ = f"{class_.__name__}.{method.__name__}"
             method.__doc__ = made.__doc__
             method.__signature__ = made.__signature__  # type: ignore[attr-defined]
@@ -390,6 +427,30 @@ def _shared(hiwire: Hiwire, engine: str | None, limits: GuestLimits) -> Space:
     if engine is not None and get_engine(engine).name != space.engine.name:
         raise ValueError(f"the table is on {space.engine.name}, so the component cannot run on {engine}")
     return space
+
+
+def _construct(made: Callable[..., Any]) -> Callable[..., None]:
+    """``__init__`` by a function that makes another object."""
+
+    def construct(self: ResourceHandle, *args: Any) -> None:
+        if self._representation is not None:
+            raise TypeError(f"this {type(self).__name__} was made already")
+        other = made(*args)
+        self._representation = other._live()
+        other._lose("became another object")
+
+    return construct
+
+
+def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The same function by another name."""
+    assert isinstance(function, FunctionType)
+    same = FunctionType(
+        function.__code__, function.__globals__, name, function.__defaults__, function.__closure__
+    )
+    same.__dict__.update(function.__dict__)
+    same.__doc__ = function.__doc__
+    return same
 
 
 def _is_shown(export: Export) -> bool:
@@ -466,10 +527,21 @@ class _Given:
             raise TypeError(f"imports must be a mapping of names, not {type(imports).__name__}")
         self.imports = imports
         self.what = what
+        self.system: Mapping[str, Any] = {}
+
+    def add(self, system: Mapping[str, Mapping[str, Any]]) -> None:
+        """What there is besides, for imports that are not given."""
+        self.system = {
+            name: {key: HostResource(one) if isinstance(one, type) else one for key, one in items.items()}
+            for name, items in system.items()
+        }
 
     def missing(self, path: tuple[str, ...]) -> UnsupportedModuleError:
+        hint = ""
+        if path[0].startswith("wasi:") and not self.system:
+            hint = "; wasi=Wasi(...) gives what is of WASI 0.2"
         return UnsupportedModuleError(
-            f"{self.what} imports what it was not given: {' '.join(map(repr, path))}"
+            f"{self.what} imports what it was not given: {' '.join(map(repr, path))}{hint}"
         )
 
     def item(self, path: tuple[str, ...]) -> Any:
@@ -478,6 +550,8 @@ class _Given:
         found = self.imports.get(first)
         if found is None and "@" in first:
             found = self.imports.get(first.partition("@")[0])
+        if found is None:
+            found = self.system.get(first)
         for name in path[1:]:
             if found is None:
                 return None

@@ -19,12 +19,19 @@ from ..objects import Space
 from ..real_threads import get_ident
 from ..resources import Closing
 from .abi import Handles
-from .assemble import Reference
 from .link import Linked
 from .plan import ResourceDefinition
 from .types import Resource
 
-__all__ = ["HostResource", "HostTable", "ResourceHandle", "Resources", "Scope"]
+__all__ = [
+    "HostResource",
+    "HostTable",
+    "ResourceHandle",
+    "Resources",
+    "Scope",
+    "SideHandles",
+    "wanted",
+]
 
 
 class HostResource:
@@ -68,18 +75,18 @@ class ResourceHandle(Closing):
 
     _resources: Resources
     _resource: Resource
-    _representation: int | None
+    # Of an object, what differs from this. The generated functions of calls.py read and write it, too.
+    _representation: int | None = None
+    _owned = True
+    _lent = 0  # to calls that have not returned
+    _why = "was never made"  # why it has no representation
 
     @classmethod
     def _made(cls, representation: int, owned: bool) -> ResourceHandle:
         """A handle for what came from a guest."""
         self = cls.__new__(cls)
-        self._take(representation, owned)
-        return self
-
-    def _take(self, representation: int, owned: bool) -> None:
         self._representation, self._owned = representation, owned
-        self._lent, self._why = 0, ""
+        return self
 
     def _live(self) -> int:
         """The representation.
@@ -87,11 +94,9 @@ class ResourceHandle(Closing):
         Raises:
             ResourceMovedError: it has none any more.
         """
-        representation: int | None = getattr(self, "_representation", None)
-        if representation is None:
-            why = getattr(self, "_why", "") or "was never made"
-            raise ResourceMovedError(f"this {type(self).__name__} {why}")
-        return representation
+        if self._representation is None:
+            raise ResourceMovedError(f"this {type(self).__name__} {self._why}")
+        return self._representation
 
     def _lose(self, why: str) -> None:
         self._representation, self._why = None, why
@@ -102,22 +107,26 @@ class ResourceHandle(Closing):
         Raises:
             ResourceMovedError: it is lent to a call that has not returned.
         """
-        representation = getattr(self, "_representation", None)
+        representation = self._representation
         if representation is None or not self._owned:
             return
         if self._lent:
             raise ResourceMovedError(f"this {type(self).__name__} is lent to a call that has not returned")
-        self._lose("was closed")
-        self._resources.destroy(self._resource, representation)
+        self._representation, self._why = None, "was closed"
+        self._destroy(representation)
+
+    @classmethod
+    def _destroy(cls, representation: int) -> None:
+        """Destroy a resource; when it is called first, what does so is put in the place of this."""
+        cls._resources.destroyer(cls._resource)(representation)
 
     def __del__(self) -> None:
-        representation = getattr(self, "_representation", None)
-        if representation is not None and self._owned:
-            self._representation = None
+        if self._representation is not None and self._owned:
+            representation, self._representation = self._representation, None
             self._resources.forget(self._resource, representation)
 
     def __repr__(self) -> str:
-        state = "" if getattr(self, "_representation", None) is not None else f" that {self._why}"
+        state = f" that {self._why}" if self._representation is None else ""
         return f"<{type(self).__name__}{state}>"
 
 
@@ -161,20 +170,22 @@ class Resources:
         assert self.linked is not None
         function = self._tables.get((instance, operation))
         if function is None:
-            stage = self.linked.assembly.tables[instance]
-            function = self._tables[instance, operation] = self.linked.function(Reference(stage, operation))
+            found = self.linked.assembly.operation(instance, operation)
+            function = self._tables[instance, operation] = self.linked.function(found)
         return function(self.definition(resource).number, operand)
 
     # ---- the end
 
-    def destroy(self, resource: Resource, representation: int) -> None:
-        """Destroy what Python owns."""
+    def destroyer(self, resource: Resource) -> Callable[[int], None]:
+        """What destroys resources that Python owns, by their representations."""
         assert self.linked is not None
-        destroyer = self._destroyers.get(resource)
-        if destroyer is None:
-            destroyer = self.linked.function(self.linked.assembly.destroyers[resource])
-            self._destroyers[resource] = destroyer
-        self.linked.calling(destroyer, representation)
+        found = self._destroyers.get(resource)
+        if found is None:
+            found = self.linked.told(self.linked.assembly.destroyers[resource])
+            self._destroyers[resource] = found
+            if resource in self.classes:
+                self.classes[resource]._destroy = staticmethod(found)  # type: ignore[method-assign,assignment]
+        return found
 
     def forget(self, resource: Resource, representation: int) -> None:
         """A handle that owned something is gone, which may happen in any thread and at any time."""
@@ -192,7 +203,7 @@ class Resources:
             except IndexError:  # a finalizer was here meanwhile
                 return
             with contextlib.suppress(ClosedError):
-                self.destroy(resource, representation)
+                self.destroyer(resource)(representation)
 
     # ---- between an object and its representation
 
@@ -225,7 +236,7 @@ class Resources:
             return representation
         class_ = self.class_of(resource)
         if not isinstance(value, class_):
-            raise TypeError(_wanted(class_, value))
+            raise wanted(class_, value)
         live = value._live()
         if not owned:
             value._lent += 1
@@ -240,11 +251,12 @@ class Resources:
         return live
 
 
-def _wanted(class_: type, value: object) -> str:
+def wanted(class_: type, value: object) -> TypeError:
+    """The exception for a value that is no handle of a class."""
     other = ""
     if isinstance(value, ResourceHandle) and type(value).__name__ == class_.__name__:
         other = " of another instance"
-    return f"a {class_.__name__} is wanted, not {type(value).__name__}{other}"
+    return TypeError(f"a {class_.__name__} is wanted, not {type(value).__name__}{other}")
 
 
 class Scope:
@@ -271,7 +283,7 @@ class Scope:
     def undo(self) -> None:
         """The call was not made: nothing was given away."""
         for handle, representation in self.moved:
-            handle._take(representation, True)
+            handle._representation = representation
         self.given.clear()
 
     def end(self) -> None:
