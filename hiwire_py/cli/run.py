@@ -155,8 +155,8 @@ def run_command(
     [1, 2], (1, "a"), {x: 1}, case(1), some(1), none, ok(1), err("why"), {flag-a, flag-b}.
 
     A program for WASI, which exports wasi:cli/run, is run when no EXPORT is given, with the standard streams
-    of this process; if it exports nothing else, all that follow are its arguments (those that are options here
-    too behind --). Its exit status is that of this command.
+    of this process; if it exports nothing else, all that follow are its arguments (behind -- also those that
+    are options here). Its exit status is that of this command.
 
     \b
     Examples:
