@@ -9,6 +9,10 @@
 | enum, flags | an `enum.Enum`, an `enum.Flag` |
 | option | None or the value; `Some` where the value may be None itself |
 | result | `Ok` or `Err`; of a whole function the value, or `ComponentError` |
+
+Host functions, which have no class of a component at hand, may give labels of WIT: ``"closed"`` for a case
+without a payload, ``("failed", payload)`` for one with a payload, ``"no-entry"`` of an enum, and a set of
+labels for flags.
 """
 
 from __future__ import annotations

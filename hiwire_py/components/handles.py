@@ -184,7 +184,7 @@ class Resources:
             found = self.linked.told(self.linked.assembly.destroyers[resource])
             self._destroyers[resource] = found
             if resource in self.classes:
-                self.classes[resource]._destroy = staticmethod(found)  # type: ignore[method-assign,assignment]
+                self.classes[resource]._destroy = staticmethod(found)  # type: ignore[method-assign]
         return found
 
     def forget(self, resource: Resource, representation: int) -> None:
