@@ -198,7 +198,7 @@ class _Assembler:
             adapters.reallocation(glue, names[side, "realloc"], side)
         for resource, definition in self.plan.resources.items():
             if definition.definer is not None:
-                adapters.destroy(glue, names[resource, "destroy"], resource)
+                adapters.destroy(glue, names[resource, f"[dtor]{resource.name}"], resource)
         cores = [f.core for f in functions if not adapters.is_plain(f.type)]
         self.make(core for core in cores if not isinstance(core, CoreExport))
         stage = self.glue(glue.written())
@@ -217,7 +217,7 @@ class _Assembler:
         assembly.reallocations = {side: way(side, "realloc") for side in sides}
         for resource, definition in self.plan.resources.items():
             if definition.definer is not None:
-                assembly.destroyers[resource] = way(resource, "destroy")
+                assembly.destroyers[resource] = way(resource, f"[dtor]{resource.name}")
 
     def host_calls(self) -> Iterable[HostCall]:
         for stage in self.assembly.stages:

@@ -7,19 +7,19 @@ instance. The representation of a Python object is a handle of a `Hiwire` table.
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from ..engines import GuestLimits
-from ..errors import ClosedError, ResourceMovedError
+from ..errors import ClosedError, GuestTrap, ResourceMovedError
 from ..hiwire import Hiwire
 from ..objects import Space
 from ..real_threads import get_ident
 from ..resources import Closing
 from .abi import Handles
 from .assemble import Reference
+from .faults import Fault
 from .link import Linked
 from .plan import ResourceDefinition
 from .types import Resource
@@ -101,12 +101,18 @@ class ResourceHandle(Closing):
 
         Raises:
             ResourceMovedError: it is lent to a call that has not returned.
+            WrongThreadError: the instance belongs to another thread.
         """
         representation = getattr(self, "_representation", None)
         if representation is None or not self._owned:
             return
         if self._lent:
             raise ResourceMovedError(f"this {type(self).__name__} is lent to a call that has not returned")
+        try:
+            self._resources.check()  # before anything has changed
+        except ClosedError:  # it is gone, with its instance
+            self._lose("was closed")
+            return
         self._lose("was closed")
         self._resources.destroy(self._resource, representation)
 
@@ -157,6 +163,11 @@ class Resources:
 
     # ---- the end
 
+    def check(self) -> None:
+        """Raise unless the caller may use the instance."""
+        assert self.linked is not None
+        self.linked.guard.check()
+
     def destroy(self, resource: Resource, representation: int) -> None:
         """Destroy what Python owns."""
         assert self.linked is not None
@@ -181,8 +192,15 @@ class Resources:
                 resource, representation = dead.popleft()
             except IndexError:  # a finalizer was here meanwhile
                 return
-            with contextlib.suppress(ClosedError):
+            try:
                 self.destroy(resource, representation)
+            except ClosedError:
+                pass
+            except GuestTrap as error:
+                if (
+                    error.kind != Fault.CANNOT_ENTER.words
+                ):  # else it has trapped, and nothing can be destroyed
+                    raise
 
     # ---- between an object and its representation
 
