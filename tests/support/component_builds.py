@@ -28,6 +28,7 @@ from wasmtime.component import _types as reference_types
 from hiwire_py.components import Component
 from hiwire_py.components.classes import Case
 from hiwire_py.errors import ComponentError, GuestTrap, UnsupportedModuleError
+from hiwire_py.wasi import Wasi
 
 __all__ = [
     "Hiwire",
@@ -41,6 +42,7 @@ __all__ = [
     "whole",
 ]
 
+Imports = Mapping[str, Mapping[str, Callable[..., Any]]]
 SOURCES = Path(__file__).resolve().parents[1] / "components" / "c"
 
 
@@ -178,10 +180,14 @@ class Hiwire:
     Args:
         wasm: the component.
         engine: the name of an engine.
+        imports: what it imports: functions by their names in instances.
+        wasi: what it has of a system.
     """
 
-    def __init__(self, wasm: bytes, engine: str) -> None:
-        self.instance = _component(wasm).instantiate(engine=engine)
+    def __init__(
+        self, wasm: bytes, engine: str, imports: Imports | None = None, wasi: Wasi | None = None
+    ) -> None:
+        self.instance = _component(wasm).instantiate(imports, engine=engine, wasi=wasi)
 
     def call(self, *path: str) -> Callable[..., Any]:
         """An exported function, by the names of the instances around it and its own. What it takes and gives
@@ -194,11 +200,19 @@ class Hiwire:
 
 
 class Reference:
-    """The same in `wasmtime.component`."""
+    """The same in `wasmtime.component`, whose own WASI is always there, with nothing in it."""
 
-    def __init__(self, wasm: bytes) -> None:
+    def __init__(self, wasm: bytes, imports: Imports | None = None) -> None:
         self.store = wasmtime.Store(_reference_engine())
-        self.instance = reference.Linker(_reference_engine()).instantiate(self.store, _reference(wasm))
+        self.store.set_wasi(wasmtime.WasiConfig())
+        linker = reference.Linker(_reference_engine())
+        linker.add_wasip2()
+        with linker.root() as root:
+            for instance, functions in (imports or {}).items():
+                with root.add_instance(instance) as inner:
+                    for name, function in functions.items():
+                        inner.add_func(name, _without_store(function))
+        self.instance = linker.instantiate(self.store, _reference(wasm))
 
     def call(self, *path: str) -> Callable[..., Any]:
         index: Any = None
@@ -243,6 +257,10 @@ def _reference_engine() -> wasmtime.Engine:
 @functools.lru_cache(maxsize=16)
 def _reference(wasm: bytes) -> reference.Component:
     return reference.Component(_reference_engine(), wasm)
+
+
+def _without_store(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda store, *args: function(*map(neutral, args))
 
 
 def _to_reference(value: Any) -> Any:
