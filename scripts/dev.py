@@ -7,7 +7,9 @@ each one used, and runs a task in it.
                                        With `--on 3.11,3.12` as the first ones, on those; `newest` is one
                                        of them, too, where there is one that is newer than 3.10
     scripts/dev.py test-newest [OPTION...]    the same on the newest Pythons there are: scripts/pythons.py
-    scripts/dev.py test-foreign [OPTION...]    the tests of modules that others made, which npm fetches
+    scripts/dev.py test-foreign [OPTION...]    the tests of modules that others made, and of components made by
+                                       others' tools, which npm and pip fetch. With `--quick` as the first
+                                       one, without the components, which take minutes
     scripts/dev.py lint                ruff, mypy and clang-format, which change nothing
     scripts/dev.py format              ruff and clang-format, which do
     scripts/dev.py wasm [OPTION...]    `hiwire build`
@@ -213,9 +215,13 @@ def test(found: Found, options: Sequence[str]) -> int:
 
 
 def test_foreign(found: Found, options: Sequence[str]) -> int:
-    """Drive modules of others, which npm fetches, on every engine of one interpreter."""
+    """Drive modules of others and components by others' tools, which npm and pip fetch, on every engine of
+    one interpreter."""
     inner = environment(choose(found), "test")
-    code, _ = pytest(inner, ["tests/test_foreign.py", *options], {"HIWIRE_TEST_FOREIGN": "1"})
+    files = ["tests/test_foreign.py", "tests/components/test_foreign_components.py"]
+    if options[:1] == ["--quick"]:
+        files, options = files[:1], options[1:]
+    code, _ = pytest(inner, [*files, *options], {"HIWIRE_TEST_FOREIGN": "1"})
     return code
 
 
