@@ -7,7 +7,7 @@ each one used, and runs a task in it.
                                        With `--on 3.11,3.12` as the first ones, on those; `newest` is one
                                        of them, too, where there is one that is newer than 3.10
     scripts/dev.py test-newest [OPTION...]    the same on the newest Pythons there are: scripts/pythons.py
-    scripts/dev.py test-foreign [OPTION...]    the tests of modules that others made, and of components made by
+    scripts/dev.py test-foreign [OPTION...]    the tests of modules that others made, and of components by
                                        others' tools, which npm and pip fetch. With `--quick` as the first
                                        one, without the components, which take minutes
     scripts/dev.py lint                ruff, mypy and clang-format, which change nothing
