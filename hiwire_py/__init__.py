@@ -6,10 +6,12 @@ The public names; see README.md for a first session.
 from __future__ import annotations
 
 from .collect import GuestObject, collect, layout
+from .components import Component, ComponentInstance, Err, HostResource, Ok, Some
 from .deduplicate import deduplicate_functions
 from .engines import EngineInfo, engines
 from .errors import (
     ClosedError,
+    ComponentError,
     DeadlineError,
     EngineUnavailableError,
     ForgedRefError,
@@ -19,6 +21,7 @@ from .errors import (
     HiwireError,
     MemoryLimitError,
     NullRefError,
+    ResourceMovedError,
     StaleRefError,
     TableFullError,
     TableLimitError,
@@ -36,9 +39,13 @@ __version__ = "0.1.0"
 __all__ = [
     "NULL",
     "ClosedError",
+    "Component",
+    "ComponentError",
+    "ComponentInstance",
     "DeadlineError",
     "EngineInfo",
     "EngineUnavailableError",
+    "Err",
     "ForgedRefError",
     "FuelError",
     "Guest",
@@ -47,8 +54,12 @@ __all__ = [
     "GuestTrap",
     "Hiwire",
     "HiwireError",
+    "HostResource",
     "MemoryLimitError",
     "NullRefError",
+    "Ok",
+    "ResourceMovedError",
+    "Some",
     "StaleRefError",
     "TableFullError",
     "TableLimitError",

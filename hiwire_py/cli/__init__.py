@@ -24,10 +24,12 @@ from .cycles import cycles_command
 from .demo import demo_command
 from .display import complain
 from .doctor import doctor_command
+from .fuse import fuse_command
 from .inspect import inspect_command
 from .lower import lower_command
 from .options import FAILED, INTERRUPTED, OK, USAGE
 from .run import run_command
+from .stub import stub_command
 
 __all__ = ["command", "main"]
 
@@ -111,8 +113,10 @@ for _one in (
     cycles_command,
     demo_command,
     doctor_command,
+    fuse_command,
     inspect_command,
     lower_command,
     run_command,
+    stub_command,
 ):
     command.add_command(_one)

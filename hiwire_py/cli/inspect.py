@@ -1,4 +1,4 @@
-"""`hiwire inspect`: what a WebAssembly module declares."""
+"""`hiwire inspect`: what a WebAssembly module declares. Components: inspect_component.py."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 import click
 from rich.markup import escape
 
+from ..components.decode import is_component
 from ..passes.externref import needs_lowering
 from ..values import EXTERNREF, V128, type_name
 from ..wasm.binary import Reader
 from ..wasm.module import GLOBAL, KINDS, Global, Kind, Limits, Module, TableType, Tag
 from ..wasm.types import ExternType
 from .display import console, facts, print_json
+from .inspect_component import describe_component, show_component
 from .options import INPUT, OK, json_option
 
 __all__ = ["describe", "inspect_command"]
@@ -91,16 +93,21 @@ def _features(module: Module) -> list[str]:
 def inspect_command(module: Path, as_json: bool) -> int:
     """Show what MODULE imports and exports, and whether it is lowered when it is loaded.
 
+    Of a component: its types, the roles of its component instances with resources, where each one's handle
+    table is and why, its core modules, and what is generated for it.
+
     \b
     Examples:
         hiwire inspect guest.wasm
         hiwire inspect --json guest.wasm
     """
-    found = describe(module.read_bytes())
+    wasm = module.read_bytes()
+    of_component = is_component(wasm)
+    found = (describe_component if of_component else describe)(wasm)
     if as_json:
         print_json(found)
     else:
-        _show(str(module), found)
+        (show_component if of_component else _show)(str(module), found)
     return OK
 
 

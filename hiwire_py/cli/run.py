@@ -1,4 +1,5 @@
-"""`hiwire run`: calls one exported function of a module with arguments from the command line."""
+"""`hiwire run`: calls one exported function of a module with arguments from the command line. Components:
+run_component.py."""
 
 from __future__ import annotations
 
@@ -10,24 +11,30 @@ from typing import Any
 import click
 
 from ..checks import arguments as in_words
+from ..components.decode import is_component
+from ..engines import GuestLimits
 from ..errors import HiwireError
 from ..guest import Guest
 from ..hiwire import Hiwire
 from ..sources import VARIANTS
 from ..values import EXTERNREF, F32, F64, I32, I64, NULL, check_value, type_name
 from ..wasm.module import FUNCTION, Module
-from .options import INPUT, OK, engine_option
+from .options import INPUT, OK, engine_option, limit_options
+from .run_component import run_component
 
 __all__ = ["run_command"]
 
 
 def run_export(
-    wasm: bytes, export: str, arguments: Sequence[str], engine: str | None, variant: str
+    wasm: bytes, export: str, arguments: Sequence[str], options: Mapping[str, Any], variant: str
 ) -> list[Any]:
     """Instantiate a module, and call one export; the results, as many as the export has.
 
     A module that imports hiwire functions gets a table of the variant, which takes equal objects for the
     same. Other imports cannot be provided here.
+
+    Args:
+        options: the engine, and limits of what runs.
 
     Raises:
         click.UsageError: there is no such function, or the arguments do not fit it.
@@ -48,7 +55,7 @@ def run_export(
         parse_argument(text, code, f"argument {number} of {export}")
         for number, (text, code) in enumerate(zip(arguments, functype.params), 1)
     ]
-    call = _instantiate(module, engine, variant)
+    call = _instantiate(module, options, variant)
     try:
         result = call[export](*values)
     except HiwireError:
@@ -60,13 +67,15 @@ def run_export(
     return list(result) if len(functype.results) > 1 else [result]
 
 
-def _instantiate(module: Module, engine: str | None, variant: str) -> Mapping[str, Any]:
+def _instantiate(module: Module, options: Mapping[str, Any], variant: str) -> Mapping[str, Any]:
     """The functions of an instance, which they keep alive."""
+    of_table = {name: value for name, value in options.items() if name != "table_limit"}
     if _is_table(module):
-        return Hiwire(module.wasm, engine=engine, identity="equality").exports
-    shares = any(i.module in ("env", "hiwire") and i.name.startswith("hiwire_") for i in module.imports)
-    table = Hiwire(variant, engine=engine, identity="equality") if shares else None
-    return Guest(module.wasm, engine=engine, hiwire=table).exports
+        return Hiwire(module.wasm, identity="equality", **of_table).exports
+    if not any(i.module in ("env", "hiwire") and i.name.startswith("hiwire_") for i in module.imports):
+        return Guest(module.wasm, **options).exports
+    # Limits are those of the space, which is the table's.
+    return Guest(module.wasm, hiwire=Hiwire(variant, identity="equality", **of_table)).exports
 
 
 def _is_table(module: Module) -> bool:
@@ -103,24 +112,41 @@ def parse_argument(text: str, code: int, what: str) -> Any:
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
 @click.argument("module", type=INPUT)
-@click.argument("export")
-@click.argument("args", nargs=-1, metavar="[ARG]...", type=click.UNPROCESSED)
+@click.argument("words", nargs=-1, metavar="EXPORT [ARG]...", type=click.UNPROCESSED)
 @engine_option
+@limit_options
 @click.option("--variant", type=click.Choice(VARIANTS), default="extern_realloc", show_default=True,
               help="Of the handle table, if the module imports one.")  # fmt: skip
-def run_command(module: Path, export: str, args: tuple[str, ...], engine: str | None, variant: str) -> int:
+def run_command(module: Path, words: tuple[str, ...], variant: str, **options: Any) -> int:
     """Call one exported function of MODULE and print its results.
 
     Each ARG is read as its parameter's type says: an integer, a number, or for externref a Python literal.
     Text that is no literal stands for itself; null is the null externref. Results are printed one a line in
     the same form.
 
+    Of a component, EXPORT is a function, or interface#function, and values are in WAVE: 1, 'x', "text",
+    [1, 2], (1, "a"), {x: 1}, case(1), some(1), none, ok(1), err("why"), {flag-a, flag-b}. If it exports
+    wasi:cli/run, it is run as a command when no EXPORT is given.
+
     \b
     Examples:
         hiwire run add.wasm add 1 -2
         hiwire run echo.wasm echo "{'a': [1, 2]}"
         hiwire run --engine wasmtime hiwire-static_pages.wasm hiwire_new hello
+        hiwire run --deadline 2 app.wasm demo:geometry/shapes#area "{x: 1.5, y: 2}"
     """
-    for value in run_export(module.read_bytes(), export, args, engine, variant):
+    wasm = module.read_bytes()
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        GuestLimits(**{name: value for name, value in given.items() if name != "engine"})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if is_component(wasm):
+        for line in run_component(wasm, words, given):
+            click.echo(line)
+        return OK
+    if not words:
+        raise click.UsageError("Missing argument 'EXPORT'.")
+    for value in run_export(wasm, words[0], words[1:], given, variant):
         click.echo("null" if value is NULL else repr(value))
     return OK

@@ -1,6 +1,8 @@
 """WebAssembly components: typed modules with handle tables between them, on every engine.
 
 definitions     what a component's binary says; decode reads it
+validate        all rules for a component, before anything is made of it; abstract has the types that it
+                gives to things, cores those of core modules, match compares them, names has the grammar
 types           types without index spaces; evaluate makes them of definitions
 inline          from a component to a plan: what instantiating it comes to; plan has its parts
 layout          how values lie in memory, and as which core values they pass
@@ -15,6 +17,9 @@ classes         the Python classes of types
 abi             values between Python and a memory
 handles         resources on Python's side
 calls           Python functions for exports and imports
+fuse            one core module of a component; fused is how that is named, and loaded
+merge           several modules linked to one; skeleton is a component without its code
+memory_tables   handle tables in the memory of an instance
 component       `Component` and its instances
 """
 
@@ -22,6 +27,7 @@ from __future__ import annotations
 
 from .classes import Err, Ok, Some
 from .component import Component, ComponentInstance, InstanceNamespace
+from .fuse import fuse
 from .handles import HostResource, ResourceHandle
 
 __all__ = [
@@ -33,4 +39,5 @@ __all__ = [
     "Ok",
     "ResourceHandle",
     "Some",
+    "fuse",
 ]

@@ -632,7 +632,7 @@ class _Variant(_Cases):
     def __init__(self, type_: Variant, codecs: Sequence[Codec | None], class_: Any) -> None:
         super().__init__(type_, codecs)
         self.class_ = class_
-        self.classes = sorted(class_.__subclasses__(), key=lambda one: one.case)
+        self.classes = class_.cases
         self.labels = {label: number for number, (label, _) in enumerate(type_.cases)}
 
     def made(self, number: int, payload: Any) -> Any:

@@ -13,7 +13,18 @@ from typing import NamedTuple, Union
 
 from ..wasm.module import Module
 from . import adapters
-from .glue import Glue, GlueModule, HostCall, HostDestructor, Source, StateFlag, TableItem, state_module
+from .glue import (
+    FAULT,
+    Glue,
+    GlueModule,
+    HostCall,
+    HostDestructor,
+    Source,
+    StateFlag,
+    TableItem,
+    state_module,
+)
+from .layout import resources_in
 from .plan import (
     CoreExport,
     Export,
@@ -22,13 +33,14 @@ from .plan import (
     HostFunction,
     InstanceExports,
     Lifted,
+    Lower,
     Options,
     Plan,
 )
 from .tables import table_module
-from .types import Resource
+from .types import FuncType, Resource, resources_of
 
-__all__ = ["Assembly", "Entry", "Given", "Reference", "Stage", "assemble"]
+__all__ = ["Assembler", "Assembly", "Entry", "Given", "Reference", "Stage", "assemble"]
 
 
 class Reference(NamedTuple):
@@ -78,6 +90,7 @@ class Assembly:
     plan: what it was made of.
     stages: in order.
     tables: of component instances that have a handle table, the number of its stage.
+    generated: where each generated function is.
     entries: of each function that is exported and lifted.
     reallocations: of each side whose memory Python writes.
     destroyers: of each resource that Python may own; that of a component.
@@ -86,9 +99,19 @@ class Assembly:
     plan: Plan
     stages: list[Stage] = field(default_factory=list)
     tables: dict[int, int] = field(default_factory=dict)
+    generated: dict[Generated, Reference] = field(default_factory=dict)
     entries: dict[Lifted, Entry] = field(default_factory=dict)
     reallocations: dict[Options, Reference] = field(default_factory=dict)
     destroyers: dict[Resource, Reference] = field(default_factory=dict)
+
+    @property
+    def fault(self) -> Reference:
+        """The global that says why generated code trapped."""
+        return Reference(0, FAULT.export)
+
+    def operation(self, instance: int, name: str) -> Reference:
+        """A function of the handle table of a component instance: see tables.py."""
+        return Reference(self.tables[instance], name)
 
     def memory(self, options: Options) -> Reference | None:
         """The memory of a side."""
@@ -104,20 +127,34 @@ def assemble(plan: Plan, hardened: bool = False) -> Assembly:
     Args:
         hardened: see tables.py.
     """
-    assembler = _Assembler(plan, hardened)
-    for number in range(len(plan.steps)):
-        assembler.core(number)
-    assembler.ways_in()
-    return assembler.assembly
+    return Assembler(plan, hardened).assembled()
 
 
-class _Assembler:
-    def __init__(self, plan: Plan, hardened: bool) -> None:
+class Assembler:
+    """Makes one assembly; fuse.py has another one, whose code does less where that is enough."""
+
+    def __init__(self, plan: Plan, hardened: bool = False) -> None:
         self.plan = plan
         self.hardened = hardened
         self.assembly = Assembly(plan)
-        self.generated: dict[Generated, Reference] = {}
+        self.generated = self.assembly.generated
         self.add(state_module(len(plan.instances)), {}, "state")
+
+    def assembled(self) -> Assembly:
+        """All of it."""
+        for number in range(len(self.plan.steps)):
+            self.core(number)
+        self.ways_in()
+        return self.assembly
+
+    def new_glue(self) -> Glue:
+        """A module in the making."""
+        return Glue(self.plan)
+
+    def new_table(self, instance: int) -> int:
+        """Add a handle table."""
+        fault: dict[tuple[str, str], Given] = {("", "fault"): Reference(0, "fault")}
+        return self.add(table_module(self.hardened), fault, "table", instance)
 
     def add(
         self, wasm: bytes, given: dict[tuple[str, str], Given], what: str, component: int | None = None
@@ -141,7 +178,10 @@ class _Assembler:
         missing = [item for item in dict.fromkeys(items) if item not in self.generated]
         if not missing:
             return
-        glue = Glue(self.plan)
+        for item in missing:
+            if isinstance(item, Lower) and isinstance(item.function, HostFunction):
+                self.table_for(item.function.type, item.options.instance)
+        glue = self.new_glue()
         names = {item: str(place) for place, item in enumerate(missing)}
         for item, name in names.items():
             adapters.add_generated(glue, name, item)
@@ -171,15 +211,22 @@ class _Assembler:
         """The handle table of a component instance."""
         tables = self.assembly.tables
         if instance not in tables:
-            fault: dict[tuple[str, str], Given] = {("", "fault"): Reference(0, "fault")}
-            tables[instance] = self.add(table_module(self.hardened), fault, "table", instance)
+            tables[instance] = self.new_table(instance)
         return tables[instance]
+
+    def table_for(self, type_: FuncType, instance: int) -> None:
+        """Make the table of an instance that Python passes handles to, or takes them from: what is generated
+        for such a function may not need it."""
+        for one in (*type_.types, *type_.results):
+            for resource, owned in resources_of(one):
+                if owned or self.plan.resources[resource].definer != instance:
+                    self.table(instance)
 
     # ---- for Python
 
     def ways_in(self) -> None:
         """Functions by which Python calls exports, gives memory to guests, and destroys what it owns."""
-        glue, names = Glue(self.plan), _Names()
+        glue, names = self.new_glue(), _Names()
         assembly = self.assembly
         labels = dict(_lifted(self.plan.exports))
         functions = list(labels)
@@ -189,6 +236,7 @@ class _Assembler:
                 adapters.entry(glue, labels[function], function)
             else:
                 instance = function.options.instance
+                self.table_for(function.type, instance)
                 adapters.begin(glue, names[instance, "begin"], instance)
                 adapters.leave(glue, names[instance, "leave"], instance)
                 adapters.end(glue, names[function, "end"], function)
@@ -198,7 +246,10 @@ class _Assembler:
             adapters.reallocation(glue, names[side, "realloc"], side)
         for resource, definition in self.plan.resources.items():
             if definition.definer is not None:
-                adapters.destroy(glue, names[resource, f"[dtor]{resource.name}"], resource)
+                adapters.destroy(glue, names[resource, "destroy"], resource)
+        for instance, type_ in self.through_memory(functions):
+            if any(map(resources_in, (*type_.types, *type_.results))):
+                self.table(instance)  # Python reads and writes the handles among values
         cores = [f.core for f in functions if not adapters.is_plain(f.type)]
         self.make(core for core in cores if not isinstance(core, CoreExport))
         stage = self.glue(glue.written())
@@ -217,11 +268,16 @@ class _Assembler:
         assembly.reallocations = {side: way(side, "realloc") for side in sides}
         for resource, definition in self.plan.resources.items():
             if definition.definer is not None:
-                assembly.destroyers[resource] = way(resource, f"[dtor]{resource.name}")
+                assembly.destroyers[resource] = way(resource, "destroy")
 
-    def host_calls(self) -> Iterable[HostCall]:
-        for stage in self.assembly.stages:
-            yield from (given for given in stage.given.values() if isinstance(given, HostCall))
+    def through_memory(self, functions: Iterable[Lifted]) -> Iterable[tuple[int, FuncType]]:
+        """What Python reads and writes values for, by instance."""
+        yield from ((f.options.instance, f.type) for f in functions if not adapters.is_plain(f.type))
+        yield from ((call.options.instance, call.function.type) for call in self.host_calls())
+
+    def host_calls(self) -> list[HostCall]:
+        given = [one for stage in self.assembly.stages for one in stage.given.values()]
+        return [one for one in given if isinstance(one, HostCall)]
 
 
 class _Names(dict[tuple[object, str], str]):

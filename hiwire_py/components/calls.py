@@ -8,13 +8,14 @@ from typing import Any
 
 from ..errors import ComponentError, GuestTrap
 from ..memory import GuestMemory
+from ..objects import Shape
 from .abi import Codecs, Context, integer_range
 from .adapters import is_plain
 from .assemble import Entry
 from .classes import Err, Ok
 from .faults import Fault
 from .glue import HostCall
-from .handles import Resources, Scope, SideHandles
+from .handles import ResourceHandle, Resources, Scope, SideHandles, wanted
 from .layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, flatten
 from .link import Linked
 from .plan import Lifted, Options
@@ -35,7 +36,7 @@ from .types import (
     ValueType,
 )
 
-__all__ = ["Caller", "exported", "hosted"]
+__all__ = ["Caller", "exported", "hosted", "initializer"]
 
 _WORD = 0xFFFFFFFF
 
@@ -145,20 +146,91 @@ def _unwrapped(type_: FuncType, values: Sequence[Any]) -> Any:
     return value
 
 
-# A call of a plain function costs less than half a microsecond, so there is no loop over its parameters: its
-# source is written for its type.
-_NUMBERS = """\
-def plain({params}):
-    if dead: destroy_dead()
-    {checks}
-    try:
-        {value}call({args})
-    except GuestTrap as error:
-        raise explained(error, name) from error
-    {result}
-"""
-# The same where handles are passed: none of them is given away if the call is not made.
-_HANDLES = """\
+# A call of a plain function costs less than half a microsecond, so there is no loop over its parameters and no
+# call of another function in it: its statements are written into the function that calls the guest.
+
+
+def _plain(caller: Caller, function: Lifted, type_: FuncType, entry: Entry, name: str) -> Callable[..., Any]:
+    """Only numbers and handles: one call of the guest."""
+    if not _is_direct(caller, type_):
+        return _with_scope(caller, type_, entry, name)
+    names = _names(caller, type_)
+    results = []
+    if isinstance(type_.result, Own):
+        place = len(type_.params)
+        names[f"new{place}"] = names[f"class{place}"].__new__
+        results = [f"made = new{place}(class{place})", "made._representation = {result}", "return made"]
+    elif type_.result is not None:
+        results = [f"return {_returned(type_.result, '{result}')}"]
+    return caller.linked.told(entry.call, name, _shape(type_)._replace(results=tuple(results)), **names)
+
+
+def initializer(caller: Caller, type_: FuncType, entry: Entry, name: str) -> Callable[..., None] | None:
+    """``__init__`` of a resource's class, for a constructor that is called as directly as `_plain` does it;
+    None for others."""
+    if not is_plain(type_) or not _is_direct(caller, type_):
+        return None
+    shape = _shape(type_)
+    again = "if self._representation is not None: made_already(self)"
+    shape = shape._replace(
+        params=("self", *shape.params),
+        before=(again, *shape.before),
+        kept=("self",),
+        results=("self._representation = {result}", "return None"),
+    )
+    return caller.linked.told(entry.call, name, shape, made_already=_made_already, **_names(caller, type_))
+
+
+def _made_already(handle: ResourceHandle) -> None:
+    raise TypeError(f"this {type(handle).__name__} was made already")
+
+
+def _is_direct(caller: Caller, type_: FuncType) -> bool:
+    """Whether no handle is given away, and no Python object is a resource: then there is nothing to undo."""
+    for one in (*type_.types, *type_.results):
+        if isinstance(one, (Own, Borrow)) and caller.resources.definition(one.resource).definer is None:
+            return False
+    return not any(isinstance(one, Own) for one in type_.types)
+
+
+def _names(caller: Caller, type_: FuncType) -> dict[str, Any]:
+    """What the statements for a type refer to."""
+    resources = caller.resources
+    names: dict[str, Any] = {"dead": resources.dead, "destroy_dead": resources.destroy_dead, "wanted": wanted}
+    for place, one in enumerate((*type_.types, *type_.results)):
+        if isinstance(one, (Own, Borrow)):
+            names[f"resource{place}"] = one.resource
+            if resources.definition(one.resource).definer is not None:
+                names[f"class{place}"] = resources.class_of(one.resource)
+        else:
+            codec = caller.codecs.of(one)
+            names[f"check{place}"] = codec.check  # type: ignore[attr-defined]
+            names["read"] = codec.read  # type: ignore[attr-defined]
+    return names
+
+
+def _shape(type_: FuncType) -> Shape:
+    """How such a function takes its arguments."""
+    params, before, begin, end = [], ["if dead: destroy_dead()"], [], []
+    for place, one in enumerate(type_.types):
+        if isinstance(one, Borrow):
+            handle = f"handle{place}"
+            params.append(handle)
+            before += [
+                f"if not isinstance({handle}, class{place}): raise wanted(class{place}, {handle})",
+                f"a{place} = {handle}._representation",
+                f"if a{place} is None: {handle}._live()",
+            ]
+            begin.append(f"{handle}._lent += 1")
+            end.append(f"{handle}._lent -= 1")
+        else:
+            params.append(f"a{place}")
+            before.append(_checked(one, place))
+    return Shape(tuple(params), tuple(before), tuple(begin), tuple(end))
+
+
+# Where handles are given away, none of them is if the call is not made.
+_SCOPE = """\
 def plain({params}):
     if dead: destroy_dead()
     scope = Scope(resources)
@@ -168,39 +240,25 @@ def plain({params}):
         except BaseException:
             scope.undo()
             raise
-        try:
-            {value}call({args})
-        except GuestTrap as error:
-            raise explained(error, name) from error
+        {value}call({args})
         {result}
     finally:
         scope.end()
 """
 
 
-def _plain(caller: Caller, function: Lifted, type_: FuncType, entry: Entry, name: str) -> Callable[..., Any]:
-    """Only numbers and handles: one call of the guest."""
-    linked, resources, codecs = caller.linked, caller.resources, caller.codecs
-    names: dict[str, Any] = {
-        "call": linked.function(entry.call),
-        "dead": resources.dead,
-        "destroy_dead": resources.destroy_dead,
-        "explained": linked.explained,
-        "name": name,
+def _with_scope(caller: Caller, type_: FuncType, entry: Entry, name: str) -> Callable[..., Any]:
+    """The same, where there may be something to undo."""
+    resources = caller.resources
+    names = {
+        **_names(caller, type_),
+        "call": caller.linked.told(entry.call, name),
         "object_": resources.object,
         "representation": resources.representation,
         "resources": resources,
-        "GuestTrap": GuestTrap,
         "Scope": Scope,
     }
-    for place, one in enumerate((*type_.types, *type_.results)):
-        if isinstance(one, (Own, Borrow)):
-            names[f"resource{place}"] = one.resource
-        else:
-            codec = codecs.of(one)
-            names[f"check{place}"] = codec.check  # type: ignore[attr-defined]
-            names["read"] = codec.read  # type: ignore[attr-defined]
-    exec(_compiled(_plain_source(type_)), names)
+    exec(_compiled(_scope_source(type_)), names)
     made: Callable[..., Any] = names["plain"]
     return made
 
@@ -210,17 +268,20 @@ def _compiled(source: str) -> Any:
     return compile(source, "<hiwire_py component call>", "exec")
 
 
-def _plain_source(type_: FuncType) -> str:
+def _scope_source(type_: FuncType) -> str:
     params = [f"a{place}" for place in range(len(type_.params))]
     checks = [_checked(one, place) for place, one in enumerate(type_.types)]
-    with_handles = any(isinstance(one, (Own, Borrow)) for one in (*type_.types, *type_.results))
-    template, indent = (_HANDLES, 12) if with_handles else (_NUMBERS, 4)
-    return template.format(
+    result = "None"
+    if isinstance(type_.result, Own):
+        result = f"object_(resource{len(params)}, value & {_WORD}, True, scope)"
+    elif type_.result is not None:
+        result = _returned(type_.result, "value")
+    return _SCOPE.format(
         params=", ".join([*params, "/"] if params else []),
         args=", ".join(params),
-        checks=("\n" + " " * indent).join(checks) or "pass",
+        checks=("\n" + " " * 12).join(checks) or "pass",
         value="" if type_.result is None else "value = ",
-        result=f"return {_returned(type_.result, len(params))}",
+        result=f"return {result}",
     )
 
 
@@ -237,15 +298,13 @@ def _checked(type_: ValueType, place: int) -> str:
     return f"{a} = {check}({a})"
 
 
-def _returned(type_: ValueType | None, place: int) -> str:
-    """An expression for the result out of a core value."""
-    if isinstance(type_, (Own, Borrow)):
-        return f"object_(resource{place}, value & {_WORD}, True, scope)"
-    if type_ in (None, S32, S64, F32, F64):
-        return "None" if type_ is None else "value"
+def _returned(type_: ValueType, value: str) -> str:
+    """An expression for a result that is no handle, out of a core value."""
+    if type_ in (S32, S64, F32, F64):
+        return value
     if type_ in (U32, U64):
-        return f"value & {integer_range(type_)[1]}"
-    return "value != 0" if type_ == BOOL else "read(value)"
+        return f"{value} & {integer_range(type_)[1]}"
+    return f"{value} != 0" if type_ == BOOL else f"read({value})"
 
 
 def _general(

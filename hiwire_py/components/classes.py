@@ -9,10 +9,6 @@
 | enum, flags | an `enum.Enum`, an `enum.Flag` |
 | option | None or the value; `Some` where the value may be None itself |
 | result | `Ok` or `Err`; of a whole function the value, or `ComponentError` |
-
-Host functions, which have no class of a component at hand, may give labels of WIT: ``"closed"`` for a case
-without a payload, ``("failed", payload)`` for one with a payload, ``"no-entry"`` of an enum, and a set of
-labels for flags.
 """
 
 from __future__ import annotations
@@ -20,34 +16,52 @@ from __future__ import annotations
 import enum
 import keyword
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
-from typing import Any, Union
+from typing import Any, Generic, TypeVar, Union
 
-from .types import Enum, Flags, Record, ValueType, Variant
+from .types import Enum, Flags, Record, Variant
+from .wit import Names, definition_text
 
-__all__ = ["Case", "Classes", "Err", "Ok", "Some", "class_name", "python_name"]
+__all__ = [
+    "Case",
+    "Classes",
+    "Err",
+    "Named",
+    "Ok",
+    "Some",
+    "class_name",
+    "fields_from",
+    "item_name",
+    "member_name",
+    "method_name",
+    "python_name",
+]
+
+
+_Value = TypeVar("_Value", covariant=True)
 
 
 @dataclass(frozen=True)
-class Some:
+class Some(Generic[_Value]):
     """An option that has a value, where the value is an option too."""
 
-    value: Any
+    value: _Value
 
 
 @dataclass(frozen=True)
-class Ok:
+class Ok(Generic[_Value]):
     """A result that is within another value, and good."""
 
-    value: Any = None
+    value: _Value = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
-class Err:
+class Err(Generic[_Value]):
     """A result that is within another value, and an error."""
 
-    value: Any = None
+    value: _Value = None  # type: ignore[assignment]
 
 
 class Case:
@@ -56,10 +70,12 @@ class Case:
     Attributes:
         case: the number of the case.
         label: its name in WIT.
+        cases: the classes of all cases, in order.
     """
 
     case: int
     label: str
+    cases: tuple[type[Case], ...] = ()
 
 
 Named = Union[Record, Variant, Enum, Flags]
@@ -79,39 +95,69 @@ def class_name(label: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) or name[:1].isdigit() else name
 
 
-class Classes:
-    """The classes of a component's types. A type that has no name at the component's edge gets a class as
-    soon as it is asked for."""
+def method_name(label: str) -> str:
+    """As `python_name`, for what a resource has: its class has a method ``close`` of its own."""
+    return "close_" if label.lower() == "close" else python_name(label)
 
-    def __init__(self) -> None:
+
+def item_name(label: str) -> str:
+    """As `python_name`, for what an instance has: it is a mapping, and has the methods of one."""
+    name = python_name(label)
+    return f"{name}_" if name in ("get", "items", "keys", "values") else name
+
+
+class Classes:
+    """The classes of a component's types: the same ones for all its instances, each made when it is first
+    asked for. They can be used by several threads.
+
+    Args:
+        names: what types are called in docstrings: see `wit.edge_names`.
+    """
+
+    def __init__(self, names: Names | None = None) -> None:
+        self._names: Names = {} if names is None else names
         # By identity, with the type itself: two types that are equal may have two names. The same type may
         # have a name where it is defined and be used elsewhere: the first name is taken.
-        self._named: dict[int, tuple[ValueType, type]] = {}
-        self._equal: dict[ValueType, type] = {}
+        self._places: dict[int, tuple[Named, str, str]] = {}
+        self._first: dict[Named, Named] = {}
+        self._made: dict[int, tuple[Named, type]] = {}
+        self._same: dict[tuple[Named, str, str], type] = {}
+        self._lock = threading.Lock()
 
-    def name(self, type_: Named, label: str, module: str) -> type:
-        """The class of a type, which is made now, by the name of the type.
+    def name(self, type_: Named, label: str, module: str) -> None:
+        """Give a type its name, before any class is asked for.
 
         Args:
             label: the name in WIT.
             module: where it stands there, such as ``wasi:io/streams@0.2.0``.
         """
-        known = self._named.get(id(type_))
-        if known is not None:
-            return known[1]
-        made = _make(type_, class_name(label), f"``{label}`` of {module}.", module)
-        self._named[id(type_)] = type_, made
-        self._equal.setdefault(type_, made)
-        return made
+        self._places.setdefault(id(type_), (type_, label, module))
+        self._first.setdefault(type_, type_)
 
     def of(self, type_: Named) -> type:
-        """The class of a type."""
-        known = self._named.get(id(type_))
-        if known is not None:
-            return known[1]
-        if type_ not in self._equal:
-            self._equal[type_] = _make(type_, type(type_).__name__, "A type without a name.", "")
-        return self._equal[type_]
+        """The class of a type; of one without a name, that of the first one which equals it."""
+        known = self._made.get(id(type_))
+        if known is None:
+            with self._lock:
+                known = self._made.setdefault(id(type_), (type_, self._class(type_)))
+        return known[1]
+
+    def case(self, type_: Variant, number: int) -> Any:
+        """The class of a case."""
+        class_: Any = self.of(type_)
+        return class_.cases[number]
+
+    def _class(self, type_: Named) -> type:
+        first = type_ if id(type_) in self._places else self._first.setdefault(type_, type_)
+        # An interface that is imported and exported has each of its types twice.
+        named, label, module = self._places.get(id(first), (first, "", ""))
+        made = self._same.get((named, label, module))
+        if made is None:
+            text = definition_text(named, label, self._names)
+            doc = f"``{text}``" + (f" of {module}." if module else ".")
+            name = class_name(label) if label else type(type_).__name__
+            made = self._same[named, label, module] = _make(named, name, doc, module)
+        return made
 
 
 def _make(type_: Named, name: str, doc: str, module: str) -> type:
@@ -125,25 +171,28 @@ def _bare(type_: Named, name: str, doc: str, module: str) -> type:
     if isinstance(type_, Record):
         return make_dataclass(name, [(python_name(label), Any) for label, _ in type_.fields], frozen=True)
     if isinstance(type_, Enum):
-        members = {_member(label): number for number, label in enumerate(type_.labels)}
+        members = {member_name(label): number for number, label in enumerate(type_.labels)}
         return enum.Enum(name, members)  # type: ignore[return-value]
     if isinstance(type_, Flags):
-        bits = {_member(label): 1 << bit for bit, label in enumerate(type_.labels)}
+        bits = {member_name(label): 1 << bit for bit, label in enumerate(type_.labels)}
         return enum.Flag(name, bits)  # type: ignore[return-value]
-    made = type(name, (Case,), {"__slots__": ()})
+    made: Any = type(name, (Case,), {"__slots__": ()})
+    cases: list[type] = []
     for number, (label, payload) in enumerate(type_.cases):
         has = [] if payload is None else [("value", Any)]
         case = make_dataclass(
             class_name(label), has, frozen=True, bases=(made,), namespace={"case": number, "label": label}
         )
         case.__qualname__ = f"{name}.{case.__name__}"
-        case.__doc__ = f"The case ``{label}`` of {doc}"
+        case.__doc__ = f"The case ``{label}`` of the variant {name}."
         case.__module__ = module
         setattr(made, case.__name__, case)
-    return made
+        cases.append(case)
+    made.cases = tuple(cases)
+    return made  # type: ignore[no-any-return]
 
 
-def _member(label: str) -> str:
+def member_name(label: str) -> str:
     """A member of an enum: in capitals."""
     name = re.sub(r"\W", "_", label).upper()
     return f"_{name}" if name[:1].isdigit() else name

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import FunctionType
 from typing import Any, Protocol
 
 from ..checks import check_callable
@@ -14,21 +16,24 @@ from ..hiwire import Hiwire
 from ..objects import Prepared, Space, ThreadGuard, new_space
 from ..resources import Closing, Unique
 from ..sources import WasmSource, read_wasm
+from ..wasm.module import Module
 from .abi import Codecs
 from .assemble import Assembly, assemble
-from .calls import Caller, exported, hosted
-from .classes import Classes, class_name, python_name
+from .calls import Caller, exported, hosted, initializer
+from .classes import Classes, class_name, item_name, method_name, python_name
 from .decode import decode
+from .fused import component_in, load
 from .glue import HostCall, HostDestructor
 from .handles import HostResource, HostTable, ResourceHandle, Resources
 from .inline import inline
 from .link import Linked, prepare_all
-from .plan import Export, FunctionExport, HostFunction, InstanceExports, Plan
-from .types import Borrow, Enum, Flags, Record, Resource, Variant
+from .plan import Export, FunctionExport, HostFunction, InstanceExports, Lifted, Plan
+from .stub import stub
+from .types import Enum, Flags, Record, Resource, Variant
+from .validate import core_modules, validate
+from .wit import ANNOTATED, Names, edge_names, function_text, wit
 
 __all__ = ["Component", "ComponentInstance", "InstanceNamespace"]
-
-_ANNOTATED = re.compile(r"\[(constructor|method|static)\]([^.]+)(?:\.(.+))?")
 
 
 class System(Protocol):
@@ -51,17 +56,22 @@ class Component:
     It is decoded and planned once, and can be instantiated often, on every engine.
 
     Args:
-        wasm: the component's bytes, or the path of its file.
+        wasm: the component's bytes, or the path of its file; also the module that `fuse` makes of one.
+        hardened: handles of its handle tables have a generation, so that one which was given away is not
+            taken for another that came later. A component that counts on the numbers of the canonical ABI may
+            notice.
 
     Raises:
         UnsupportedModuleError: the bytes are no component, an invalid one, or one with features that are not
             supported: what is asynchronous above all.
     """
 
-    def __init__(self, wasm: WasmSource) -> None:
+    def __init__(self, wasm: WasmSource, *, hardened: bool = False) -> None:
         data, self._what = read_wasm(wasm)
-        self._plan = inline(decode(data))
-        self._assembly = assemble(self._plan)
+        self._assembly, self._spare = _assembled(data, hardened)
+        self._plan = self._assembly.plan
+        self._names = edge_names(self._plan)
+        self._classes = _named_classes(self._plan, self._names)
         self._prepared: dict[tuple[str, object], list[Prepared]] = {}
         self.imports: Mapping[str, Export] = self._plan.imports
         """What must be given to `instantiate`: name -> function, instance or type."""
@@ -103,15 +113,47 @@ class Component:
             raise TypeError(f"wasi must be a Wasi, not {type(wasi).__name__}")
         return ComponentInstance(self, given, wasi, engine, hiwire, limits)
 
+    def wit(self) -> str:
+        """What the component imports and exports, as WIT text: its world, and the interfaces it names.
+
+        Raises:
+            UnsupportedModuleError: something has a name that WIT cannot have, such as one with a URL.
+        """
+        return wit(self._plan)
+
+    def stub(self, file: str = "app.wasm") -> str:
+        """The component's types for type checkers, as the text of a ``.pyi`` file: see `stub`.
+
+        Args:
+            file: what the component's file is called, for the text's first lines.
+        """
+        return stub(self._plan, self._names, file)
+
     def _for(self, space: Space) -> list[Prepared]:
         """Its modules, compiled for a space's engine."""
         key = space.engine.name, id(space.engine)
         if key not in self._prepared:
+            for wasm in self._spare:
+                space.engine.validate(wasm)
             self._prepared[key] = prepare_all(self._assembly, space)
         return self._prepared[key]
 
     def __repr__(self) -> str:
         return f"<Component {self._what}, {len(self.imports)} imports, {len(self.exports)} exports>"
+
+
+def _assembled(data: bytes, hardened: bool) -> tuple[Assembly, set[bytes]]:
+    """The modules of a component, or of one that was fused; and those that are in it, but that nothing
+    instantiates: an engine has to validate them all the same."""
+    if data[:8] == b"\0asm\1\0\0\0":
+        module = Module.parse(data)
+        fused = component_in(module)
+        if fused is not None:
+            return load(module, fused), set()
+    component = decode(data)
+    validate(component)
+    assembly = assemble(inline(component), hardened)
+    return assembly, set(core_modules(component)) - {stage.module.wasm for stage in assembly.stages}
 
 
 class ComponentInstance(Closing, Mapping[str, Any]):
@@ -146,9 +188,7 @@ class ComponentInstance(Closing, Mapping[str, Any]):
             hiwire = HostTable(space)
         resources = self._resources = Resources(hiwire)
         resources.hosts = hosts
-        classes = Classes()
-        caller = Caller(resources, Codecs(classes))
-        _name_types(plan, classes)
+        caller = Caller(resources, Codecs(component._classes))
 
         def host(linked: Linked, source: HostCall | HostDestructor) -> Any:
             resources.linked = linked
@@ -160,7 +200,9 @@ class ComponentInstance(Closing, Mapping[str, Any]):
 
         linked = Linked(component._assembly, component._for(space), space, self._guard, host, what)
         resources.linked = linked
-        self._exports = _Exporter(caller, component._assembly, what).lazy(plan.exports)
+        exporter = functools.partial(_Exporter, component._assembly, what, component._names)
+        resources.make_class = functools.partial(_make_class, exporter, component._classes)
+        self._exports = exporter(caller).lazy(plan.exports)
 
     def __getitem__(self, name: str) -> Any:
         try:
@@ -244,15 +286,26 @@ class _Lazy(dict[str, Any]):
 class _Exporter:
     """Makes what Python has of a component's exports."""
 
-    def __init__(self, caller: Caller, assembly: Assembly, what: str) -> None:
+    def __init__(self, assembly: Assembly, what: str, names: Names, caller: Caller) -> None:
         self.caller = caller
         self.assembly = assembly
         self.what = what
+        self.names = names
 
     def lazy(self, exports: Mapping[str, Export]) -> _Lazy:
         """By the names in the component."""
         exported = {name: one for name, one in exports.items() if _is_shown(one)}
-        return _Lazy(exported, lambda name: self.one(name, exported, self.what))
+
+        def make(name: str) -> Any:
+            made = self.one(name, exported, self.what)
+            if isinstance(exported[name], Resource):
+                for other in exported:
+                    annotated = ANNOTATED.fullmatch(other)
+                    if annotated is not None and annotated[2] == name:
+                        self.one(other, exported, self.what)  # puts it into the class
+            return made
+
+        return _Lazy(exported, make)
 
     def one(self, name: str, exports: Mapping[str, Export], where: str) -> Any:
         """One export."""
@@ -260,7 +313,7 @@ class _Exporter:
         if isinstance(export, Resource):
             return self.resource(export, name, where)
         if isinstance(export, FunctionExport):
-            return self.function(export, name, where)
+            return self.function(export, name, where, exports)
         if isinstance(export, InstanceExports):
             inner = {key: one for key, one in export.items.items() if _is_shown(one)}
             # Classes first: functions may belong to them.
@@ -278,71 +331,87 @@ class _Exporter:
         if known is None:
             names = {"_resources": resources, "_resource": resource, "__module__": where}
             names["__doc__"] = f"A handle to a ``{name}`` of {where}."
+            names["__init__"] = _no_constructor
             known = resources.classes[resource] = type(class_name(name), (ResourceHandle,), names)
         return known
 
-    def function(self, one: FunctionExport, name: str, where: str) -> Callable[..., Any]:
+    def function(
+        self, one: FunctionExport, name: str, where: str, exports: Mapping[str, Export]
+    ) -> Callable[..., Any]:
         """A function; one that belongs to a resource gets into its class as well."""
         if isinstance(one.function, HostFunction):
             raise UnsupportedModuleError(
                 f"{self.what} exports {name}, which is what it imports as {'.'.join(one.function.path)}"
             )
         made = exported(self.caller, one.function, one.type, self.assembly.entries[one.function], name)
-        made.__doc__ = f"The function ``{name}`` of {where}."
-        annotated = _ANNOTATED.fullmatch(name)
+        made.__doc__ = f"``{name}: {function_text(one.type, self.names)}`` of {where}."
+        made.__signature__ = _signature([label for label, _ in one.type.params])  # type: ignore[attr-defined]
+        annotated = ANNOTATED.fullmatch(name)
         if annotated is not None:
-            self.member(one, made, *annotated.groups())
+            owner = exports.get(annotated[2])
+            class_ = self.caller.resources.classes.get(owner) if isinstance(owner, Resource) else None
+            if class_ is not None:
+                self.member(class_, one, made, annotated[1], annotated[3])
         return made
 
     def member(
-        self, one: FunctionExport, made: Callable[..., Any], kind: str, owner: str, name: str | None
+        self,
+        class_: type[ResourceHandle],
+        one: FunctionExport,
+        made: Callable[..., Any],
+        kind: str,
+        name: str | None,
     ) -> None:
         """Put a function into the class of its resource."""
-        class_ = self.class_of(one, kind, owner)
-        if class_ is None:
-            return
         if kind == "constructor":
-
-            def construct(self: ResourceHandle, *args: Any) -> None:
-                other = made(*args)
-                self._take(other._live(), True)
-                other._lose("became another object")
-
+            assert isinstance(one.function, Lifted)
+            entry, called = self.assembly.entries[one.function], made.__name__
+            construct = initializer(self.caller, one.type, entry, called) or _construct(made)
+            construct.__doc__ = made.__doc__
+            labels = ["self", *(label for label, _ in one.type.params)]
+            construct.__signature__ = _signature(labels)  # type: ignore[attr-defined]
             class_.__init__ = construct  # type: ignore[method-assign,assignment]
         elif kind == "static":
-            setattr(class_, python_name(name or ""), staticmethod(made))
+            setattr(class_, method_name(name or ""), staticmethod(made))
         else:
-
-            def method(self: ResourceHandle, *args: Any) -> Any:
-                return made(self, *args)
-
-            method.__name__ = method.__qualname__ = python_name(name or "")
+            method = _named(made, method_name(name or ""))
+            method.__qualname__ = f"{class_.__name__}.{method.__name__}"
             method.__doc__ = made.__doc__
+            method.__signature__ = made.__signature__  # type: ignore[attr-defined]
             setattr(class_, method.__name__, method)
-
-    def class_of(self, one: FunctionExport, kind: str, owner: str) -> type[ResourceHandle] | None:
-        """The class that a function of a resource belongs to, by its name in the same instance."""
-        for resource, class_ in self.caller.resources.classes.items():
-            if kind == "method":
-                first = one.type.types[0]
-                if isinstance(first, Borrow) and first.resource is resource:
-                    return class_
-            elif class_.__name__ == class_name(owner):
-                return class_
-        return None
 
     def attributes(self, exports: Mapping[str, Export], items: Mapping[str, Any]) -> dict[str, Any]:
         """By the names in Python; functions of resources are in their classes."""
         found: dict[str, Any] = {}
         for name, made in items.items():
             if isinstance(exports[name], FunctionExport):
-                if not _ANNOTATED.fullmatch(name):
-                    found[python_name(name)] = made
+                if not ANNOTATED.fullmatch(name):
+                    found[item_name(name)] = made
             elif isinstance(exports[name], InstanceExports):
-                found[python_name(name)] = made
+                found[item_name(name)] = made
             else:
                 found[class_name(name)] = made
         return found
+
+
+def _make_class(
+    exporter: Callable[[Caller], _Exporter], classes: Classes, resources: Resources, resource: Resource
+) -> type[ResourceHandle]:
+    """The class of a resource, made with the instance that exports it. A function may give a handle before
+    anyone has asked for that instance, and when all that Python still has is the function."""
+    made = exporter(Caller(resources, Codecs(classes)))
+    assert resources.linked is not None
+    exports = resources.linked.assembly.plan.exports
+    for name, one in exports.items():
+        items = one.items if isinstance(one, InstanceExports) else {name: one}
+        if any(item is resource for item in items.values()):
+            made.lazy(exports)[name]
+            return resources.classes[resource]
+    return made.resource(resource, resource.name or "resource", made.what)
+
+
+def _no_constructor(self: ResourceHandle, *args: Any) -> None:
+    raise TypeError(f"a {type(self).__name__} has no constructor: functions of the component give it")
 
 
 def _shared(hiwire: Hiwire, engine: str | None, limits: GuestLimits) -> Space:
@@ -360,12 +429,39 @@ def _shared(hiwire: Hiwire, engine: str | None, limits: GuestLimits) -> Space:
     return space
 
 
+def _construct(made: Callable[..., Any]) -> Callable[..., None]:
+    """``__init__`` by a function that makes another object."""
+
+    def construct(self: ResourceHandle, *args: Any) -> None:
+        if self._representation is not None:
+            raise TypeError(f"this {type(self).__name__} was made already")
+        other = made(*args)
+        self._representation = other._live()
+        other._lose("became another object")
+
+    return construct
+
+
+def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The same function by another name."""
+    assert isinstance(function, FunctionType)
+    same = FunctionType(
+        function.__code__, function.__globals__, name, function.__defaults__, function.__closure__
+    )
+    same.__dict__.update(function.__dict__)
+    same.__doc__ = function.__doc__
+    return same
+
+
 def _is_shown(export: Export) -> bool:
     """Whether Python has something for it: not for types that have no class."""
     return isinstance(export, (FunctionExport, InstanceExports, Resource, Record, Variant, Enum, Flags))
 
 
-def _name_types(plan: Plan, classes: Classes) -> None:
+def _named_classes(plan: Plan, names: Names) -> Classes:
+    """The classes of a plan's types, by their names at the component's edge."""
+    classes = Classes(names)
+
     def walk(items: Mapping[str, Export], module: str) -> None:
         for name, one in items.items():
             if isinstance(one, InstanceExports):
@@ -375,6 +471,41 @@ def _name_types(plan: Plan, classes: Classes) -> None:
 
     walk(plan.exports, "")
     walk(plan.imports, "")
+    return classes
+
+
+def _signature(labels: Sequence[str]) -> inspect.Signature:
+    """That of a function with such parameters, as `help` shows it."""
+    only = inspect.Parameter.POSITIONAL_ONLY
+    return inspect.Signature([inspect.Parameter(python_name(label), only) for label in labels])
+
+
+class _Doc:
+    """The docstring of a class, and another one of each of its objects, which `help` shows."""
+
+    def __init__(self, class_: type, text: Callable[[Any], str]) -> None:
+        self.of_class = class_.__doc__
+        self.text = text
+
+    def __get__(self, one: Any, class_: type | None = None) -> str | None:
+        return self.of_class if one is None else self.text(one)
+
+
+def _instance_doc(instance: ComponentInstance) -> str:
+    try:
+        text = instance._component.wit()
+    except UnsupportedModuleError:  # it has names that WIT has not
+        text = "\n".join(instance)
+    return f"{ComponentInstance.__doc__}\nThis one:\n\n{text}"
+
+
+def _namespace_doc(namespace: InstanceNamespace) -> str:
+    lines = [getattr(one, "__doc__", None) or "" for one in namespace.values()]
+    return f"{InstanceNamespace.__doc__}\n\nThis one has:\n\n" + "\n".join(lines)
+
+
+ComponentInstance.__doc__ = _Doc(ComponentInstance, _instance_doc)  # type: ignore[assignment]
+InstanceNamespace.__doc__ = _Doc(InstanceNamespace, _namespace_doc)  # type: ignore[assignment]
 
 
 # ---- imports
@@ -446,7 +577,7 @@ class _Given:
         """The Python function for an import."""
         path = function.path
         found = self.item(path)
-        annotated = _ANNOTATED.fullmatch(path[-1])
+        annotated = ANNOTATED.fullmatch(path[-1])
         if found is None and annotated is not None:
             kind, owner, name = annotated.groups()
             host = self.item((*path[:-1], owner))

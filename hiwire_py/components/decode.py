@@ -57,7 +57,8 @@ from .definitions import (
 __all__ = ["decode", "is_component"]
 
 _PREAMBLE = b"\0asm\x0d\0\x01\0"
-_DEEPEST = 100  # components and types in each other; wasm-tools has the same bound
+_DEEPEST = 100  # components and types in each other; wasm-tools has the same bound for types
+_LONGEST = 100_000  # bytes of a name; here too
 
 _PRIMITIVES = {
     0x7F: "bool", 0x7E: "s8", 0x7D: "u8", 0x7C: "s16", 0x7B: "u16", 0x7A: "s32", 0x79: "u32", 0x78: "s64",
@@ -116,7 +117,10 @@ def decode(wasm: bytes) -> Component:
         raise UnsupportedModuleError(
             f"a component of version {wasm[4:6].hex()}: supported is {_PREAMBLE[4:6].hex()}"
         )
-    return _Decoder(Reader(wasm, 8)).component(0)
+    try:
+        return _Decoder(Reader(wasm, 8)).component(0)
+    except RecursionError:
+        raise UnsupportedModuleError("the component is nested too deep for the stack that is left") from None
 
 
 class _Decoder:
@@ -148,6 +152,13 @@ class _Decoder:
         if found != byte:
             raise self.malformed(f"{what} {found:#x}")
 
+    def name(self) -> str:
+        start = self.r.pos
+        found = self.r.name()
+        if self.r.pos - start > _LONGEST and len(found.encode()) > _LONGEST:
+            raise self.malformed(f"a name of more than {_LONGEST} bytes", start)
+        return found
+
     def sort(self) -> str:
         code = self.r.byte()
         if not code:
@@ -171,14 +182,14 @@ class _Decoder:
         kind = self.r.byte()
         if kind > 2:
             raise self.malformed(f"name of an import or export of kind {kind:#x}")
-        name = self.r.name()
+        name = self.name()
         return ExternName(name, self.many(self.attribute) if kind == 2 else ())
 
     def attribute(self) -> tuple[str, str]:
         kind = self.r.byte()
         if kind >= len(_ATTRIBUTES):
             raise self.malformed(f"attribute {kind:#x} of a name")
-        return _ATTRIBUTES[kind], self.r.name()
+        return _ATTRIBUTES[kind], self.name()
 
     # ---- sections
 
@@ -191,7 +202,7 @@ class _Decoder:
         while r.pos < r.end:
             kind, size = r.byte(), r.u32()
             start, outer = r.pos, r.end
-            r.take(size)
+            r.skip(size)
             r.pos, r.end = start, start + size
             self.section(kind, found, depth)
             if r.pos != r.end:
@@ -230,17 +241,17 @@ class _Decoder:
         raise self.malformed(f"core instance of kind {kind:#x}")
 
     def core_argument(self) -> tuple[str, int]:
-        name = self.r.name()
+        name = self.name()
         self.expect(0x12, "the argument of a core instance is no instance but of sort")
         return name, self.r.u32()
 
     def core_export(self) -> tuple[str, SortIndex]:
-        return self.r.name(), SortIndex(self.core_sort(), self.r.u32())
+        return self.name(), SortIndex(self.core_sort(), self.r.u32())
 
     def instance(self) -> Definition:
         kind = self.r.byte()
         if kind == 0:
-            return Instantiate(self.r.u32(), self.many(lambda: (self.r.name(), self.sort_index())))
+            return Instantiate(self.r.u32(), self.many(lambda: (self.name(), self.sort_index())))
         if kind == 1:
             return InlineExports(self.many(lambda: (self.extern_name(), self.sort_index())))
         raise self.malformed(f"instance of kind {kind:#x}")
@@ -249,7 +260,7 @@ class _Decoder:
         sort, kind = self.sort(), self.r.byte()
         if kind in (0, 1):
             index = self.r.u32()
-            return Alias("core export" if kind else "export", sort, index, self.r.name())
+            return Alias("core export" if kind else "export", sort, index, self.name())
         if kind == 2:
             count = self.r.u32()
             return Alias("outer", sort, self.r.u32(), count=count)
@@ -300,10 +311,12 @@ class _Decoder:
 
     def value_ref(self) -> ValueRef:
         at = self.r.pos
-        code = self.r.signed(33)
-        if code >= 0:
-            return code
-        return self.primitive(code & 0x7F, at)
+        if 0x40 <= self.r.peek() < 0x80:
+            return self.primitive(self.r.byte(), at)
+        index = self.r.signed(33)
+        if index < 0:
+            raise self.malformed(f"value type {index}", at)
+        return index
 
     def primitive(self, code: int, at: int) -> str:
         if code in _ASYNC_TYPES:
@@ -313,10 +326,10 @@ class _Decoder:
         return _PRIMITIVES[code]
 
     def labelled(self) -> tuple[str, ValueRef]:
-        return self.r.name(), self.value_ref()
+        return self.name(), self.value_ref()
 
     def case(self) -> tuple[str, ValueRef | None]:
-        found = self.r.name(), self.maybe(self.value_ref)
+        found = self.name(), self.maybe(self.value_ref)
         self.expect(0, "a case refines another one:")
         return found
 
@@ -331,7 +344,7 @@ class _Decoder:
             labels, types = tuple(e[0] for e in entries), tuple(e[1] for e in entries)
             return Shape("record" if code == 0x72 else "variant", labels, types)
         if code in (0x6E, 0x6D):
-            return Shape("flags" if code == 0x6E else "enum", self.many(self.r.name), ())
+            return Shape("flags" if code == 0x6E else "enum", self.many(self.name), ())
         if code == 0x70:
             return Shape("list", (), (self.value_ref(),))
         if code == 0x67:
@@ -371,7 +384,7 @@ class _Decoder:
         return FuncDef(params, None, is_async)
 
     def declarations(self, imports: bool, depth: int) -> tuple[Declaration, ...]:
-        if depth > _DEEPEST:
+        if depth >= _DEEPEST:
             raise UnsupportedModuleError(f"types are nested in each other more than {_DEEPEST} deep")
         return self.many(lambda: self.declaration(imports, depth))
 
@@ -423,7 +436,7 @@ class _Decoder:
     def module_declaration(self) -> CoreImportDecl | CoreExportDecl | CoreAliasOuter | CoreFunc:
         code = self.r.byte()
         if code == 0:
-            return CoreImportDecl(self.r.name(), self.r.name(), self.core_extern_type())
+            return CoreImportDecl(self.name(), self.name(), self.core_extern_type())
         if code == 1:
             found = self.core_type().type
             if isinstance(found, CoreModuleType):
@@ -434,7 +447,7 @@ class _Decoder:
             self.expect(1, "a module type has an alias of kind")
             return CoreAliasOuter(self.r.u32(), self.r.u32())
         if code == 3:
-            return CoreExportDecl(self.r.name(), self.core_extern_type())
+            return CoreExportDecl(self.name(), self.core_extern_type())
         raise self.malformed(f"declaration {code:#x} in a module type")
 
     def core_extern_type(self) -> CoreExternType:

@@ -1,8 +1,7 @@
 """The definitions of a component, as its binary has them: names and indexes, nothing looked up.
 
 A component is a list of definitions, each with the byte at which it stands. What they refer to is found by
-the
-index spaces that they fill, in order: scope.py.
+the index spaces that they fill, in order: validate.py and inline.py build these.
 
 Format: component model, Binary.md; the names here are those of the grammar there.
 """

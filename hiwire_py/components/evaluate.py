@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from .definitions import FuncDef, Handle, Shape, ValueRef
@@ -62,4 +63,4 @@ def evaluate(defined: Shape | Handle | FuncDef, types: Sequence[Any]) -> ValueTy
         return Option(found[0])
     if form == "map":
         return Map(*found)
-    return found[0]  # a primitive type that was given an index
+    return replace(found[0])  # a primitive type that was given an index, and may be given a name

@@ -46,3 +46,4 @@ class Fault(enum.IntEnum):
     LIST_TOO_LONG = 17, "list is longer than 2**28 - 1 bytes"
     REALLOC_BOUNDS = 18, "realloc return: beyond end of memory"
     REALLOC_ALIGNMENT = 19, "realloc return: result not aligned"
+    TABLE_OVERWRITTEN = 20, "the handle table in the instance's own memory was overwritten"

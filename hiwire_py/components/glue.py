@@ -225,14 +225,20 @@ class Glue:
     def enter(self, caller: int | None, callee: int) -> bytes:
         """A call enters an instance. If it traps the instance stays entered, and nobody can enter it any
         more."""
-        flags = [StateFlag("enter", one) for one in self.plan.entered(caller, callee)]
-        checks = [self.trap_if(numeric("i32.eqz", self.read(flag)), Fault.CANNOT_ENTER) for flag in flags]
-        return b"".join(checks) + b"".join(self.write(flag, i32_const(0)) for flag in flags)
+        looks, marks = ([StateFlag("enter", i) for i in some] for some in self.entering(caller, callee))
+        checks = [self.trap_if(numeric("i32.eqz", self.read(flag)), Fault.CANNOT_ENTER) for flag in looks]
+        return b"".join(checks) + b"".join(self.write(flag, i32_const(0)) for flag in marks)
 
     def exit(self, caller: int | None, callee: int) -> bytes:
         """A call returns from an instance."""
-        flags = [StateFlag("enter", one) for one in self.plan.entered(caller, callee)]
-        return b"".join(self.write(flag, i32_const(1)) for flag in flags)
+        _, marks = self.entering(caller, callee)
+        return b"".join(self.write(StateFlag("enter", one), i32_const(1)) for one in marks)
+
+    def entering(self, caller: int | None, callee: int) -> tuple[list[int], list[int]]:
+        """The instances of which a call looks whether it may enter them, and those that it marks as
+        entered."""
+        entered = self.plan.entered(caller, callee)
+        return entered, entered
 
     def without_leave(self, instance: int, code: bytes) -> bytes:
         """Code during which an instance must not call out."""

@@ -12,19 +12,26 @@ from collections.abc import Callable
 from typing import Any
 
 from ..engines import GuestLimits
-from ..errors import ClosedError, GuestTrap, ResourceMovedError
+from ..errors import ClosedError, GuestTrap, ResourceMovedError, WrongThreadError
 from ..hiwire import Hiwire
 from ..objects import Space
 from ..real_threads import get_ident
 from ..resources import Closing
 from .abi import Handles
-from .assemble import Reference
 from .faults import Fault
 from .link import Linked
 from .plan import ResourceDefinition
 from .types import Resource
 
-__all__ = ["HostResource", "HostTable", "ResourceHandle", "Resources", "Scope"]
+__all__ = [
+    "HostResource",
+    "HostTable",
+    "ResourceHandle",
+    "Resources",
+    "Scope",
+    "SideHandles",
+    "wanted",
+]
 
 
 class HostResource:
@@ -68,18 +75,18 @@ class ResourceHandle(Closing):
 
     _resources: Resources
     _resource: Resource
-    _representation: int | None
+    # Of an object, what differs from this. The generated functions of calls.py read and write it, too.
+    _representation: int | None = None
+    _owned = True
+    _lent = 0  # to calls that have not returned
+    _why = "was never made"  # why it has no representation
 
     @classmethod
     def _made(cls, representation: int, owned: bool) -> ResourceHandle:
         """A handle for what came from a guest."""
         self = cls.__new__(cls)
-        self._take(representation, owned)
-        return self
-
-    def _take(self, representation: int, owned: bool) -> None:
         self._representation, self._owned = representation, owned
-        self._lent, self._why = 0, ""
+        return self
 
     def _live(self) -> int:
         """The representation.
@@ -87,11 +94,9 @@ class ResourceHandle(Closing):
         Raises:
             ResourceMovedError: it has none any more.
         """
-        representation: int | None = getattr(self, "_representation", None)
-        if representation is None:
-            why = getattr(self, "_why", "") or "was never made"
-            raise ResourceMovedError(f"this {type(self).__name__} {why}")
-        return representation
+        if self._representation is None:
+            raise ResourceMovedError(f"this {type(self).__name__} {self._why}")
+        return self._representation
 
     def _lose(self, why: str) -> None:
         self._representation, self._why = None, why
@@ -103,27 +108,32 @@ class ResourceHandle(Closing):
             ResourceMovedError: it is lent to a call that has not returned.
             WrongThreadError: the instance belongs to another thread.
         """
-        representation = getattr(self, "_representation", None)
+        representation = self._representation
         if representation is None or not self._owned:
             return
         if self._lent:
             raise ResourceMovedError(f"this {type(self).__name__} is lent to a call that has not returned")
+        self._representation, self._why = None, "was closed"
         try:
-            self._resources.check()  # before anything has changed
+            self._destroy(representation)
         except ClosedError:  # it is gone, with its instance
-            self._lose("was closed")
-            return
-        self._lose("was closed")
-        self._resources.destroy(self._resource, representation)
+            pass
+        except WrongThreadError:  # nothing has happened
+            self._representation = representation
+            raise
+
+    @classmethod
+    def _destroy(cls, representation: int) -> None:
+        """Destroy a resource; when it is called first, what does so is put in the place of this."""
+        cls._resources.destroyer(cls._resource)(representation)
 
     def __del__(self) -> None:
-        representation = getattr(self, "_representation", None)
-        if representation is not None and self._owned:
-            self._representation = None
+        if self._representation is not None and self._owned:
+            representation, self._representation = self._representation, None
             self._resources.forget(self._resource, representation)
 
     def __repr__(self) -> str:
-        state = "" if getattr(self, "_representation", None) is not None else f" that {self._why}"
+        state = f" that {self._why}" if self._representation is None else ""
         return f"<{type(self).__name__}{state}>"
 
 
@@ -135,7 +145,8 @@ class Resources:
 
     Attributes:
         linked: the instance; it may not be complete yet.
-        classes: of the resources of components.
+        classes: of the resources of components; those that were asked for.
+        make_class: makes another one.
         hosts: of those of the host.
     """
 
@@ -143,6 +154,7 @@ class Resources:
         self.linked: Linked | None = None
         self.table = table
         self.classes: dict[Resource, type[ResourceHandle]] = {}
+        self.make_class: Callable[[Resources, Resource], type[ResourceHandle]] | None = None
         self.hosts: dict[Resource, HostResource] = {}
         self.dead: deque[tuple[Resource, int]] = deque()
         self._destroyers: dict[Resource, Callable[[int], None]] = {}
@@ -152,30 +164,35 @@ class Resources:
         assert self.linked is not None
         return self.linked.assembly.plan.resources[resource]
 
+    def class_of(self, resource: Resource) -> type[ResourceHandle]:
+        """The class of a component's resource."""
+        known = self.classes.get(resource)
+        if known is None:
+            assert self.make_class is not None
+            known = self.make_class(self, resource)
+        return known
+
     def in_table(self, instance: int, operation: str, resource: Resource, operand: int) -> int:
         """Do something in the handle table of a component instance: see tables.py."""
         assert self.linked is not None
         function = self._tables.get((instance, operation))
         if function is None:
-            stage = self.linked.assembly.tables[instance]
-            function = self._tables[instance, operation] = self.linked.function(Reference(stage, operation))
+            found = self.linked.assembly.operation(instance, operation)
+            function = self._tables[instance, operation] = self.linked.function(found)
         return function(self.definition(resource).number, operand)
 
     # ---- the end
 
-    def check(self) -> None:
-        """Raise unless the caller may use the instance."""
+    def destroyer(self, resource: Resource) -> Callable[[int], None]:
+        """What destroys resources that Python owns, by their representations."""
         assert self.linked is not None
-        self.linked.guard.check()
-
-    def destroy(self, resource: Resource, representation: int) -> None:
-        """Destroy what Python owns."""
-        assert self.linked is not None
-        destroyer = self._destroyers.get(resource)
-        if destroyer is None:
-            destroyer = self.linked.function(self.linked.assembly.destroyers[resource])
-            self._destroyers[resource] = destroyer
-        self.linked.calling(destroyer, representation)
+        found = self._destroyers.get(resource)
+        if found is None:
+            found = self.linked.told(self.linked.assembly.destroyers[resource])
+            self._destroyers[resource] = found
+            if resource in self.classes:
+                self.classes[resource]._destroy = staticmethod(found)  # type: ignore[method-assign,assignment]
+        return found
 
     def forget(self, resource: Resource, representation: int) -> None:
         """A handle that owned something is gone, which may happen in any thread and at any time."""
@@ -193,13 +210,12 @@ class Resources:
             except IndexError:  # a finalizer was here meanwhile
                 return
             try:
-                self.destroy(resource, representation)
+                self.destroyer(resource)(representation)
             except ClosedError:
                 pass
             except GuestTrap as error:
-                if (
-                    error.kind != Fault.CANNOT_ENTER.words
-                ):  # else it has trapped, and nothing can be destroyed
+                # An instance that has trapped is not entered any more: nothing can be destroyed there.
+                if error.kind != Fault.CANNOT_ENTER.words:
                     raise
 
     # ---- between an object and its representation
@@ -209,7 +225,7 @@ class Resources:
         if self.definition(resource).definer is None:
             assert self.table is not None
             return self.table.pop(representation) if owned else self.table.get(representation)
-        handle = self.classes[resource]._made(representation, owned)
+        handle = self.class_of(resource)._made(representation, owned)
         if not owned:
             scope.borrowed.append(handle)
         return handle
@@ -231,9 +247,9 @@ class Resources:
             if owned:
                 scope.given.append(representation)
             return representation
-        class_ = self.classes[resource]
+        class_ = self.class_of(resource)
         if not isinstance(value, class_):
-            raise TypeError(_wanted(class_, value))
+            raise wanted(class_, value)
         live = value._live()
         if not owned:
             value._lent += 1
@@ -248,11 +264,12 @@ class Resources:
         return live
 
 
-def _wanted(class_: type, value: object) -> str:
+def wanted(class_: type, value: object) -> TypeError:
+    """The exception for a value that is no handle of a class."""
     other = ""
     if isinstance(value, ResourceHandle) and type(value).__name__ == class_.__name__:
         other = " of another instance"
-    return f"a {class_.__name__} is wanted, not {type(value).__name__}{other}"
+    return TypeError(f"a {class_.__name__} is wanted, not {type(value).__name__}{other}")
 
 
 class Scope:
@@ -279,7 +296,7 @@ class Scope:
     def undo(self) -> None:
         """The call was not made: nothing was given away."""
         for handle, representation in self.moved:
-            handle._take(representation, True)
+            handle._representation = representation
         self.given.clear()
 
     def end(self) -> None:

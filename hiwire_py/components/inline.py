@@ -253,10 +253,8 @@ def _declare(level: _Level, one: d.Definition) -> None:
 
 
 def _seen_as(level: _Level, type_: d.ExternType, item: Any) -> Any:
-    """An item as a type describes it: with that type's own types, and without what that does not have."""
-    if type_.sort == "type" and type_.index is not None:
-        seen = level.of("type")[type_.index]
-        return item if isinstance(seen, Resource) else seen
+    """An item as a type describes it: functions with that type's own types, and without what that does not
+    have. Of a type, which is equal to the one described, the item stays, as names are found by it."""
     if type_.sort == "func" and type_.index is not None:
         return _Func(item.function, level.of("type")[type_.index])
     if type_.sort == "instance" and type_.index is not None:

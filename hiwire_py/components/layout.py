@@ -23,6 +23,7 @@ from .types import (
     Own,
     Primitive,
     Record,
+    Resource,
     Result,
     Tuple,
     ValueType,
@@ -45,6 +46,7 @@ __all__ = [
     "layout",
     "offsets",
     "payload_offset",
+    "resources_in",
 ]
 
 MAX_FLAT_PARAMS = 16
@@ -212,3 +214,10 @@ def core_type(type_: FuncType, lowered: bool) -> CoreFuncType:
 def contains(type_: ValueType, *kinds: type) -> bool:
     """Whether a type is one of these, or has one in it."""
     return isinstance(type_, kinds) or any(contains(one, *kinds) for one in parts(type_))
+
+
+def resources_in(type_: ValueType) -> set[Resource]:
+    """The resources that a type has handles of."""
+    if isinstance(type_, (Own, Borrow)):
+        return {type_.resource}
+    return set[Resource]().union(*map(resources_in, parts(type_)))

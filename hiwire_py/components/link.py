@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import GuestTrap
-from ..objects import Extern, Instance, Prepared, Space, ThreadGuard, instantiate, prepare
+from ..objects import LEAST, Extern, Instance, Prepared, Shape, Space, ThreadGuard, instantiate, prepare
 from ..wasm.module import Import
 from .assemble import Assembly, Given, Reference
 from .faults import Fault
@@ -18,8 +18,11 @@ Host = Callable[["Linked", "HostCall | HostDestructor"], Any]
 
 
 def prepare_all(assembly: Assembly, space: Space) -> list[Prepared]:
-    """The modules of an assembly, compiled."""
-    return [prepare(space.engine, stage.module.wasm) for stage in assembly.stages]
+    """The modules of an assembly, compiled. Where one of them is kept on disk, all are: the next process
+    compiles nothing."""
+    modules = [stage.module for stage in assembly.stages]
+    least = 0 if any(len(module.wasm) >= LEAST for module in modules) else LEAST
+    return [prepare(space.engine, module, least=least) for module in modules]
 
 
 class Linked:
@@ -60,7 +63,7 @@ class Linked:
 
             name = f"module {number} of {what}" if stage.what == "core" else f"the {stage.what} of {what}"
             self.instances.append(instantiate(space, ready, find, guard, name))
-        self._fault = self.extern(Reference(0, "fault")).raw
+        self._fault = self.extern(assembly.fault).raw
 
     def extern(self, reference: Reference) -> Extern:
         """What a stage exports, for others."""
@@ -70,19 +73,27 @@ class Linked:
         """What a stage exports, for Python."""
         return self.instances[reference.stage].function(reference.name)
 
-    def calling(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function of generated code; why it trapped is told."""
-        try:
-            return function(*args)
-        except GuestTrap as error:
-            raise self.explained(error, self._what) from error
+    def told(
+        self, reference: Reference, name: str | None = None, shape: Shape | None = None, **names: Any
+    ) -> Callable[..., Any]:
+        """The same, where a trap is told as it is to be; ``shape`` and ``names`` see `bind_export`."""
+        name = self._what if name is None else name
+        instance = self.instances[reference.stage]
+
+        def explain(error: BaseException, shown: str) -> None:
+            try:
+                self.space.explain(error, shown)
+            except GuestTrap as trap:
+                raise self.explained(trap, name) from trap
+
+        return instance.function(reference.name, shown=name, shape=shape, names=names, explain=explain)
 
     def explained(self, error: GuestTrap, name: str) -> GuestTrap:
-        """The trap as it is to be told: generated code says why it trapped."""
+        """The trap as it is to be told: of the component's function, and generated code says why it trapped."""
         store = self.space.store
         number = store.global_get(self._fault)
         if not number:
-            return error
+            return GuestTrap(f"{name} trapped: {error.kind}", error.kind)
         store.global_set(self._fault, 0)
         why = Fault.of(number)
         return GuestTrap(f"{name} trapped: {why.words}", why.words)

@@ -31,7 +31,7 @@ from ..wasm.emit import (
     return_,
     store,
 )
-from ..wasm.types import I32
+from ..wasm.types import I32, I64
 from ..wasm.types import FuncType as CoreFuncType
 from .faults import Fault
 from .glue import Code, Side
@@ -40,6 +40,7 @@ __all__ = ["transcode"]
 
 _MOST_BYTES = (1 << 28) - 1
 _TAG = 1 << 31
+_FEW = 16  # bytes that are copied one by one
 _UTF8, _UTF16, _LATIN1, _EITHER = "utf8", "utf16", "latin1", "latin1+utf16"
 
 _PAIR = bytes((I32, I32))
@@ -95,7 +96,7 @@ class _Strings:
         """Code that leaves the string in the target's memory. ``declared`` is the encoding of the side that
         the string has come from."""
         if encoding == to == _UTF8:
-            return self.copied(code, 1, 1) + self.checked(code, _UTF8)
+            return self.copied_utf8(code)
         if encoding == to == _UTF16:
             return self.copied(code, 2, 2) + self.checked(code, _UTF16)
         if to == _UTF8:
@@ -118,6 +119,38 @@ class _Strings:
             local_get(self.to), local_get(0), count, self.target.memory, self.source.memory
         )
 
+    def copied_utf8(self, code: Code) -> bytes:
+        """Copy UTF-8, and check it; leaves what the function gives.
+
+        An engine calls a function of its own for ``memory.copy``. So few bytes are copied one by one, and
+        whether all of them are ASCII is known then."""
+        self.to = code.local()
+        at, seen, byte = (code.local() for _ in range(3))
+        here = add(local_get(self.to), local_get(at))
+        one_by_one = loop(
+            store(
+                "i32.store8",
+                here,
+                local_tee(byte, load("i32.load8_u", add(local_get(0), local_get(at)), 0, self.source.memory)),
+                0,
+                self.target.memory,
+            ),
+            local_set(seen, numeric("i32.or", local_get(seen), local_get(byte))),
+            br_if(0, numeric("i32.lt_u", local_tee(at, add(local_get(at), 1)), local_get(1))),
+        )
+        few = if_(local_get(1), one_by_one) + if_(
+            numeric("i32.lt_u", local_get(seen), i32_const(0x80)),
+            return_(local_get(self.to) + local_get(1)),
+        )
+        many = memory_copy(
+            local_get(self.to), local_get(0), local_get(1), self.target.memory, self.source.memory
+        )
+        return (
+            local_set(self.to, self.target.allocate(1, local_get(1)))
+            + if_(numeric("i32.le_u", local_get(1), i32_const(_FEW)), few, many)
+            + self.checked(code, _UTF8)
+        )
+
     def checked(self, code: Code, encoding: str) -> bytes:
         """Stop unless what was copied is valid. Nobody else has seen it so far, and this memory is the one
         that is reached faster where an engine has one memory a module."""
@@ -133,21 +166,60 @@ class _Strings:
         return check + local_get(self.to) + local_get(1)
 
     def valid_utf8(self, code: Code) -> bytes:
-        """Parameters: where it begins and ends. Eight bytes at a time, where all are ASCII."""
+        """Parameters: where it begins and ends. ASCII is checked 64 bytes at a time, and what has two bytes a
+        character, eight: most text is one of these, or a mixture. What any check that takes many at a time
+        does not find to be good, `next_utf8` checks, one character::
+
+            (block $done
+              (loop $more
+                ;; while 64 bytes are ASCII, while eight are, while eight are four characters of two
+                (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
+                ;; one character
+                (br $more)))
+        """
         memory = self.target.memory
-        eight = load("i64.load", local_get(0), 0, memory)
-        others = numeric("i64.and", eight, i64_const(0x8080808080808080))
-        left = numeric("i32.sub", local_get(1), local_get(0))
+        at, end, word = 0, 1, code.local(I64)
+
+        def words(count: int) -> bytes:
+            """So many words, or-ed."""
+            value = load("i64.load", local_get(at), 0, memory)
+            for place in range(1, count):
+                value = numeric("i64.or", value, load("i64.load", local_get(at), 8 * place, memory))
+            return value
+
+        def while_(size: int, good: bytes) -> bytes:
+            """Go on as long as there are so many bytes, and they are good."""
+            left = numeric("i32.sub", local_get(end), local_get(at))
+            return block(
+                loop(
+                    br_if(1, numeric("i32.lt_u", left, i32_const(size))),
+                    br_if(1, numeric("i32.eqz", good)),
+                    local_set(at, add(local_get(at), size)),
+                    br(0),
+                )
+            )
+
+        def ascii_(count: int) -> bytes:
+            return numeric("i64.eqz", numeric("i64.and", words(count), i64_const(0x8080808080808080)))
+
+        # Of each two bytes the marks are right, and of the first one's bits not only the lowest is set: that
+        # would be a character that fits one byte. Adding carries the others into the highest bit.
+        marks = numeric(
+            "i64.eq",
+            numeric("i64.and", local_tee(word, words(1)), i64_const(0xC0E0C0E0C0E0C0E0)),
+            i64_const(0x80C080C080C080C0),
+        )
+        bits = numeric("i64.and", local_get(word), i64_const(0x001E001E001E001E))
+        carried = numeric("i64.add", bits, i64_const(0x7FFF7FFF7FFF7FFF))
+        high = i64_const(0x8000800080008000)
+        long = numeric("i64.eq", numeric("i64.and", carried, high), high)
         return block(
             loop(
-                block(
-                    br_if(0, numeric("i32.lt_u", left, i32_const(8))),
-                    br_if(0, numeric("i32.eqz", numeric("i64.eqz", others))),
-                    local_set(0, add(local_get(0), 8)),
-                    br(1),
-                ),
-                br_if(1, numeric("i32.ge_u", local_get(0), local_get(1))),
-                self.next_utf8(self.target, local_get(0), local_get(1)) + local_set(0) + drop(),
+                while_(64, ascii_(8)),
+                while_(8, ascii_(1)),
+                while_(8, numeric("i32.and", marks, long)),
+                br_if(1, numeric("i32.ge_u", local_get(at), local_get(end))),
+                self.next_utf8(self.target, local_get(at), local_get(end)) + local_set(at) + drop(),
                 br(0),
             )
         )

@@ -45,6 +45,7 @@ __all__ = [
     "ValueType",
     "Variant",
     "parts",
+    "resources_of",
 ]
 
 
@@ -188,3 +189,12 @@ def parts(type_: ValueType) -> Iterator[ValueType]:
     elif isinstance(type_, Map):
         yield type_.key
         yield type_.value
+
+
+def resources_of(type_: ValueType | None) -> Iterator[tuple[Resource, bool]]:
+    """The resources of which a value has handles; each with whether such a handle is owned."""
+    if isinstance(type_, (Own, Borrow)):
+        yield type_.resource, isinstance(type_, Own)
+    elif type_ is not None:
+        for part in parts(type_):
+            yield from resources_of(part)

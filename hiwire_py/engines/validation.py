@@ -20,21 +20,20 @@ from ..errors import ToolchainError, UnsupportedModuleError
 
 __all__ = ["validate"]
 
-# Features that neither of these engines has. Releases of the package wasmtime differ in which features can be
-# turned off by name.
+# Features that neither of these engines has, and those that one of them has not. Releases of the package
+# wasmtime differ in which features can be turned off by name.
 _NEWER = (
     "threads",
     "relaxed_simd",
-    "simd",
     "tail_call",
     "memory64",
-    "multi_memory",
     "exceptions",
     "custom_page_sizes",
     "wide_arithmetic",
     "gc",
     "function_references",
 )
+_MISSING = {"native": ("simd",)}
 
 
 def validate(wasm: bytes, engine: str) -> None:
@@ -44,7 +43,7 @@ def validate(wasm: bytes, engine: str) -> None:
         UnsupportedModuleError: it is not.
         ToolchainError: the package wasmtime is missing.
     """
-    wasmtime, validator = _validator()
+    wasmtime, validator = _validator(_MISSING.get(engine, ()))
     try:
         wasmtime.Module.validate(validator, wasm)
     except wasmtime.WasmtimeError as e:
@@ -53,8 +52,8 @@ def validate(wasm: bytes, engine: str) -> None:
         ) from e
 
 
-@functools.lru_cache(maxsize=1)
-def _validator() -> tuple[Any, Any]:
+@functools.lru_cache(maxsize=2)
+def _validator(missing: tuple[str, ...]) -> tuple[Any, Any]:
     """The package wasmtime, and an engine of it that runs nothing."""
     try:
         import wasmtime
@@ -66,7 +65,7 @@ def _validator() -> tuple[Any, Any]:
     config.parallel_compilation = False  # its threads do not come along when the process forks
     if hasattr(type(config), "signals_based_traps"):
         config.signals_based_traps = False  # so that it leaves the process' signal handlers alone
-    for feature in _NEWER:
+    for feature in _NEWER + missing:
         if hasattr(type(config), f"wasm_{feature}"):
             setattr(config, f"wasm_{feature}", False)
     return wasmtime, wasmtime.Engine(config)

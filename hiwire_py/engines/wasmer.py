@@ -15,6 +15,7 @@ What was found about it and shapes this file:
 * The references in a table keep no instance alive. One whose start fails is freed at once, with its functions
   in the tables it imports. So modules that can put some there are made and started in two steps:
   passes/deferred_start.py.
+* It is older than several memories a module and extended constants: passes/memories.py, passes/constants.py.
 * When a guest lets a table grow, the process ends if there is no memory for it, and one instruction can ask
   for 16 GiB. So tables have a maximum.
 * It takes any overflow of the stack for one of a guest, and cuts off what runs there, Python's own code too.
@@ -36,7 +37,7 @@ from wasmer_compiler_cranelift import Compiler
 from ..cache import CacheError
 from ..errors import EngineUnavailableError, HiwireError, UnsupportedModuleError
 from ..real_threads import allocate_lock, local, start_new_thread
-from ..requirements import Code, Requirements
+from ..requirements import ACCESSED, Code, Requirements
 from ..values import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, FuncType
 from ..wasm.module import FUNCTION, Module
 from . import forks, stack
@@ -74,11 +75,12 @@ _MOST_STACK = 1 << 30  # bytes; more is what "unlimited" is
 
 
 class Compiled(NamedTuple):
-    """A module, and the export that does what it does at its start; None where that is done when it is
-    instantiated."""
+    """A module, the export that does what it does at its start, or None where that is done when it is
+    instantiated, and the accessors of its other memories: module, name and exports."""
 
     module: Any
     start: str | None
+    accessors: tuple[tuple[Any, str, tuple[str, ...]], ...] = ()
 
 
 def _is_panic(error: BaseException) -> bool:
@@ -136,18 +138,28 @@ class WasmerStore(Store):
         nested: dict[str, dict[str, RawExtern]] = {}
         for (module, field), extern in imports.items():
             nested.setdefault(module, {})[field] = extern
+        memories: dict[str, RawExtern] = {}
+        for module, name, fields in compiled.accessors:
+            made = self._instantiate(module, nested, keep)
+            memories |= dict.fromkeys(fields, made.pop(ACCESSED))
+            nested[name] = made
+        exports = self._instantiate(compiled.module, nested, keep)
+        if compiled.start is not None:
+            exports.pop(compiled.start)()
+        return exports | memories
+
+    def _instantiate(
+        self, module: Any, imports: Mapping[str, Mapping[str, RawExtern]], keep: Callable[[object], None]
+    ) -> dict[str, RawExtern]:
         try:
-            instance = wasmer.Instance(compiled.module, nested)
+            instance = wasmer.Instance(module, imports)
         except RuntimeError as e:
             if str(e).startswith(_NO_MEMORY):
                 raise MemoryError(f"wasmer cannot make the guest: {e}") from e
             raise
         keep(instance)
         # Not by name: an export named __len__, say, would be hidden by the attribute of that object.
-        exports: dict[str, RawExtern] = dict(iter(instance.exports))
-        if compiled.start is not None:
-            exports.pop(compiled.start)()
-        return exports
+        return dict(iter(instance.exports))
 
     @_contained
     def host_function(self, function: Callable[..., Any], functype: FuncType) -> RawExtern:
@@ -245,7 +257,9 @@ def _compile_elsewhere(wasm: bytes) -> bytes:
 
 class WasmerEngine(Engine):
     name = binding = "wasmer"
-    requires = Requirements(largest_table=_LARGEST_TABLE, separate_start=True)
+    requires = Requirements(
+        largest_table=_LARGEST_TABLE, separate_start=True, short_constants=True, one_memory=True
+    )
     cached_modules = None  # wasmer keeps the code anyway
 
     _threads = local()
@@ -285,7 +299,8 @@ class WasmerEngine(Engine):
                 ' start processes by "spawn" or "forkserver" of multiprocessing; or use engine="wasmtime"'
             )
         _check_types(Module.parse(code.wasm))
-        return Compiled(self._compile(code.wasm), code.start)
+        accessors = ((self._compile(one.wasm), one.name, one.exports) for one in code.accessors)
+        return Compiled(self._compile(code.wasm), code.start, tuple(accessors))
 
     def _compile(self, wasm: bytes) -> Any:
         try:
@@ -305,15 +320,23 @@ class WasmerEngine(Engine):
         return wasmer.__version__ if sys.platform == "linux" else None
 
     def serialize(self, compiled: Compiled) -> tuple[bytes | bytearray, Any]:
-        return compiled.module.serialize(), compiled.start
+        modules = [one[0].serialize() for one in (compiled, *compiled.accessors)]
+        others = [rest for _, *rest in compiled.accessors]
+        return b"".join(modules), (list(map(len, modules)), compiled.start, others)
 
     def deserialize(self, contents: bytes, notes: Any) -> Compiled:
+        sizes, start, accessors = notes
+        modules, at = [], 0
         try:
-            return Compiled(wasmer.Module.deserialize(self._store, contents), notes)
+            for size in sizes:
+                modules.append(wasmer.Module.deserialize(self._store, contents[at : at + size]))
+                at += size
         except BaseException as e:
             if not _is_panic(e) and type(e) is not RuntimeError:
                 raise
             raise CacheError(f"wasmer does not take what it compiled before: {e}") from e
+        others = ((code, name, tuple(fields)) for code, (name, fields) in zip(modules[1:], accessors))
+        return Compiled(modules[0], start, tuple(others))
 
     def validate(self, wasm: bytes) -> None:
         if not wasmer.Module.validate(self._store, wasm):

@@ -23,18 +23,22 @@ from ..engines import NO_LIMITS, GuestLimits, get_engine
 from .fitting import check_limit
 from .guards import ThreadGuard
 from .instances import Extern, Instance, Missing
+from .kept import LEAST
 from .linking import instantiate, keep_last
 from .prepare import Prepared, prepare
 from .runtime import Numbers
 from .space import Space
+from .trampolines import Shape
 
 __all__ = [
+    "LEAST",
     "Extern",
     "ThreadGuard",
     "Instance",
     "Missing",
     "Numbers",
     "Prepared",
+    "Shape",
     "Space",
     "check_limit",
     "instantiate",

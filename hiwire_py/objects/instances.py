@@ -92,11 +92,15 @@ class Instance:
         raw = self.tables[index] if kind == TABLE and index in self.tables else self.raw[name]
         return Extern(name, kind, type_, raw, self)
 
-    def function(self, name: str, fix: Fix | None = None) -> Callable[..., Any]:
-        """The Python function that calls the export ``name``; for ``fix`` see `bind_export`."""
+    def function(
+        self, name: str, fix: Fix | None = None, shown: str | None = None, **others: Any
+    ) -> Callable[..., Any]:
+        """The Python function that calls the export ``name``; for ``fix`` and others see `bind_export`.
+        ``shown`` is its name in errors, if it has another one there."""
         extern = self.extern(name)
         call = self.space.store.call(extern.raw, extern.type)
-        return bind_export(self.space, self.guard, call, extern.type, name, extern, fix)
+        guard = self.guard
+        return bind_export(self.space, guard, call, extern.type, shown or name, extern, fix, **others)
 
     def raw_function(self, name: str) -> Callable[..., Any]:
         """What calls the export ``name`` as the engine does it: see `bind_raw`."""

@@ -27,20 +27,21 @@ from ..wasm.types import Limits
 __all__ = ["LEAST", "entry_name", "keep", "recall"]
 
 LEAST = 64 << 10
-"""Bytes of the smallest modules that are kept."""
+"""Bytes of the smallest modules that are kept, unless one that is larger needs them."""
 
 _SOURCES = ("wasm", "passes", "objects", "engines")
 
 
-def entry_name(engine: Engine, wasm: bytes, digest: bytes) -> str | None:
+def entry_name(engine: Engine, wasm: bytes, digest: bytes, least: int = LEAST) -> str | None:
     """Under what a prepared module is kept; None where it is not.
 
     Args:
         engine: for which it is prepared.
         wasm: the module.
         digest: of the module, and of how it is prepared.
+        least: bytes of the smallest modules that are kept.
     """
-    if len(wasm) < LEAST or not cache.limit():
+    if len(wasm) < least or not cache.limit():
         return None
     here, configuration = _here(), engine.configuration()
     if here is None or configuration is None:

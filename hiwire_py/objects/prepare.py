@@ -14,7 +14,7 @@ from ..engines import Engine, stack
 from ..passes.externref import Lowered
 from ..passes.runner import run
 from ..wasm.module import Module
-from .kept import entry_name, keep, recall
+from .kept import LEAST, entry_name, keep, recall
 
 __all__ = ["Prepared", "prepare"]
 
@@ -29,14 +29,15 @@ class Prepared:
     lowered: Lowered | None
 
 
-def prepare(engine: Engine, wasm: bytes, lasting: bool = False) -> Prepared:
+def prepare(engine: Engine, wasm: bytes | Module, lasting: bool = False, least: int = LEAST) -> Prepared:
     """Parse, validate, rewrite and compile.
 
     Args:
         engine: for which engine; it has `Requirements`.
-        wasm: the module.
+        wasm: the module; perhaps parsed already.
         lasting: other instances in the store come and go, while this one stays; the engine may have to
             move it.
+        least: bytes of the smallest modules that are kept on disk.
 
     Raises:
         EngineUnavailableError: the thread's stack is too small for this engine.
@@ -46,11 +47,14 @@ def prepare(engine: Engine, wasm: bytes, lasting: bool = False) -> Prepared:
     """
     stack.require(engine.name)
     lasting = lasting and engine.moves
+    parsed = wasm if isinstance(wasm, Module) else None
+    if isinstance(wasm, Module):
+        wasm = wasm.wasm
     key = hashlib.blake2b(wasm, digest_size=32).digest() + bytes((lasting,))
     known = engine.prepared
     prepared: Prepared | None = known.get(key)
     if prepared is None:
-        prepared = known[key] = _prepare(engine, wasm, key, lasting)
+        prepared = known[key] = _prepare(engine, wasm, parsed, key, lasting, least)
         if engine.cached_modules is not None and len(known) > engine.cached_modules:
             known.popitem(last=False)
     else:
@@ -58,10 +62,12 @@ def prepare(engine: Engine, wasm: bytes, lasting: bool = False) -> Prepared:
     return prepared
 
 
-def _prepare(engine: Engine, wasm: bytes, key: bytes, lasting: bool) -> Prepared:
-    name = entry_name(engine, wasm, key)
+def _prepare(
+    engine: Engine, wasm: bytes, parsed: Module | None, key: bytes, lasting: bool, least: int
+) -> Prepared:
+    name = entry_name(engine, wasm, key, least)
     found = None if name is None else recall(engine, name)
-    module = Module.parse(wasm)
+    module = Module.parse(wasm) if parsed is None else parsed
     if found is not None:
         return Prepared(module, *found)
     code, lowered = run(module, engine.requires, engine.validate, lasting)

@@ -67,6 +67,11 @@ class Numbers:
         )
 
 
+@functools.lru_cache(maxsize=1)
+def _wasm() -> bytes:
+    return resources.files("hiwire_py").joinpath("modules/hiwire-externref.wasm").read_bytes()
+
+
 class Runtime:
     """The runtime of one space.
 
@@ -97,8 +102,7 @@ class Runtime:
         self._limits = limits
         self._close = close
         self.keep: list[object] = []
-        wasm = resources.files("hiwire_py").joinpath("modules/hiwire-externref.wasm").read_bytes()
-        self.prepared = prepare(engine, wasm, lasting=True)
+        self.prepared = prepare(engine, _wasm(), lasting=True)
         self.exports = store.instantiate(self.prepared.compiled, {}, self.keep.append)
         module = self.prepared.module
         self.call: dict[str, Callable[..., Any]] = {

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ..checks import arguments, takes
 from ..engines.calls import Call, CallForm, HostForm
@@ -23,13 +24,36 @@ from ..real_threads import get_ident
 from ..values import CROSSING, EXTERNREF, F32, F64, I32, I64, NULL, FuncType, check_value
 from .nesting import DEEPEST, HOST_CODE, TOO_DEEP
 
-__all__ = ["Fix", "ForEach", "Given", "bind_each", "bind_export", "bind_host", "bind_raw"]
+__all__ = ["Fix", "ForEach", "Given", "Shape", "bind_each", "bind_export", "bind_host", "bind_raw"]
 
 ForEach = Callable[[Iterable[int], Callable[[Exception], object]], int]
 """What `bind_each` makes: takes pointers, and what takes the exceptions; gives how many calls were made."""
 
 Fix = Callable[[Any, int, str], Any]
 """Brings an argument to the form engines take, or raises: see `check_value`."""
+
+
+class Shape(NamedTuple):
+    """How a function takes other values than core values, or gives others, where a call of one more Python
+    function would cost too much. The statements refer to names that `bind_export` is given.
+
+    Attributes:
+        params: the parameters.
+        before: statements that make core values of them, named ``a0``, ``a1`` and so on, ints and floats, or
+            raise what is wrong with them. A call that they refuse has not begun.
+        begin, end: statements around all that follows; the end is run whatever happens.
+        kept: of the parameters, those that ``results`` refer to.
+        results: statements that return something made of the core result, ``{result}``; none: as it is. They
+            must not call guests, nor Python code of users.
+    """
+
+    params: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    begin: tuple[str, ...] = ()
+    end: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+
 
 _INTEGER_RANGES = {I32: (-(1 << 31), (1 << 31) - 1), I64: (-(1 << 63), (1 << 63) - 1)}
 _CLASSES = {I32: "int", I64: "int", F32: "float", F64: "float"}
@@ -41,11 +65,11 @@ _CLASSES = {I32: "int", I64: "int", F32: "float", F64: "float"}
 # `nesting` is negative while the Python function behind a host function runs. A nested call that finds it
 # positive comes from a finalizer or signal handler, which may have interrupted something: see `Ids.enter`.
 _EXPORT = """\
-def bind(space, guard, shown, get_ident, fix, NULL, too_deep{names}):
-    check, inside, nesting, explain = space.here.check, space.here.inside, space.nesting, space.explain
+def bind(space, guard, shown, get_ident, fix, NULL, too_deep, explain{names}):
+    check, inside, nesting = space.here.check, space.here.inside, space.nesting
     ids, objects, hold, release = space.ids, space.objects, space.ids.hold, space.ids.release
     enter, unwind, exit, thread = space.ids.enter, space.ids.unwind, space.ids.exit, space.here.ident
-    def nested({params}):
+    def nested({core}):
         outer = nesting[0]
         level = outer if outer > 0 else -outer
         if level >= {deepest}:
@@ -63,26 +87,41 @@ def bind(space, guard, shown, get_ident, fix, NULL, too_deep{names}):
             nesting[0] = outer
             exit(mark)
     def export({params}):
-        {quick}
-        if get_ident() != guard.owner:
-            guard.refuse()
-        if nesting[0]:
-            return nested({args})
-        if inside[0]:
-            check(shown)
-        nesting[0] = 1
-        try:
-            {begin}
-            {body}
-        except BaseException as error:
-            unwind()
-            explain(error, shown)
-            raise
-        finally:
-            nesting[0] = 0
-            {end}
-            if ids: release()
+        {call}
     return export
+"""
+
+# What `export` does, once it has core values.
+_EXPORT_CALL = """\
+{quick}
+if get_ident() != guard.owner:
+    guard.refuse()
+if nesting[0]:
+    return nested({kept})
+if inside[0]:
+    check(shown)
+nesting[0] = 1
+try:
+    {begin}
+    {body}
+except BaseException as error:
+    unwind()
+    explain(error, shown)
+    raise
+finally:
+    nesting[0] = 0
+    {end}
+    if ids: release()
+"""
+
+# Around a call whose values are not core values.
+_SHAPED = """\
+{before}
+{begin}
+try:
+    {call}
+finally:
+    {end}
 """
 
 # A call that makes no id, where nothing else is on the way. The engine's part checks the thread and the
@@ -207,6 +246,11 @@ def _lines(statements: Iterable[str], indent: int) -> str:
     return ("\n" + " " * indent).join(lines) or "pass"
 
 
+def _of_its_class(values: Iterable[str], params: bytes) -> str:
+    """Code that is true if each value is of the class of its type; after a condition."""
+    return "".join(f" and {a}.__class__ is {_CLASSES[code]}" for a, code in zip(values, params))
+
+
 def _names(params: bytes) -> list[str]:
     return [f"a{i}" for i in range(len(params))]
 
@@ -227,41 +271,62 @@ def _give_back(form: CallForm, functype: FuncType) -> list[str]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _export_code(functype: FuncType, form: CallForm, names: tuple[str, ...], timed: bool) -> Any:
-    params = _names(functype.params)
+def _export_code(
+    functype: FuncType, form: CallForm, names: tuple[str, ...], timed: bool, shape: Shape | None
+) -> Any:
+    core = _names(functype.params)
     checks = [
         _check(a, code, f'f"argument {i + 1} of {{shown}}"')
-        for i, (a, code) in enumerate(zip(params, functype.params))
+        for i, (a, code) in enumerate(zip(core, functype.params))
     ]
     checks += [
         _check("None", code, 'f"the result of {shown}"') for code in functype.results if code not in CROSSING
     ]
-    given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(params, functype.params)]
+    given = [f"hold({a})" if code == EXTERNREF else a for a, code in zip(core, functype.params)]
     code = [statement.format(*given, mark=None) for statement in form.code]
-    results, quick = _give_back(form, functype), ""
+    results, quick, params, kept = _give_back(form, functype), "", core, core
+    if shape is not None:
+        params, kept = [*shape.params], [*shape.kept, *core]
+        if shape.results:
+            results = [statement.format(result=form.results[0]) for statement in shape.results]
     if form.quick and not timed and EXTERNREF not in functype.params:
         quick = _QUICK.format(
-            classes="".join(
-                f" and {a}.__class__ is {_CLASSES[code]}" for a, code in zip(params, functype.params)
-            ),
-            call=form.code[0].format(*params, mark="nesting"),
+            classes="" if shape is not None else _of_its_class(core, functype.params),
+            call=form.code[0].format(*core, mark="nesting"),
             results=_lines(results, 12),
         )
+    rest = _EXPORT_CALL.format(
+        kept=", ".join(kept),
+        body=_lines([*checks, *code, *results], 4),
+        quick=_lines([quick], 0),
+        begin=_BEGIN if timed else "pass",
+        end=_END if timed else "pass",
+    )
+    if shape is not None:
+        before, begin, end = (_lines(*part) for part in ((shape.before, 0), (shape.begin, 0), (shape.end, 4)))
+        rest = _SHAPED.format(before=before, begin=begin, call=_lines([rest], 4), end=end)
     source = _EXPORT.format(
         names="".join(f", {name}" for name in names),
         params=", ".join([*params, "/"] if params else []),
-        args=", ".join(params),
+        core=", ".join(kept),
         body=_lines([*checks, *code, *results], 12),
-        quick=_lines([quick], 8),
+        call=_lines([rest], 8),
         deepest=DEEPEST,
-        begin=_BEGIN if timed else "pass",
-        end=_END if timed else "pass",
     )
     return compile(source, "<hiwire_py export>", "exec")
 
 
 def bind_export(
-    space: Any, guard: Any, call: Call, functype: FuncType, name: str, keep: object, fix: Fix | None = None
+    space: Any,
+    guard: Any,
+    call: Call,
+    functype: FuncType,
+    name: str,
+    keep: object,
+    fix: Fix | None = None,
+    shape: Shape | None = None,
+    names: Mapping[str, Any] = MappingProxyType({}),
+    explain: Callable[[BaseException, str], None] | None = None,
 ) -> Callable[..., Any]:
     """A Python function that calls a guest's export.
 
@@ -273,10 +338,13 @@ def bind_export(
         name: for errors.
         keep: kept alive as long as the function: what the instance needs.
         fix: for arguments that are not in the form engines take; None: `check_value`.
+        shape: other values than core values; None: core values. No references pass then.
+        names: what the shape's statements refer to.
+        explain: in place of the space's; it must call that.
     """
-    code = _export_code(functype, call.form, tuple(call.names), space.timed)
-    given = space, guard, f"{name}()", get_ident, fix or check_value, NULL, TOO_DEEP
-    function = _bound(code, *given, *call.names.values())
+    code = _export_code(functype, call.form, (*call.names, *names), space.timed, shape)
+    given = space, guard, f"{name}()", get_ident, fix or check_value, NULL, TOO_DEEP, explain or space.explain
+    function = _bound(code, *given, *call.names.values(), *names.values())
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The guest's export {name}{functype}."
     function.__keep__ = keep  # type: ignore[attr-defined]

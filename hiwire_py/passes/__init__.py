@@ -4,7 +4,9 @@ runner          which passes run, in which order
 externref       externrefs become integers, for engines whose binding cannot pass them
 holders         all that can change is exported
 table_limits    a maximum for tables
+constants       constant expressions have one instruction
 deferred_start  what a module does at its start becomes an export
+memories        a module has one memory, and calls others for the rest
 plain_names     imports and exports are numbered
 
 escapes is none: it tells which instances can come to hold functions of others, as far as types say.

@@ -12,7 +12,7 @@
 
 The new function does what the specification says of instantiation (core specification 3.0, section 4.7.4). It
 is for engines that give out no instance where a part of that fails, and free it, though its functions may be
-in tables of others by then.
+in tables of others by then; and for what can only be code: see constants.py and memories.py.
 
 Requires: a valid module, with tables and memories of 32 bits.
 Leaves: all segments are passive or declarative, and there is no start function. The export must be called
@@ -33,11 +33,12 @@ __all__ = ["defer_start"]
 _MEMORY_INIT, _TABLE_INIT = 0x08, 0x0C  # behind a prefix
 
 
-def defer_start(module: Module) -> tuple[bytes, str] | None:
+def defer_start(module: Module, before: bytes = b"") -> tuple[bytes, str] | None:
     """The module with an export of type () -> () that must be called once, before any other, and that
-    export's name; None if nothing happens at its start."""
+    export's name; None if nothing happens at its start. ``before`` is code that comes before everything
+    else."""
     wasm = module.wasm
-    steps: list[bytes] = []  # the code of the new function
+    steps = [before] if before else []  # the code of the new function
     edit, writer = Edit(module), Writer(module)
     if any(element.offset is not None for element in module.elements):
         edit.set(Kind.ELEMENTS, vector(writer.element(_passive(element)) for element in module.elements))

@@ -4,10 +4,12 @@ A pass is a function of one file beside this one: it takes a parsed `Module`, an
 what it requires of the module and what it leaves true. To add one: write the file, give `Requirements` a
 field by which an engine asks for it, and a step here.
 
-1. externref lowering, 2. holders, 3. table limits, 4. deferred start, 5. plain names.
+1. externref lowering, 2. holders, 3. table limits, 4. constants, 5. deferred start, 6. memories, 7. plain
+names.
 
 Lowering is first: it can make an invalid module valid, so the module is validated before it, and what comes
-after need not know externrefs. Plain names are last: they hide what the others named.
+after need not know externrefs. The start is deferred where the pass of constants, before it, or that of
+memories, behind it, leave something to be done there. Plain names are last: they hide what the others named.
 
 With the environment variable ``HIWIRE_CHECK_PASSES=1`` the module is validated before the first pass and
 after each one; a pass that makes an invalid module is an AssertionError.
@@ -20,12 +22,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..errors import UnsupportedModuleError
-from ..requirements import Code, Requirements
+from ..requirements import Accessor, Code, Requirements
 from ..wasm.module import Module
+from .constants import fold_constants, has_long_constants
 from .deferred_start import defer_start
 from .escapes import takes_functions
 from .externref import Lowered, lower_module, needs_lowering, refuse_lowered
 from .holders import export_holders
+from .memories import one_memory
 from .plain_names import plain_names
 from .table_limits import limit_tables
 
@@ -106,13 +110,27 @@ def run(module: Module, requires: Requirements, validate: Validator, lasting: bo
         steps.become(wasm, "holders")
     if requires.largest_table is not None:
         steps.become(limit_tables(steps.module, requires.largest_table), "table_limits")
-    if requires.separate_start and any(takes_functions(i.type) for i in steps.module.imports):
+    before, defers = b"", False
+    if requires.short_constants and has_long_constants(steps.module):
         steps.require_valid()
-        deferred = defer_start(steps.module)
+        folded = fold_constants(steps.module)
+        steps.become(folded.wasm, "constants")
+        before, defers = folded.before, folded.late
+    several = requires.one_memory and len(steps.module.memories) > 1
+    defers |= several and any(segment.memory and segment.offset for segment in steps.module.data())
+    defers |= requires.separate_start and any(takes_functions(i.type) for i in steps.module.imports)
+    if defers or before:
+        steps.require_valid()
+        deferred = defer_start(steps.module, before)
         if deferred is not None:
             steps.become(deferred[0], "deferred_start")
             start = deferred[1]
+    accessors: tuple[Accessor, ...] = ()
+    if several:
+        steps.require_valid()
+        wasm, accessors = one_memory(steps.module)
+        steps.become(wasm, "memories")
     named = steps.module.wasm
     if requires.plain_names:
         steps.become(plain_names(steps.module), "plain_names")
-    return Result(Code(module.wasm, named, steps.module.wasm, start, state), lowered)
+    return Result(Code(module.wasm, named, steps.module.wasm, start, state, accessors), lowered)

@@ -82,10 +82,14 @@ class Reader:
 
     def take(self, count: int) -> bytes:
         start = self.pos
-        if count > self.end - start:
-            raise UnsupportedModuleError(f"the module is truncated or malformed at byte {start}")
-        self.pos = start + count
+        self.skip(count)
         return self.data[start : self.pos]
+
+    def skip(self, count: int) -> None:
+        """Step over so many bytes."""
+        if count > self.end - self.pos:
+            raise UnsupportedModuleError(f"the module is truncated or malformed at byte {self.pos}")
+        self.pos += count
 
     def name(self) -> str:
         start = self.pos

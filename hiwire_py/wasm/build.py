@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .binary import leb, name, section, vector
+from .binary import leb, name, section, sized, vector
 from .emit import i32_const, i64_const
 from .module import FUNCTION, GLOBAL, MEMORY, Kind
 from .types import I32, FuncType, Limits, function_type, limits_bytes
@@ -33,6 +33,7 @@ class ModuleBuilder:
         self._memories: list[bytes] = []
         self._globals: list[bytes] = []
         self._exports: list[bytes] = []
+        self._data: list[bytes] = []
         self._counts = {FUNCTION: 0, MEMORY: 0, GLOBAL: 0}
 
     def import_function(self, module: str, field: str, type_: FuncType) -> int:
@@ -50,7 +51,7 @@ class ModuleBuilder:
         """``locals_`` are the codes of their types, behind the parameters; ``body`` has no ``end``."""
         self._functions.append(self._type(type_))
         whole = vector(b"\1" + bytes((code,)) for code in locals_) + body + _END
-        self._bodies.append(leb(len(whole)) + whole)
+        self._bodies.append(sized(whole))
         return self._add(FUNCTION, export)
 
     def add_memory(self, limits: Limits, export: str | None = None) -> int:
@@ -62,6 +63,11 @@ class ModuleBuilder:
         constant = i32_const(value) if code == I32 else i64_const(value)
         self._globals.append(bytes((code, 1)) + constant + _END)
         return self._add(GLOBAL, export)
+
+    def add_data(self, content: bytes) -> int:
+        """A passive segment of data."""
+        self._data.append(b"\1" + sized(content))
+        return len(self._data) - 1
 
     def export(self, field: str, kind: int, index: int) -> None:
         self._exports.append(export_bytes(field, kind, index))
@@ -79,9 +85,15 @@ class ModuleBuilder:
             (Kind.MEMORIES, self._memories),
             (Kind.GLOBALS, self._globals),
             (Kind.EXPORTS, self._exports),
+            (Kind.DATA_COUNT, self._data),
             (Kind.CODE, self._bodies),
+            (Kind.DATA, self._data),
         )
-        return b"\0asm\1\0\0\0" + b"".join(section(kind, vector(items)) for kind, items in parts if items)
+        return b"\0asm\1\0\0\0" + b"".join(
+            section(kind, leb(len(items)) if kind == Kind.DATA_COUNT else vector(items))
+            for kind, items in parts
+            if items
+        )
 
     def _type(self, type_: FuncType) -> int:
         return self._types.setdefault(type_, len(self._types))

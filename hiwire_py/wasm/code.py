@@ -233,7 +233,10 @@ _PATTERNS: Final = {
 
 
 def runs(
-    changes: Callable[[int, Instruction], bool], results: Collection[int], last: Collection[int]
+    changes: Callable[[int, Instruction], bool],
+    results: Collection[int],
+    last: Collection[int],
+    first_memory: bool = False,
 ) -> Callable[[bytes, int, int], re.Match[bytes]]:
     """A function that steps over instructions of one kind: takes the code, a position and the code's end.
 
@@ -245,9 +248,13 @@ def runs(
             immediates have a vector or are written at length.
         results: codes of value types; a run ends before a block of such a result.
         last: opcodes of instructions that have one index.
+        first_memory: whether a run also ends before accesses that name their memory, as those to others than
+            the first do.
     """
     excluded = b"".join(b"\\x%02x" % code for code in (*results, 0x63, 0x64))
     patterns = {**_PATTERNS, "b": b"(?![" + excluded + b"])" + _LEB}
+    if first_memory:
+        patterns["a"] = rb"[\x00-\x3f]" + _LEB
     alternatives = []
     for prefix in (0, *PREFIXES):
         groups: dict[bytes, list[bytes]] = {}

@@ -169,7 +169,7 @@ class Module:
                     f"the module has a section of kind {kind}, which is not supported"
                 )
             start = r.pos
-            r.take(size)
+            r.skip(size)
             if kind == Kind.CUSTOM:
                 Reader(wasm, start, r.pos).name()
             elif PLACES[kind] <= last:
@@ -240,7 +240,7 @@ class Module:
             memory = r.u32() if flags == 2 else 0
             offset = None if flags == 1 else expression(r)
             size = r.u32()
-            r.take(size)
+            r.skip(size)
             yield Data(memory, offset, (r.pos - size, r.pos))
         self._check_end(Kind.DATA, r)
 

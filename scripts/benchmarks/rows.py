@@ -16,6 +16,7 @@ from hiwire_py.toolchain import find_compiler
 
 RUNS = 15
 TARGET = 0.025  # seconds that one run should take
+NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6}
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 Operation = Callable[[int], object]
@@ -69,10 +70,11 @@ def of_pairs(name: str, goal: str, pairs: list[tuple[float, float]], unit: str =
     return Row(name, goal, ratio, Statistic.of(ours), Statistic.of(other), unit, runs=[ours, other])
 
 
-def compare(name: str, goal: str, ours: Operation, other: Operation, many: int = 1) -> Row:
-    """Measure both sides in turn, in nanoseconds; ``many`` operations are done where they are told one."""
+def compare(name: str, goal: str, ours: Operation, other: Operation, many: int = 1, unit: str = "ns") -> Row:
+    """Measure both sides in turn; ``many`` operations are done where they are told one."""
     mine, theirs = per_operation(ours, many), per_operation(other, many)
-    return of_pairs(name, goal, [(mine(), theirs()) for _ in range(RUNS)])
+    scale = NANOSECONDS[unit]
+    return of_pairs(name, goal, [(mine() / scale, theirs() / scale) for _ in range(RUNS)], unit)
 
 
 def per_operation(operation: Operation, many: int = 1) -> Callable[[], float]:

@@ -81,6 +81,7 @@ def test_examples_in_help_can_be_parsed(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.chdir(tmp_path)
     for name in (
         "add.wasm",
+        "app.wasm",
         "echo.wasm",
         "guest.wasm",
         "hiwire-static_pages.wasm",

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 import pytest
 from c_support import compiler
+from support import guest_file
 
 import hiwire_py
-from hiwire_py import errors
+from hiwire_py import Component, errors
 from hiwire_py.cli import command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,18 +27,21 @@ def blocks(language: str) -> list[str]:
 def test_every_block_is_checked() -> None:
     """No block is of a language that no test here reads."""
     languages = set(re.findall(r"^```(\S+)$", README, re.MULTILINE))
-    assert languages == {"pycon", "c", "console", "sh", "text"}
-    assert len(blocks("pycon")) == 3
+    assert languages == {"pycon", "c", "wit", "console", "sh", "text"}
+    assert len(blocks("pycon")) == 4
     assert len(blocks("c")) == 1
+    assert len(blocks("wit")) == 1
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_sessions(number: int, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each Python session gives what is shown, on each engine; the C file stands beside it."""
+    """Each Python session gives what is shown, on each engine; the C file and the component stand
+    beside it."""
     session = blocks("pycon")[number]
     if "find_compiler" in session:
         compiler()  # says what is missing, and fails in CI
     (tmp_path / "undo.c").write_text(blocks("c")[0])
+    (tmp_path / "counters.wasm").write_bytes(guest_file("counters"))
     (tmp_path / "c").symlink_to(ROOT / "c")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HIWIRE_ENGINE", engine)
@@ -47,6 +51,15 @@ def test_sessions(number: int, engine: str, tmp_path: Path, monkeypatch: pytest.
     runner = doctest.DocTestRunner(optionflags=doctest.REPORT_ONLY_FIRST_FAILURE)
     runner.run(test, out=said.append)
     assert not runner.failures, "".join(said)
+
+
+def test_component() -> None:
+    """The interface that is shown is the component's, and the session with it has about ten lines."""
+    wit = Component(guest_file("counters")).wit()
+    inner = [line.strip() for line in blocks("wit")[0].splitlines()[2:-1]]
+    shown = " ".join(inner).replace("last: option<u32> }", "last: option<u32>, }")
+    assert shown in " ".join(wit.split())
+    assert len(re.findall(r"^(?:>>>|\.\.\.) ", blocks("pycon")[3], re.MULTILINE)) <= 10
 
 
 def test_promised_lengths() -> None:

@@ -72,6 +72,22 @@ def test_memory(way: str) -> None:
     assert free.exports.grow(100) == 1 and free.memory.grow(1) == 101 * PAGE
 
 
+def test_each_memory(way: str) -> None:
+    """Of several memories each has the limit for itself, from the start and when it grows."""
+    text = """(module (memory $a (export "a") 1) (memory $b (export "b") 1)
+      (func (export "grow") (param i32) (result i32)
+        (drop (memory.grow $a (local.get 0))) (memory.grow $b (local.get 0))))"""
+    limited = Guest(wat(text), engine="wasmtime", memory_limit=2 * PAGE)
+    assert [limited.exports.grow(pages) for pages in (1, 1)] == [1, -1]
+    assert [limited.exports[name].size for name in ("a", "b")] == [2 * PAGE, 2 * PAGE]
+    with pytest.raises(MemoryLimitError, match=f"memory_limit is {2 * PAGE}"):
+        limited.exports.b.grow(1)
+    with pytest.raises(
+        MemoryLimitError, match="asks for a memory of 131072 bytes, and memory_limit is 65536"
+    ):
+        Guest(wat("(module (memory 1) (memory 2))"), engine="wasmtime", memory_limit=PAGE)
+
+
 def test_tables(way: str) -> None:
     """The same for tables."""
     limited, free = guest(table_limit=5), guest()

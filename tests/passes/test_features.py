@@ -181,7 +181,7 @@ FEATURES: dict[str, tuple[tuple[str, ...], str, list[tuple[str, int]]]] = {
         [("go", 40000), ("to_a_loop", 40000)],
     ),
     "several memories": (
-        WASMTIME,
+        EVERYWHERE,
         """(memory $a 1) (memory $b 2) (data $d (memory $b) (i32.const 9) "abc") (data $p "xyz")
         (func (export "go") (param i32) (result i32) (local $x externref) (local.set $x (call $make (local.get 0)))
           (memory.copy $a $b (i32.const 4) (i32.const 9) (i32.const 3)) (i32.store8 $b offset=5 (i32.const 0) (local.get 0))
@@ -223,7 +223,7 @@ FEATURES: dict[str, tuple[tuple[str, ...], str, list[tuple[str, int]]]] = {
           (table.fill $t (i64.const 0x100000000) (ref.null extern) (i64.const 0)) (i32.const 0))""",
         [("go", 3), ("full", 0), ("beyond", 0), ("beyond_fill", 0), ("go", 4)],
     ),
-    "extended constants": (
+    "extended constants, of globals that are not imported": (
         WASMTIME,
         """(global $at i32 (i32.const 1)) (table $t 5 externref) (memory 1)
         (elem (table $t) (offset (i32.add (global.get $at) (i32.mul (i32.const 2) (i32.const 1)))) externref (ref.null extern))

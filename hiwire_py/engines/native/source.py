@@ -107,6 +107,7 @@ static const char *hw_instantiate(void *given) {{
     hw_instance *instance = given;
     HW_ENTER(&instance->head);
     {instantiate}(&instance->module{pass_imports});
+    {start}
     HW_LEAVE;
     return NULL;
 }}
@@ -207,7 +208,9 @@ def letters(codes: bytes) -> str:
     return "".join(_LETTERS[code] for code in codes)
 
 
-def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool = False) -> Source:
+def make_source(
+    module: Module, dialect: Dialect, code_file: str, trusted: bool = False, start: str | None = None
+) -> Source:
     """The source of a library for a module; wasm2c was given it with plain names.
 
     Args:
@@ -215,8 +218,10 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
         dialect: of the wasm2c that wrote it.
         code_file: the name of the file that it wrote.
         trusted: its loads and stores need no check: its own code sees to what a guest hands it.
+        start: the export that is called when it has been instantiated; see `Code`.
     """
     parts, hosts, exports, entries = [], [], [], []
+    started = ""
     for index, wanted in enumerate(module.imports):
         if wanted.kind == FUNCTION:
             assert isinstance(wanted.type, FuncType)
@@ -228,6 +233,8 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
             parts.append(_give(dialect, module, index))
     for index, export in enumerate(module.exports):
         if export.kind == FUNCTION:
+            if export.name == start:
+                started = f"{dialect.exported(index)}(&instance->module);"
             exports.append(f"    case {index}:\n        return (void *){dialect.exported(index)};\n")
             functype = module.function_type(export.index)
             if crosses(functype):
@@ -249,6 +256,7 @@ def make_source(module: Module, dialect: Dialect, code_file: str, trusted: bool 
         prepare="Z_m_init_module();" if dialect.old else "",
         free="Z_m_free" if dialect.old else "wasm2c_m_free",
         instantiate="Z_m_instantiate" if dialect.old else "wasm2c_m_instantiate",
+        start=started,
         pass_imports=", (void *)((char *)instance + HW_HANDED)" if module.imports else "",
     )
     switches = _SWITCHES.format(

@@ -65,12 +65,14 @@ class Wasm2c(NamedTuple):
     dialect: Dialect
 
     def options(self) -> list[str]:
-        """Features that are not handled here are refused by wasm2c itself."""
-        if self.dialect.old:
-            return []  # has none of them
-        features = ("simd", "relaxed-simd", "exceptions", "tail-call", "memory64")
+        """Features that are not handled here are refused by wasm2c itself; others have to be asked for in
+        some releases."""
         known = _run([self.path, "--help"]).stdout
-        return [f"--disable-{name}" for name in features if f"--disable-{name} " in known]
+        wanted = ["--enable-multi-memory"]
+        if not self.dialect.old:  # which has none of these
+            features = ("simd", "relaxed-simd", "exceptions", "tail-call", "memory64")
+            wanted += [f"--disable-{name}" for name in features]
+        return [option for option in wanted if f"{option} " in known]
 
     def flags(self) -> list[str]:
         """What the compiler needs to know for its output."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from typing import Any
 
@@ -109,7 +110,7 @@ class WasmtimeEngine(Engine):
         )
 
     def configuration(self) -> Any:
-        return importlib.metadata.version("wasmtime"), self._compiled_for
+        return _version(), self._compiled_for
 
     def serialize(self, compiled: Compiled) -> tuple[bytes | bytearray, Any]:
         return compiled.module.serialize(), compiled[1:]
@@ -144,6 +145,11 @@ class WasmtimeEngine(Engine):
 
     def is_link_error(self, error: BaseException) -> bool:
         return isinstance(error, wasmtime.WasmtimeError)
+
+
+@functools.lru_cache(maxsize=1)
+def _version() -> str:
+    return importlib.metadata.version("wasmtime")
 
 
 def _one_line(error: Exception) -> str:

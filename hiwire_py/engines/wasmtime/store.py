@@ -7,14 +7,17 @@ functions of wasmtime's C API that `capi.set_up` finds.
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import wasmtime
-from wasmtime._extern import wrap_extern
+from wasmtime import _ffi
+from wasmtime._func import enter_wasm
 
+from ...errors import ClosedError
 from ...requirements import State
 from ...values import EXTERNREF, FUNCREF, FuncType
 from .. import hosts, stack
@@ -34,6 +37,13 @@ _TYPES = {code: getattr(wasmtime.ValType, field) for code, field in FIELDS.items
 _TYPES |= {FUNCREF: wasmtime.ValType.funcref, EXTERNREF: wasmtime.ValType.i32}  # an id
 _KINDS = ("i32", "i64", "f32", "f64")
 """The field that has the number, by the ``kind`` of a ``wasmtime_val_t``."""
+_WRAPPED: dict[int, tuple[Any, str]] = {
+    _ffi.WASMTIME_EXTERN_FUNC.value: (wasmtime.Func, "func"),
+    _ffi.WASMTIME_EXTERN_GLOBAL.value: (wasmtime.Global, "global_"),
+    _ffi.WASMTIME_EXTERN_TABLE.value: (wasmtime.Table, "table"),
+    _ffi.WASMTIME_EXTERN_MEMORY.value: (wasmtime.Memory, "memory"),
+}
+"""By the ``kind`` of a ``wasmtime_extern_t``: what stands for it in Python, and the field that has it."""
 _NEVER = 1 << 62  # ticks, or fuel
 _UNLIMITED = 1 << 40  # instances and so on: the package's default is 10,000
 
@@ -46,6 +56,53 @@ class Compiled(NamedTuple):
     imports: list[tuple[str, str]]
     exports: list[str]
     state: State | None  # of one that may have to be moved
+
+
+@functools.lru_cache(maxsize=4096)
+def _encoded(name: str) -> Any:
+    return ctypes.create_string_buffer(name.encode())
+
+
+class _Exports(Mapping[str, RawExtern]):
+    """What an instance exports. Each is looked up when it is asked for: libraries export thousands of
+    functions, of which few are used.
+
+    By its name, which wasmtime looks up in a table; the package's ``exports`` asks for the first, the second
+    and so on, for each of which wasmtime goes through those before it.
+    """
+
+    def __init__(self, store: wasmtime.Store, instance: Any, names: list[str]) -> None:
+        self._store = weakref.ref(store)  # it ends with its space, or when that moves to another one
+        self._instance = instance
+        self._names = names
+        self._found: dict[str, RawExtern] = {}
+
+    def __getitem__(self, name: str) -> RawExtern:
+        found = self._found.get(name)
+        if found is None:
+            found = self._found[name] = self._look_up(name)
+        return found
+
+    def _look_up(self, name: str) -> RawExtern:
+        store, encoded, item = self._store(), _encoded(name), _bindings.wasmtime_extern_t()
+        if store is None:
+            raise ClosedError(f"the export {name} is gone with the store of its instance")
+        if not _bindings.wasmtime_instance_export_get(
+            store._context(),
+            ctypes.byref(self._instance),
+            encoded,
+            len(encoded) - 1,  # without the zero at its end
+            ctypes.byref(item),
+        ):
+            raise KeyError(name)
+        wrap, field = _WRAPPED[item.kind]
+        return wrap._from_raw(getattr(item.of, field))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class WasmtimeStore(Store):
@@ -97,6 +154,8 @@ class WasmtimeStore(Store):
         raw: Mapping[str, RawExtern],
         imports: Callable[[Sequence[Mapping[str, RawExtern]]], Imports],
     ) -> Lasting:
+        for _ in raw.values():  # looked up, as long as the store is this one
+            pass
         return Lasting(compiled, raw, table_functions(self, compiled, raw), imports)
 
     def move(self, lasting: Sequence[Lasting]) -> Move:
@@ -156,28 +215,26 @@ class WasmtimeStore(Store):
         externs = [imports[wanted] for wanted in compiled.imports]
         self.made += 1
         try:
-            instance = wasmtime.Instance(self._store, compiled.module, externs)
+            instance = self._instance(compiled.module, externs)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
             if not self._host_raised(error):
                 raise
         else:
-            return {name: self._export(instance, name) for name in compiled.exports}
+            return _Exports(self._store, instance, compiled.exports)
         hosts.raise_again()
         raise AssertionError("not reached")
 
-    def _export(self, instance: wasmtime.Instance, name: str) -> RawExtern:
-        """By its name, which wasmtime looks up in a table; the package's ``exports`` asks for the first, the
-        second and so on, for each of which wasmtime goes through those before it."""
-        encoded, item = name.encode(), _bindings.wasmtime_extern_t()
-        if not _bindings.wasmtime_instance_export_get(
-            self._store._context(),
-            ctypes.byref(instance._instance),
-            ctypes.create_string_buffer(encoded),
-            len(encoded),
-            ctypes.byref(item),
-        ):
-            raise AssertionError(f"an instance lacks the export {name!r} of its module")
-        return wrap_extern(item)
+    def _instance(self, module: wasmtime.Module, externs: list[Any]) -> Any:
+        """What `wasmtime.Instance` makes, without its imports of names for each of the externs."""
+        given = (_bindings.wasmtime_extern_t * len(externs))(*(one._as_extern() for one in externs))
+        instance = _bindings.wasmtime_instance_t()
+        with enter_wasm(self._store) as trap:
+            error = _bindings.wasmtime_instance_new(
+                self._store._context(), module.ptr(), given, len(externs), ctypes.byref(instance), trap
+            )
+            if error:
+                raise wasmtime.WasmtimeError._from_ptr(error)
+        return instance
 
     def call(self, function: RawExtern, functype: FuncType) -> Call:
         return self._call(function, lowered(functype)) if crosses(functype) else uncallable(functype)
