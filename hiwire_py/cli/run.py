@@ -151,8 +151,8 @@ def run_command(
     Text that is no literal stands for itself; null is the null externref. Results are printed one a line in
     the same form.
 
-    Of a component, fused or not, EXPORT is a function, or interface#function, and values are in WAVE: 1, 'x', "text",
-    [1, 2], (1, "a"), {x: 1}, case(1), some(1), none, ok(1), err("why"), {flag-a, flag-b}.
+    Of a component, fused or not, EXPORT is a function, or interface#function, and values are in WAVE: 1,
+    'x', "text", [1, 2], (1, "a"), {x: 1}, case(1), some(1), none, ok(1), err("why"), {flag-a, flag-b}.
 
     A program for WASI, which exports wasi:cli/run, is run when no EXPORT is given, with the standard streams
     of this process; if it exports nothing else, all that follow are its arguments (behind -- also those that

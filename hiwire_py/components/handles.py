@@ -7,18 +7,18 @@ instance. The representation of a Python object is a handle of a `Hiwire` table.
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from ..engines import GuestLimits
-from ..errors import ClosedError, ResourceMovedError
+from ..errors import ClosedError, GuestTrap, ResourceMovedError, WrongThreadError
 from ..hiwire import Hiwire
 from ..objects import Space
 from ..real_threads import get_ident
 from ..resources import Closing
 from .abi import Handles
+from .faults import Fault
 from .link import Linked
 from .plan import ResourceDefinition
 from .types import Resource
@@ -106,6 +106,7 @@ class ResourceHandle(Closing):
 
         Raises:
             ResourceMovedError: it is lent to a call that has not returned.
+            WrongThreadError: the instance belongs to another thread.
         """
         representation = self._representation
         if representation is None or not self._owned:
@@ -113,7 +114,13 @@ class ResourceHandle(Closing):
         if self._lent:
             raise ResourceMovedError(f"this {type(self).__name__} is lent to a call that has not returned")
         self._representation, self._why = None, "was closed"
-        self._destroy(representation)
+        try:
+            self._destroy(representation)
+        except ClosedError:  # it is gone, with its instance
+            pass
+        except WrongThreadError:  # nothing has happened
+            self._representation = representation
+            raise
 
     @classmethod
     def _destroy(cls, representation: int) -> None:
@@ -202,8 +209,14 @@ class Resources:
                 resource, representation = dead.popleft()
             except IndexError:  # a finalizer was here meanwhile
                 return
-            with contextlib.suppress(ClosedError):
+            try:
                 self.destroyer(resource)(representation)
+            except ClosedError:
+                pass
+            except GuestTrap as error:
+                # An instance that has trapped is not entered any more: nothing can be destroyed there.
+                if error.kind != Fault.CANNOT_ENTER.words:
+                    raise
 
     # ---- between an object and its representation
 
