@@ -44,7 +44,7 @@ from .types import (
     Variant,
 )
 
-__all__ = ["Codec", "Codecs", "Context", "Handles", "fault", "integer_range"]
+__all__ = ["Codec", "Codecs", "Context", "Handles", "Window", "fault", "integer_range"]
 
 _MOST_BYTES = (1 << 28) - 1
 _WORD = 0xFFFFFFFF
@@ -53,6 +53,7 @@ _FORMATS = {
     "f32": "f", "f64": "d",
 }  # fmt: skip
 _PAIR = struct.Struct("<II")
+_NOTHING = memoryview(b"")
 
 
 def fault(why: Fault, name: str = "the call") -> GuestTrap:
@@ -76,42 +77,61 @@ class Handles(ABC):
         """
 
 
+class Window:
+    """A memory, as all calls of a side read and write it.
+
+    Attributes:
+        size, view: of the memory, good until a guest runs.
+    """
+
+    __slots__ = ("_memory", "size", "view")
+
+    def __init__(self, memory: GuestMemory) -> None:
+        self._memory = memory
+        self.size, self.view = -1, _NOTHING
+
+    def look(self) -> None:
+        """A guest has run: the memory may have grown, and be elsewhere then."""
+        size = self._memory.size
+        if size != self.size:
+            if size:
+                array = (ctypes.c_char * size).from_address(self._memory.address)
+                self.view = memoryview(array).cast("B")
+            self.size = size
+
+
 class Context:
     """One call's side of an instance.
 
     Args:
-        memory: None where nothing is in memory.
+        window: None where nothing is in memory.
         reallocate: ``(old, old size, alignment, size) -> address``; what it gives is within the memory.
         encoding: of strings.
         handles: see there.
     """
 
-    __slots__ = ("encoding", "handles", "memory", "reallocate", "size", "view")
+    __slots__ = ("encoding", "handles", "reallocate", "size", "view", "window")
 
     def __init__(
         self,
-        memory: GuestMemory | None,
+        window: Window | None,
         reallocate: Callable[[int, int, int, int], int] | None,
         encoding: str,
         handles: Handles,
     ) -> None:
-        self.memory = memory
+        self.window = window
         self.reallocate = reallocate
         self.encoding = encoding
         self.handles = handles
-        self.view = memoryview(b"")
-        self.size = -1
+        self.view, self.size = _NOTHING, -1
         self.look()
 
     def look(self) -> None:
-        """The memory may have grown, and be elsewhere."""
-        if self.memory is None:
-            return
-        size = self.memory.size
-        if size != self.size and size:
-            array = (ctypes.c_char * size).from_address(self.memory.address)
-            self.view = memoryview(array).cast("B")
-        self.size = size
+        """A guest has run."""
+        window = self.window
+        if window is not None:
+            window.look()
+            self.size, self.view = window.size, window.view
 
     def allocate(self, alignment: int, size: int) -> int:
         """The address of new memory."""

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ComponentError, GuestTrap
 from ..memory import GuestMemory
 from ..objects import Shape
-from .abi import Codecs, Context, integer_range
+from .abi import Codecs, Context, Window, integer_range
 from .adapters import is_plain
 from .assemble import Entry
 from .classes import Err, Ok
@@ -96,7 +96,7 @@ class _SideOf:
     def __init__(self, caller: Caller, options: Options) -> None:
         self.caller = caller
         self.options = options
-        self.memory: GuestMemory | None = None
+        self.window: Window | None = None
         self.reallocate: Callable[[int, int, int, int], int] | None = None
         self.found = False
 
@@ -106,11 +106,11 @@ class _SideOf:
             memory = linked.assembly.memory(options)
             reallocate = linked.assembly.reallocations.get(options)
             if memory is not None:
-                self.memory = GuestMemory(linked.extern(memory))
+                self.window = Window(GuestMemory(linked.extern(memory)))
             if reallocate is not None:
                 self.reallocate = linked.function(reallocate)
             self.found = True
-        return Context(self.memory, self.reallocate, self.options.encoding, handles)
+        return Context(self.window, self.reallocate, self.options.encoding, handles)
 
 
 def exported(
