@@ -423,7 +423,9 @@ class _String(_Pair):
         return address, count
 
     def load_many(self, cx: Context, at: int, count: int) -> Any:
-        pairs = _PAIR.iter_unpack(cx.view[at : at + 8 * count])
+        # Of a copy: an iterator over the view itself, held by an exception's traceback in a reference cycle,
+        # crashes CPython 3.10's collector, which clears a view that is in use.
+        pairs = _PAIR.iter_unpack(bytes(cx.view[at : at + 8 * count]))
         if cx.encoding != "utf8":
             return [self.get(cx, *pair) for pair in pairs]
         view, end, found = cx.view, max(cx.size, 0), []

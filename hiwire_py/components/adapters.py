@@ -34,7 +34,7 @@ from .plan import (
     ResourceRep,
 )
 from .translate import Flat, InMemory, Place, Translator
-from .types import STRING, Borrow, Enum, Flags, FuncType, Own, Primitive, Resource, Tuple, ValueType
+from .types import CHAR, STRING, Borrow, Enum, Flags, FuncType, Own, Primitive, Resource, Tuple, ValueType
 
 __all__ = [
     "GENERATED",
@@ -187,7 +187,8 @@ def _is_plain(type_: ValueType) -> bool:
 
 def entry(glue: Glue, name: str, function: Lifted) -> None:
     """Have a module export a plain function (see `is_plain`) as Python calls it: core values, but for a
-    handle its representation. The result is as the core function gave it, an owned one its representation."""
+    handle its representation. The result is as the core function gave it, but checked; an owned one is its
+    representation."""
     type_, callee = function.type, function.options.instance
     core = core_type(type_, False)
 
@@ -211,6 +212,10 @@ def entry(glue: Glue, name: str, function: Lifted) -> None:
             taken = code.local()
             out += local_set(taken, glue.table(callee, "take", type_.result.resource, given[0]))
             given = [local_get(taken)]
+        elif isinstance(type_.result, Enum) or type_.result == CHAR:
+            side, checked = Side(glue, function.options), code.local()
+            result, target = Flat(((results[0], I32),)), Flat(((checked, I32),))
+            out += Translator(code, side, side).value(type_.result, result, target)
         return out + _post_return(glue, function, results) + glue.exit(None, callee) + b"".join(given)
 
     glue.add(name, core, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -88,28 +89,20 @@ class _Sequence:
         return flat
 
 
-class _SideOf:
-    """A side of an instance whose memory Python reads and writes; looked for when it is needed first, since
-    host functions are made before it is there."""
-
-    def __init__(self, caller: Caller, options: Options) -> None:
-        self.caller = caller
-        self.options = options
-        self.memory: GuestMemory | None = None
-        self.reallocate: Callable[[int, int, int, int], int] | None = None
-        self.found = False
-
-    def context(self, handles: SideHandles) -> Context:
-        if not self.found:
-            linked, options = self.caller.linked, self.options
-            memory = linked.assembly.memory(options)
-            reallocate = linked.assembly.reallocations.get(options)
-            if memory is not None:
-                self.memory = GuestMemory(linked.extern(memory))
-            if reallocate is not None:
-                self.reallocate = linked.function(reallocate)
-            self.found = True
-        return Context(self.memory, self.reallocate, self.options.encoding, handles)
+def _context(resources: Resources, options: Options, handles: SideHandles) -> Context:
+    """A call's side of an instance. Its memory is looked for when it is needed first, since host functions
+    are made before it is there."""
+    side = resources.sides.get(options)
+    if side is None:
+        linked = resources.linked
+        assert linked is not None
+        memory = linked.assembly.memory(options)
+        reallocate = linked.assembly.reallocations.get(options)
+        side = resources.sides[options] = (
+            None if memory is None else GuestMemory(linked.extern(memory)),
+            None if reallocate is None else linked.function(reallocate),
+        )
+    return Context(*side, options.encoding, handles)
 
 
 def exported(
@@ -154,7 +147,8 @@ def plain({params}):
     try:
         {value}call({args})
     except GuestTrap as error:
-        raise explained(error, name) from error
+        explain(error, name)
+        raise
     {result}
 """
 # The same where handles are passed: none of them is given away if the call is not made.
@@ -171,7 +165,8 @@ def plain({params}):
         try:
             {value}call({args})
         except GuestTrap as error:
-            raise explained(error, name) from error
+            explain(error, name)
+            raise
         {result}
     finally:
         scope.end()
@@ -185,7 +180,7 @@ def _plain(caller: Caller, function: Lifted, type_: FuncType, entry: Entry, name
         "call": linked.function(entry.call),
         "dead": resources.dead,
         "destroy_dead": resources.destroy_dead,
-        "explained": linked.explained,
+        "explain": linked.explain,
         "name": name,
         "object_": resources.object,
         "representation": resources.representation,
@@ -259,7 +254,7 @@ def _general(
     leave = linked.function(entry.leave)
     params = _Sequence(caller.codecs, type_.types, MAX_FLAT_PARAMS)
     results = _Sequence(caller.codecs, type_.results, MAX_FLAT_RESULTS)
-    side, instance, dead = _SideOf(caller, function.options), function.options.instance, resources.dead
+    options, instance, dead = function.options, function.options.instance, resources.dead
     several = len(results.flat) > 1 and not results.in_memory
 
     def general(*args: Any) -> Any:
@@ -271,7 +266,7 @@ def _general(
         try:
             begin()
             try:
-                cx = side.context(handles)
+                cx = _context(resources, options, handles)
                 flat = params.lower(cx, args)
             except GuestTrap:
                 raise
@@ -285,7 +280,8 @@ def _general(
             values = results.lift(cx, given)
             end(*given)
         except GuestTrap as error:
-            raise linked.explained(error, name) from error
+            linked.explain(error, name)
+            raise
         finally:
             scope.end()
         return _unwrapped(type_, values)
@@ -294,7 +290,8 @@ def _general(
 
 
 def hosted(caller: Caller, call: HostCall, function: Callable[..., Any]) -> Callable[..., Any]:
-    """What serves a function that the component imports.
+    """What serves a function that the component imports. The instance holds it, so it does not hold the
+    instance.
 
     Args:
         function: takes and gives what Python has for the types.
@@ -302,14 +299,16 @@ def hosted(caller: Caller, call: HostCall, function: Callable[..., Any]) -> Call
     type_, options = call.function.type, call.options
     params = _Sequence(caller.codecs, type_.types, MAX_FLAT_PARAMS)
     results = _Sequence(caller.codecs, type_.results, MAX_FLAT_RESULTS)
-    side, resources = _SideOf(caller, options), caller.resources
+    instance = weakref.ref(caller.resources)
     fails = isinstance(type_.result, Result)
 
     def host(*flat: Any) -> Any:
+        resources = instance()
+        assert resources is not None  # somebody has called a function of the instance
         scope = Scope(resources)
         handles = SideHandles(resources, options.instance, scope)
         try:
-            cx = side.context(handles)
+            cx = _context(resources, options, handles)
             args = params.lift(cx, flat)
             try:
                 value = function(*args)

@@ -14,12 +14,13 @@ from typing import Any
 
 from ..errors import ClosedError, ResourceMovedError
 from ..hiwire import Hiwire
+from ..memory import GuestMemory
 from ..real_threads import get_ident
 from ..resources import Closing
 from .abi import Handles
 from .assemble import Reference
 from .link import Linked
-from .plan import ResourceDefinition
+from .plan import Options, ResourceDefinition
 from .types import Resource
 
 __all__ = ["HostResource", "ResourceHandle", "Resources", "Scope"]
@@ -118,6 +119,7 @@ class Resources:
     Attributes:
         classes: of the resources of components.
         hosts: of those of the host.
+        sides: memories that Python reads and writes, and what allocates in them: see calls.py.
     """
 
     def __init__(self, table: Hiwire | None) -> None:
@@ -126,6 +128,7 @@ class Resources:
         self.classes: dict[Resource, type[ResourceHandle]] = {}
         self.hosts: dict[Resource, HostResource] = {}
         self.dead: deque[tuple[Resource, int]] = deque()
+        self.sides: dict[Options, tuple[GuestMemory | None, Callable[[int, int, int, int], int] | None]] = {}
         self._destroyers: dict[Resource, Callable[[int], None]] = {}
         self._tables: dict[tuple[int, str], Callable[[int, int], int]] = {}
 

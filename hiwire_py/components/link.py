@@ -75,14 +75,17 @@ class Linked:
         try:
             return function(*args)
         except GuestTrap as error:
-            raise self.explained(error, self._what) from error
+            self.explain(error, self._what)
+            raise
 
-    def explained(self, error: GuestTrap, name: str) -> GuestTrap:
-        """The trap as it is to be told: generated code says why it trapped."""
+    def explain(self, error: GuestTrap, name: str) -> None:
+        """Raise the trap as it is to be told, if generated code says why it trapped. It does not return it:
+        an exception that is raised from itself would be a reference cycle, and so would one in a local
+        variable of a frame that it refers to."""
         store = self.space.store
         number = store.global_get(self._fault)
         if not number:
-            return error
+            return
         store.global_set(self._fault, 0)
         why = Fault.of(number)
-        return GuestTrap(f"{name} trapped: {why.words}", why.words)
+        raise GuestTrap(f"{name} trapped: {why.words}", why.words) from error

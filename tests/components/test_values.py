@@ -11,6 +11,7 @@ from component_guests import (
     ENCODINGS,
     Echoes,
     Reference,
+    ReferenceComponent,
     echoes,
     from_reference,
     result_of,
@@ -76,7 +77,7 @@ def test_values_come_back(name: str) -> None:
         made = echoes(functions, encoding, other)
         note(made.text)
         wasm = wat(made.text)
-        reference = Reference(wasm) if engine == "wasmtime" else None
+        reference = ReferenceComponent(wasm).instantiate() if engine == "wasmtime" else None
         with Component(wasm).instantiate(engine=engine) as instance:
             for number, params in enumerate(functions):
                 given_ = data.draw(st.tuples(*map(values, params)))

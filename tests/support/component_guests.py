@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -186,21 +186,38 @@ def reference_engine() -> wasmtime.Engine:
     return wasmtime.Engine(config)
 
 
-class Reference:
-    """An instance of a component in `wasmtime.component`.
+class ReferenceComponent:
+    """A component as `wasmtime.component` has it."""
 
-    Args:
-        imports: functions of the root, by name; they take the store's context first.
-    """
+    def __init__(self, wasm: bytes) -> None:
+        self.component = component.Component(reference_engine(), wasm)
 
-    def __init__(self, wasm: bytes, imports: dict[str, Callable[..., Any]] | None = None) -> None:
-        self.store = wasmtime.Store(reference_engine())
-        made = component.Component(reference_engine(), wasm)
+    def instantiate(self, imports: Mapping[str, Any] | None = None) -> Reference:
+        """An instance with a store of its own, which is dead after a trap.
+
+        Args:
+            imports: functions by their names, which take the store's context first; a mapping of them for an
+                instance.
+        """
         linker = component.Linker(reference_engine())
         with linker.root() as root:
-            for name, function in (imports or {}).items():
-                root.add_func(name, function)
-        self.instance = linker.instantiate(self.store, made)
+            for name, item in (imports or {}).items():
+                if isinstance(item, Mapping):
+                    with root.add_instance(name) as inner:
+                        for key, function in item.items():
+                            inner.add_func(key, function)
+                else:
+                    root.add_func(name, item)
+        store = wasmtime.Store(reference_engine())
+        return Reference(store, linker.instantiate(store, self.component))
+
+
+class Reference:
+    """An instance of a component in `wasmtime.component`."""
+
+    def __init__(self, store: wasmtime.Store, instance: component.Instance) -> None:
+        self.store = store
+        self.instance = instance
 
     def function(self, *path: str) -> Callable[..., Any]:
         """An exported function, by the names of the instances around it and its own. It takes and gives what
