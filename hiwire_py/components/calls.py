@@ -196,7 +196,7 @@ def _plain(caller: Caller, function: Lifted, type_: FuncType, entry: Entry, name
             names[f"check{place}"] = codec.check  # type: ignore[attr-defined]
             names["read"] = codec.read  # type: ignore[attr-defined]
     exec(_compiled(_plain_source(type_)), names)
-    made: Callable[..., Any] = names["plain"]
+    made: Callable[..., Any] = names.pop("plain")  # its globals: there it would be in a reference cycle
     return made
 
 

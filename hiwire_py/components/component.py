@@ -23,7 +23,7 @@ from .glue import HostCall, HostDestructor
 from .handles import HostResource, ResourceHandle, Resources
 from .inline import inline
 from .link import Linked, prepare_all
-from .plan import Export, FunctionExport, HostFunction, InstanceExports, Plan
+from .plan import Export, FunctionExport, HostFunction, InstanceExports
 from .types import Borrow, Enum, Flags, Record, Resource, Variant
 
 __all__ = ["Component", "ComponentInstance", "InstanceNamespace"]
@@ -127,7 +127,8 @@ class ComponentInstance(Closing, Mapping[str, Any]):
         resources.hosts = hosts
         classes = Classes()
         caller = Caller(resources, Codecs(classes))
-        _name_types(plan, classes)
+        _name_types(plan.exports, "", classes)
+        _name_types(plan.imports, "", classes)
 
         def host(linked: Linked, source: HostCall | HostDestructor) -> Any:
             resources.linked = linked
@@ -329,16 +330,13 @@ def _is_shown(export: Export) -> bool:
     return isinstance(export, (FunctionExport, InstanceExports, Resource, Record, Variant, Enum, Flags))
 
 
-def _name_types(plan: Plan, classes: Classes) -> None:
-    def walk(items: Mapping[str, Export], module: str) -> None:
-        for name, one in items.items():
-            if isinstance(one, InstanceExports):
-                walk(one.items, name)
-            elif isinstance(one, (Record, Variant, Enum, Flags)):
-                classes.name(one, name, module)
-
-    walk(plan.exports, "")
-    walk(plan.imports, "")
+def _name_types(items: Mapping[str, Export], module: str, classes: Classes) -> None:
+    """Give the types of a component's edge the names that they have there."""
+    for name, one in items.items():
+        if isinstance(one, InstanceExports):
+            _name_types(one.items, name, classes)
+        elif isinstance(one, (Record, Variant, Enum, Flags)):
+            classes.name(one, name, module)
 
 
 # ---- imports

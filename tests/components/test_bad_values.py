@@ -165,7 +165,9 @@ class Crossing(NamedTuple):
 
 Chunk = Sequence[Crossing]
 CROSSINGS = [
-    Crossing(bad, encoding) for bad in BAD for encoding in (ENCODINGS if bad.type == STRING else ENCODINGS[:1])
+    Crossing(bad, encoding)
+    for bad in BAD
+    for encoding in (ENCODINGS if bad.type == STRING else ENCODINGS[:1])
 ]
 _SIZE = 20  # crossings in one component: many functions are slow to link
 CHUNKS = [CROSSINGS[at : at + _SIZE] for at in range(0, len(CROSSINGS), _SIZE)]

@@ -71,7 +71,10 @@ def test_values_come_back(name: str) -> None:
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        st.lists(PARAMS, min_size=1, max_size=4), st.sampled_from(ENCODINGS), st.sampled_from(ENCODINGS), st.data()
+        st.lists(PARAMS, min_size=1, max_size=4),
+        st.sampled_from(ENCODINGS),
+        st.sampled_from(ENCODINGS),
+        st.data(),
     )
     def come_back(functions: list[list[ValueType]], encoding: str, other: str, data: st.DataObject) -> None:
         made = echoes(functions, encoding, other)

@@ -47,7 +47,9 @@ REALLOC = """
 """
 """An allocator that never frees: fields of a core module with a memory."""
 
-MEMORY = f'(core module $libc (memory (export "memory") 1) {REALLOC})(core instance $libc (instantiate $libc))'
+MEMORY = (
+    f'(core module $libc (memory (export "memory") 1) {REALLOC})(core instance $libc (instantiate $libc))'
+)
 
 
 def options(encoding: str = "utf8", instance: str = "$libc") -> str:
@@ -94,7 +96,7 @@ def echoes(functions: Sequence[Sequence[ValueType]], encoding: str, other: str) 
         lifted += (
             f'(func (export "f{number}") {types[0]} (canon lift (core func $m "f{number}") {options(other)}))'
         )
-        lowered += f'(core func $l{number} (canon lower (func $f{number}) {options(encoding)}))'
+        lowered += f"(core func $l{number} (canon lower (func $f{number}) {options(encoding)}))"
         with_ += f'(export "f{number}" (func $l{number}))'
         funcs += (
             f'(func (export "f{number}") {types[2]}'
