@@ -12,6 +12,7 @@ Format: component model, CanonicalABI.md, "Loading" to "Flat Lowering". The clas
 from __future__ import annotations
 
 import ctypes
+import math
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,6 +54,7 @@ _FORMATS = {
     "f32": "f", "f64": "d",
 }  # fmt: skip
 _PAIR = struct.Struct("<II")
+_F32 = struct.Struct("<f")
 
 
 def fault(why: Fault, name: str = "the call") -> GuestTrap:
@@ -236,6 +238,16 @@ class _Integer(_Scalar):
                 raise
 
 
+def _in_range(format_: struct.Struct, number: float) -> float:
+    """A number that a float of that size can be: too large ones become infinite, as when core values are
+    passed."""
+    try:
+        format_.pack(number)
+    except OverflowError:
+        return math.copysign(math.inf, number)
+    return number
+
+
 class _Float(_Scalar):
     def __init__(self, type_: Primitive) -> None:
         self.name = type_.name
@@ -253,11 +265,7 @@ class _Float(_Scalar):
         return float(value)
 
     def store(self, cx: Context, value: Any, at: int) -> None:
-        number = self.check(value)
-        try:
-            self.struct.pack_into(cx.view, at, number)
-        except OverflowError:  # rounds to infinity, as a core value would
-            self.struct.pack_into(cx.view, at, float("inf") if number > 0 else float("-inf"))
+        self.struct.pack_into(cx.view, at, _in_range(self.struct, self.check(value)))
 
     def load_many(self, cx: Context, at: int, count: int) -> Any:
         return list(struct.unpack_from(f"<{count}{self.format}", cx.view, at))
@@ -625,7 +633,7 @@ def _widen(value: Any, have: int, want: int) -> Any:
     if have == F64:
         return struct.unpack("<q", struct.pack("<d", value))[0]
     if have == F32:
-        number: int = struct.unpack("<I" if want == I64 else "<i", struct.pack("<f", value))[0]
+        number: int = struct.unpack("<I" if want == I64 else "<i", _F32.pack(_in_range(_F32, value)))[0]
         return number
     return value & _WORD
 

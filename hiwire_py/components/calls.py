@@ -263,6 +263,7 @@ def _general(
             resources.destroy_dead()
         scope = Scope(resources)
         handles = SideHandles(resources, instance, scope)
+        resources.inside += 1
         try:
             begin()
             try:
@@ -283,7 +284,10 @@ def _general(
             linked.explain(error, name)
             raise
         finally:
+            resources.inside -= 1
             scope.end()
+        if dead:
+            resources.destroy_dead()
         return _unwrapped(type_, values)
 
     return general

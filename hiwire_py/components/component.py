@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -141,6 +142,7 @@ class ComponentInstance(Closing, Mapping[str, Any]):
         linked = Linked(component._assembly, component._for(space), space, self._guard, host, what)
         resources.linked = linked
         self._exports = _Exporter(caller, component._assembly, what).lazy(plan.exports)
+        resources.export = _finder(plan.exports, weakref.ref(self._exports))
 
     def __getitem__(self, name: str) -> Any:
         try:
@@ -219,6 +221,28 @@ class _Lazy(dict[str, Any]):
             raise KeyError(name)
         self[name] = made = self.make(name)
         return made
+
+
+def _finder(exports: Mapping[str, Export], made: weakref.ref[_Lazy]) -> Callable[[Resource], object]:
+    """What makes the export that a resource is in. It does not hold the exports, which hold it."""
+    where: dict[Resource, str] = {}
+
+    def walk(one: Export, name: str) -> None:
+        if isinstance(one, Resource):
+            where.setdefault(one, name)
+        elif isinstance(one, InstanceExports):
+            for inner in one.items.values():
+                walk(inner, name)
+
+    for name, one in exports.items():
+        walk(one, name)
+    del walk  # it refers to itself
+
+    def find(resource: Resource) -> object:
+        lazy, name = made(), where.get(resource)
+        return None if lazy is None or name is None else lazy[name]
+
+    return find
 
 
 class _Exporter:

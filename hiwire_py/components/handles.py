@@ -7,18 +7,18 @@ instance. The representation of a Python object is a handle of a `Hiwire` table.
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ClosedError, ResourceMovedError
+from ..errors import ClosedError, GuestTrap, ResourceMovedError
 from ..hiwire import Hiwire
 from ..memory import GuestMemory
 from ..real_threads import get_ident
 from ..resources import Closing
 from .abi import Handles
 from .assemble import Reference
+from .faults import Fault
 from .link import Linked
 from .plan import Options, ResourceDefinition
 from .types import Resource
@@ -117,8 +117,10 @@ class Resources:
         table: for Python's own objects; None where it imports no resource.
 
     Attributes:
-        classes: of the resources of components.
+        classes: of the resources of components, as far as they are made.
+        export: makes the export that a resource is in, if there is one.
         hosts: of those of the host.
+        inside: how many calls are begun and not ended, between which Python reads and writes memories.
         sides: memories that Python reads and writes, and what allocates in them: see calls.py.
     """
 
@@ -126,11 +128,25 @@ class Resources:
         self.linked: Linked | None = None
         self.table = table
         self.classes: dict[Resource, type[ResourceHandle]] = {}
+        self.export: Callable[[Resource], object] = lambda resource: None
         self.hosts: dict[Resource, HostResource] = {}
         self.dead: deque[tuple[Resource, int]] = deque()
+        self.inside = 0
         self.sides: dict[Options, tuple[GuestMemory | None, Callable[[int, int, int, int], int] | None]] = {}
         self._destroyers: dict[Resource, Callable[[int], None]] = {}
         self._tables: dict[tuple[int, str], Callable[[int, int], int]] = {}
+
+    def class_of(self, resource: Resource) -> type[ResourceHandle]:
+        """The class of a component's resource, which is made with the export that has it. One that is not
+        exported, or whose instance is gone, gets a class without methods."""
+        if resource not in self.classes:
+            self.export(resource)
+        known = self.classes.get(resource)
+        if known is None:
+            names = {"_resources": self, "_resource": resource, "__module__": ""}
+            known = type(resource.name or "Resource", (ResourceHandle,), names)
+            self.classes[resource] = known
+        return known
 
     def definition(self, resource: Resource) -> ResourceDefinition:
         assert self.linked is not None
@@ -160,19 +176,27 @@ class Resources:
         """A handle that owned something is gone, which may happen in any thread and at any time."""
         self.dead.append((resource, representation))
         linked = self.linked
-        if linked is not None and linked.guard.owner == get_ident() and not linked.space.calls.depth:
+        if linked is not None and linked.guard.owner == get_ident():
             self.destroy_dead()
 
     def destroy_dead(self) -> None:
-        """Destroy what the handles that are gone owned."""
-        dead = self.dead
-        while dead:
+        """Destroy what the handles that are gone owned; later, if the instance cannot be entered now."""
+        dead, linked = self.dead, self.linked
+        assert linked is not None
+        while dead and not self.inside and not linked.space.calls.depth:
             try:
                 resource, representation = dead.popleft()
             except IndexError:  # a finalizer was here meanwhile
                 return
-            with contextlib.suppress(ClosedError):
+            try:
                 self.destroy(resource, representation)
+            except ClosedError:
+                pass
+            except GuestTrap as error:
+                if (
+                    error.kind != Fault.CANNOT_ENTER.words
+                ):  # else it has trapped before: nothing can be destroyed
+                    raise
 
     # ---- between an object and its representation
 
@@ -181,7 +205,7 @@ class Resources:
         if self.definition(resource).definer is None:
             assert self.table is not None
             return self.table.pop(representation) if owned else self.table.get(representation)
-        handle = self.classes[resource]._made(representation, owned)
+        handle = self.class_of(resource)._made(representation, owned)
         if not owned:
             scope.borrowed.append(handle)
         return handle
@@ -203,7 +227,7 @@ class Resources:
             if owned:
                 scope.given.append(representation)
             return representation
-        class_ = self.classes[resource]
+        class_ = self.class_of(resource)
         if not isinstance(value, class_):
             raise TypeError(_wanted(class_, value))
         live = value._live()
@@ -294,6 +318,6 @@ class SideHandles(Handles):
 
     def undo(self) -> None:
         """The call was not made: the instance has not got any of it."""
-        for operation, resource, handle in self.entered:
+        for operation, resource, handle in reversed(self.entered):  # so that free handles come as before
             self.resources.in_table(self.instance, operation, resource, handle)
         self.scope.undo()

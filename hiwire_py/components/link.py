@@ -59,8 +59,11 @@ class Linked:
                 return self.extern(source) if isinstance(source, Reference) else host(self, source)
 
             name = f"module {number} of {what}" if stage.what == "core" else f"the {stage.what} of {what}"
-            self.instances.append(instantiate(space, ready, find, guard, name))
-        self._fault = self.extern(Reference(0, "fault")).raw
+            try:
+                self.instances.append(instantiate(space, ready, find, guard, name))
+            except GuestTrap as error:  # of a start function
+                self.explain(error, name)
+                raise
 
     def extern(self, reference: Reference) -> Extern:
         """What a stage exports, for others."""
@@ -83,9 +86,10 @@ class Linked:
         an exception that is raised from itself would be a reference cycle, and so would one in a local
         variable of a frame that it refers to."""
         store = self.space.store
-        number = store.global_get(self._fault)
+        cell = self.extern(Reference(0, "fault")).raw
+        number = store.global_get(cell)
         if not number:
             return
-        store.global_set(self._fault, 0)
+        store.global_set(cell, 0)
         why = Fault.of(number)
         raise GuestTrap(f"{name} trapped: {why.words}", why.words) from error
