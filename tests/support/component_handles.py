@@ -9,6 +9,7 @@ class. What is called by Python takes and gives numbers of handles, so that they
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,8 +20,11 @@ from hiwire_py.components import Component, HostResource
 from hiwire_py.components.faults import Fault
 
 NAMES = "abcd"
-KNOWN = {"a": "rt", "b": "rst", "c": "rst", "d": "rst"}
-"""The kinds of resources that a component knows."""
+Known = Mapping[str, str]
+"""The kinds of resources that each component knows."""
+ALL: Known = {"a": "rt", "b": "rst", "c": "rst", "d": "rst"}
+FEW: Known = {"a": "r", "b": "rs", "c": "s", "d": "rs"}
+"""Far fewer functions, for an engine that compiles slowly."""
 DEFINER = {"r": "a", "s": "b", "t": ""}
 
 _NUMBER = '(param "x" u32) (result u32)'
@@ -39,10 +43,11 @@ _UNARY = "(param i32) (result i32)"
 class _Text:
     """One component's text."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, known: Known) -> None:
         self.name = name
+        self.known = known
         self.head = self.lowered = self.fields = self.given = self.bodies = self.lifted = ""
-        for kind in KNOWN[name]:
+        for kind in self.known[name]:
             self.kind(kind)
 
     def import_(self, name: str, signature: str, core: str = _UNARY) -> None:
@@ -95,7 +100,7 @@ class _Text:
         self.export(f"keep-{k}", types["keep"], one)
         self.export(f"two-{k}", types["two"], "(i32.const 0)", "(param i32 i32)")
         for other in NAMES[: NAMES.index(self.name)]:
-            if k in KNOWN[other]:
+            if k in self.known[other]:
                 for what in ("put", "take", "see", "keep"):
                     self.import_(f"{other}-{what}-{k}", types[what])
                     self.export(f"{what}-{other}-{k}", _NUMBER, f"(call ${other}-{what}-{k} {one})")
@@ -113,7 +118,7 @@ class _Text:
     def instance(self) -> str:
         """Its instance, and the export of that with the types."""
         given = out = ""
-        for k in KNOWN[self.name]:
+        for k in self.known[self.name]:
             definer = DEFINER[k]
             place = f"${definer}" if definer and definer != self.name else ""
             if definer == self.name:
@@ -124,7 +129,7 @@ class _Text:
                     source = f'{place} "{what}-{k}"' if place else f"${what}-{k}"
                     given += f'(with "{what}-{k}" (func {source}))'
             for other in NAMES[: NAMES.index(self.name)]:
-                if k in KNOWN[other]:
+                if k in self.known[other]:
                     for what in ("put", "take", "see", "keep", "two"):
                         given += f'(with "{other}-{what}-{k}" (func ${other} "{what}-{k}"))'
             source = f'${definer} "{k}"' if definer else "$t"
@@ -139,14 +144,14 @@ class _Text:
     def exported(self, k: str) -> list[str]:
         names = [f"{what}-{k}" for what in ("new", "rep", "free", "put", "take", "see", "keep")]
         for other in NAMES[: NAMES.index(self.name)]:
-            if k in KNOWN[other]:
+            if k in self.known[other]:
                 names += [f"{what}-{other}-{k}" for what in ("put", "take", "see", "keep", "two")]
         return names
 
 
-def text() -> str:
+def text(known: Known) -> str:
     """All four."""
-    parts = [_Text(name) for name in NAMES]
+    parts = [_Text(name, known) for name in NAMES]
     return f"""
     (component
       (import "t" (type $t (sub resource)))
@@ -187,6 +192,12 @@ class Table:
         return self.entries.pop(handle)
 
 
+_STRAYS = {
+    Fault.UNKNOWN_HANDLE: "", Fault.WRONG_TYPE: "", Fault.LENT: "two", Fault.BORROWS_REMAIN: "keep"
+}  # fmt: skip
+"""What may trap, and by which function of the callee."""
+
+
 class Counted:
     """The Python class behind t; ``live`` are the objects that there are."""
 
@@ -204,12 +215,13 @@ class Model:
     """An instance of the four components, with the oracle beside it. What differs is an AssertionError.
 
     Args:
-        component: made of `text`.
+        component: made of `text`, for what is known.
         engine: an engine's name.
         chance: chooses what happens.
     """
 
-    def __init__(self, component: Component, engine: str, chance: random.Random) -> None:
+    def __init__(self, component: Component, known: Known, engine: str, chance: random.Random) -> None:
+        self.known = known
         self.chance = chance
         self.tables = {name: Table() for name in NAMES}
         self.died: list[tuple[str, int]] = []
@@ -274,7 +286,7 @@ class Model:
         name = chance.choice(NAMES)
         what = chance.choice(["new", "rep", "free", "free", "put", "take", "see", "in", "out", "close", "lend"])
         if what == "new":
-            self.new(name, chance.choice(KNOWN[name]))
+            self.new(name, chance.choice(self.known[name]))
         elif what in ("in", "close", "lend"):
             if self.python:
                 self.from_python(name, what)
@@ -303,7 +315,7 @@ class Model:
             return
         other = self.chance.choice(before)
         giver, taker = (other, name) if what == "take" else (name, other)
-        found = self.some(giver, "".join(set(KNOWN[name]) & set(KNOWN[other])))
+        found = self.some(giver, "".join(set(self.known[name]) & set(self.known[other])))
         if found is None:
             return
         handle, entry = found
@@ -323,7 +335,7 @@ class Model:
             self.dies(kind, rep)
             if kind != "t" and self.chance.random() < 0.5:
                 handle.close()
-        elif kind not in KNOWN[name]:
+        elif kind not in self.known[name]:
             return
         elif what == "lend":
             self.see(name, Entry(kind, rep))
@@ -338,30 +350,41 @@ class Model:
         self.died.clear()
         self.expected.clear()
 
+    def strays(self, fault: Fault) -> list[tuple[str, str, int, Fault]]:
+        """Calls that trap for a reason: component, function and handle."""
+        calls: list[tuple[str, str, int, Fault]] = []
+        for name, table in self.tables.items():
+            kinds, before = self.known[name], NAMES[: NAMES.index(name)]
+            if fault == Fault.UNKNOWN_HANDLE:
+                numbers = [0, table.length, table.length + 99, 0xFFFFFFFF, *table.free]
+                calls += [
+                    (name, f"{what}-{kind}", number, fault)
+                    for kind in kinds
+                    for number in numbers
+                    for what in ("rep", "free", "take")
+                ]
+                continue
+            for handle, one in table.entries.items():
+                if fault == Fault.WRONG_TYPE:
+                    others = [kind for kind in kinds if kind != one.kind]
+                    calls += [
+                        (name, f"{what}-{kind}", handle, fault)
+                        for kind in others
+                        for what in ("rep", "free", "take")
+                    ]
+                else:
+                    what = _STRAYS[fault]
+                    calls += [
+                        (name, f"{what}-{other}-{one.kind}", handle, fault)
+                        for other in before
+                        if one.kind in self.known[other] and (what == "two" or other != DEFINER[one.kind])
+                    ]
+        return calls
+
     def stray(self) -> None:
         """Something that is not allowed: it traps, for the right reason, and nothing is destroyed any more."""
         chance = self.chance
-        name = chance.choice(NAMES)
-        what = chance.choice(["rep", "free", "take", "unknown", "keep", "two"])
-        found = self.some(name)
-        calls: list[tuple[str, str, int, Fault]] = []
-        kinds = KNOWN[name]
-        if found is not None and what in ("rep", "free", "take") and len(kinds) > 1:
-            kind = chance.choice([one for one in kinds if one != found[1].kind])
-            calls.append((name, f"{what}-{kind}", found[0], Fault.WRONG_TYPE))
-        elif found is not None and what in ("keep", "two"):
-            handle, entry = found
-            for other in NAMES[: NAMES.index(name)]:
-                if entry.kind not in KNOWN[other]:
-                    continue
-                if what == "two":
-                    calls.append((name, f"two-{other}-{entry.kind}", handle, Fault.LENT))
-                elif other != DEFINER[entry.kind]:
-                    calls.append((name, f"keep-{other}-{entry.kind}", handle, Fault.BORROWS_REMAIN))
-        if not calls:
-            table, kind = self.tables[name], chance.choice(kinds)
-            number = chance.choice([0, table.length, table.length + 99, 0xFFFFFFFF, *table.free])
-            calls.append((name, f"{chance.choice(['rep', 'free', 'take'])}-{kind}", number, Fault.UNKNOWN_HANDLE))
+        calls = self.strays(chance.choice(list(_STRAYS))) or self.strays(Fault.UNKNOWN_HANDLE)
         name, export, handle, fault = chance.choice(calls)
         for wanted in (fault, Fault.CANNOT_ENTER):
             kind_of_trap = "nothing"
@@ -389,13 +412,20 @@ class Model:
         assert not self.alive and not Counted.live
 
 
-def play(component: Component, engine: str, seed: int, operations: int) -> int:
+def play(
+    component: Component,
+    known: Known,
+    engine: str,
+    seed: int,
+    operations: int,
+    lengths: Sequence[int] = (20, 200, 1000),
+) -> int:
     """Sequences until there were so many operations; how many sequences."""
     chance, done, sequences = random.Random(seed), 0, 0
     while done < operations:
-        model = Model(component, engine, chance)
+        model = Model(component, known, engine, chance)
         try:
-            for _ in range(chance.choice([10, 100, 400])):
+            for _ in range(chance.choice(lengths)):
                 model.step()
             if chance.random() < 0.7:
                 model.stray()
@@ -408,6 +438,6 @@ def play(component: Component, engine: str, seed: int, operations: int) -> int:
     return sequences
 
 
-def made() -> Component:
+def made(known: Known) -> Component:
     """The component, generated anew."""
-    return Component(wat(text()))
+    return Component(wat(text(known)))
