@@ -223,20 +223,20 @@ class _Lazy(dict[str, Any]):
         return made
 
 
+def _resources_in(export: Export) -> Iterator[Resource]:
+    if isinstance(export, Resource):
+        yield export
+    elif isinstance(export, InstanceExports):
+        for one in export.items.values():
+            yield from _resources_in(one)
+
+
 def _finder(exports: Mapping[str, Export], made: weakref.ref[_Lazy]) -> Callable[[Resource], object]:
     """What makes the export that a resource is in. It does not hold the exports, which hold it."""
     where: dict[Resource, str] = {}
-
-    def walk(one: Export, name: str) -> None:
-        if isinstance(one, Resource):
-            where.setdefault(one, name)
-        elif isinstance(one, InstanceExports):
-            for inner in one.items.values():
-                walk(inner, name)
-
     for name, one in exports.items():
-        walk(one, name)
-    del walk  # it refers to itself
+        for resource in _resources_in(one):
+            where.setdefault(resource, name)
 
     def find(resource: Resource) -> object:
         lazy, name = made(), where.get(resource)

@@ -73,7 +73,7 @@ FUNCTIONS = {
 - ``drop``: a handle that is not lent; it leaves the table. Given is whether it was owned; the representation
   is in the global ``dropped`` then.
 
-``pin`` is called when the instance is entered while a call of its own is out, and ``unpin`` when that returns.
+``pin`` is called when the instance is entered while a call of its own is out, ``unpin`` when that returns.
 """
 
 GLOBALS = {"borrows": I32, "calls": I64, "dropped": I32}

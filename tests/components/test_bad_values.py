@@ -35,6 +35,13 @@ from hiwire_py.components.types import (
     Variant,
 )
 
+_NOT_UNICODE = (
+    "invalid utf8 encoding",
+    "invalid utf16 encoding",
+    "unpaired surrogate found",
+    "invalid utf-8",
+    "incomplete utf-8",
+)
 # What wasmtime says for a fault, of which one is enough. Its words differ between the functions it compiles
 # for calls between components and its own code at the host's edge.
 WORDS = {
@@ -44,7 +51,7 @@ WORDS = {
     Fault.OUT_OF_BOUNDS: ("pointer out of bounds", "out of bounds memory access"),
     Fault.STRING_BOUNDS: ("string content out-of-bounds", "string pointer/length out of bounds of memory"),
     Fault.STRING_TOO_LONG: ("string content out-of-bounds", "string pointer/length out of bounds of memory"),
-    Fault.STRING_ENCODING: ("invalid utf8 encoding", "invalid utf16 encoding", "unpaired surrogate found", "invalid utf-8", "incomplete utf-8"),
+    Fault.STRING_ENCODING: _NOT_UNICODE,
     Fault.LIST_BOUNDS: ("list content out-of-bounds", "list pointer/length out of bounds of memory"),
     Fault.LIST_TOO_LONG: ("list content out-of-bounds", "list pointer/length out of bounds of memory"),
     Fault.REALLOC_BOUNDS: ("realloc return: beyond end of memory", "out-of-bounds", "out of bounds"),
@@ -97,6 +104,7 @@ def _utf16(name: str, *units: int) -> list[Bad]:
     ]
 
 
+_TWO_STRINGS = struct.pack("<4I", AT + 15, 1, AT + 16, 1) + b"\x80"
 BAD = [
     Bad("char-surrogate", CHAR, [0xD800], Fault.BAD_CHAR),
     Bad("char-last-surrogate", CHAR, [0xDFFF], Fault.BAD_CHAR),
@@ -152,7 +160,7 @@ BAD = [
     *_utf16("high-last", 0x61, 0xDBFF),
     *_utf16("low-alone", 0xDC00),
     *_utf16("two-highs", 0xD83D, 0xD83D, 0xDE00),
-    Bad("good-then-bad", List(STRING), [AT, 2], Fault.STRING_ENCODING, struct.pack("<4I", AT + 15, 1, AT + 16, 1) + b"\x80"),
+    Bad("good-then-bad", List(STRING), [AT, 2], Fault.STRING_ENCODING, _TWO_STRINGS),
 ]  # fmt: skip
 
 

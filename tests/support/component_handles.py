@@ -78,7 +78,8 @@ class _Text:
                 (instantiate $dtor-{k} (with "" (instance (export "died" (func $died-{k}))))))
               (type $raw-{k} (resource (rep i32) (dtor (core func $dtor-{k} "dtor"))))
               (export ${k} "{k}" (type $raw-{k}))
-              (core func $make-{k} (canon resource.new ${k})) (core func $get-{k} (canon resource.rep ${k}))"""
+              (core func $make-{k} (canon resource.new ${k}))
+              (core func $get-{k} (canon resource.rep ${k}))"""
             self.use(f"make-{k}")
             self.use(f"get-{k}")
             self.export(f"get-{k}", types["get"], one)
@@ -284,7 +285,9 @@ class Model:
         """Something that is allowed."""
         chance = self.chance
         name = chance.choice(NAMES)
-        what = chance.choice(["new", "rep", "free", "free", "put", "take", "see", "in", "out", "close", "lend"])
+        what = chance.choice(
+            ["new", "rep", "free", "free", "put", "take", "see", "in", "out", "close", "lend"]
+        )
         if what == "new":
             self.new(name, chance.choice(self.known[name]))
         elif what in ("in", "close", "lend"):
@@ -382,7 +385,7 @@ class Model:
         return calls
 
     def stray(self) -> None:
-        """Something that is not allowed: it traps, for the right reason, and nothing is destroyed any more."""
+        """Something that is not allowed: it traps for the right reason, and nothing is destroyed then."""
         chance = self.chance
         calls = self.strays(chance.choice(list(_STRAYS))) or self.strays(Fault.UNKNOWN_HANDLE)
         name, export, handle, fault = chance.choice(calls)
