@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from component_guests import (
     ENCODINGS,
+    MEMORY,
     Echoes,
     Reference,
     ReferenceComponent,
     echoes,
     from_reference,
+    options,
     result_of,
     to_reference,
     use_adapters,
@@ -87,3 +89,29 @@ def test_values_come_back(name: str) -> None:
                 check(made, instance, reference, number, params, given_)
 
     come_back()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_no_strings(encoding: str, engine: str) -> None:
+    """A str with surrogates is refused, before the guest is called, and so is a char that is one."""
+    text = f"""
+    (component {MEMORY}
+      (core module $m (import "libc" "memory" (memory 1))
+        (func (export "text") (param i32 i32) (result i32) (local.get 1))
+        (func (export "char") (param i32) (result i32) (local.get 0)))
+      (core instance $m (instantiate $m (with "libc" (instance $libc))))
+      (func (export "text") (param "x" string) (result u32)
+        (canon lift (core func $m "text") {options(encoding)}))
+      (func (export "char") (param "x" char) (result u32) (canon lift (core func $m "char"))))
+    """
+    with Component(wat(text)).instantiate(engine=engine) as instance:
+        for wrong in ("\ud800", "a\udfff", "\ud83d\ude00"):
+            with pytest.raises(ValueError, match="surrogates"):
+                instance["text"](wrong)
+        for wrong in ("\ud800", "", "ab"):
+            with pytest.raises(TypeError, match="char"):
+                instance["char"](wrong)
+        assert instance["char"]("\U0010ffff") == 0x10FFFF
+        units = instance["text"]("a\U0001f600\uffff")
+        assert units & 0x7FFFFFFF == {"utf8": 8, "utf16": 4, "latin1+utf16": 4}[encoding]
+        assert units >> 31 == (encoding == "latin1+utf16")
