@@ -6,6 +6,7 @@ The program, programs/script.c, does what its input says. Errors are numbers of 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import re
@@ -309,12 +310,15 @@ def test_like_wasmtime(
 
 
 def test_nothing_is_left(script: Component, engine: str, no_gc: None) -> None:
-    """After a run, also one that exits or traps, nothing holds what the program was given."""
-    for line in ("out x", "cat /x", "exit 3", "abort"):
+    """After a run, also one that exits or traps, nothing holds what the program was given, whether the
+    instance was closed or is only not used any more."""
+    for line, closes in itertools.product(("out x", "cat /x", "exit 3", "abort"), (True, False)):
         wasi = Wasi(stdin=line.encode(), files={"/x": b"x"})
         instance = script.instantiate(engine=engine, wasi=wasi)
-        with instance, contextlib.suppress(GuestExit, GuestTrap):
+        with contextlib.suppress(GuestExit, GuestTrap):
             instance["wasi:cli/run"].run()
+        if closes:
+            instance.close()
         dead = weakref.ref(wasi)
         del wasi, instance
-        assert dead() is None, line
+        assert dead() is None, (line, closes)

@@ -17,7 +17,7 @@ from hiwire_py.components import Component
 from hiwire_py.errors import GuestExit
 from hiwire_py.wasi import ManualClock, Wasi
 
-ENGINE = "wasmtime"  # its modules have extended constant expressions, which wasmer does not take
+ENGINE = "wasmtime"  # the others run it too, but compile its 18 MB for minutes
 
 
 @pytest.fixture(scope="module")
