@@ -108,8 +108,10 @@ class Linked:
 
     def explained(self, error: GuestTrap, name: str) -> GuestTrap:
         """The trap as it is to be told: it names the function, and generated code says why it trapped."""
-        store, cell = self.space.store, self.extern(self.assembly.fault).raw
-        number = store.global_get(cell)
+        fault, store = self.assembly.fault, self.space.store
+        there = fault.stage < len(self.instances)  # else it is the start function of the module that has it
+        cell = self.extern(fault).raw if there else None
+        number = store.global_get(cell) if there else 0
         if not number:
             return GuestTrap(f"{name} trapped: {error.kind}", error.kind)
         store.global_set(cell, 0)

@@ -395,7 +395,7 @@ class Model:
                 self.call(name, export, handle)
             except GuestTrap as trap:
                 kind_of_trap = trap.kind
-            assert kind_of_trap == wanted.words, (name, export, handle)
+            assert kind_of_trap == wanted.words, (name, export, handle, kind_of_trap, wanted)
         self.python.clear()
         assert not self.died
 
