@@ -21,6 +21,7 @@ Requires: valid modules. Where an import is given what has another type, that is
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Union
 
@@ -516,6 +517,8 @@ class Merger:
         hosts = self.settle()
         items = {letter: sorted(i for i in self.live if isinstance(i, Item) and i.letter == letter)
                  for letter in "FtMGXED"}  # fmt: skip
+        accesses = self._accesses(items["F"])
+        items["M"].sort(key=lambda one: -accesses[one])
         self._numbers.update((host, place) for place, host in enumerate(hosts))
         for letter, some in items.items():
             first = len(hosts) if letter == "F" else 0
@@ -554,6 +557,16 @@ class Merger:
             found[Kind.START] = section(Kind.START, leb(start))
         ends = [section(Kind.CUSTOM, name(field) + body) for field, body in custom]
         return b"\0asm\1\0\0\0" + b"".join([*(found.get(kind, b"") for kind in Kind), *ends])
+
+    def _accesses(self, functions: Iterable[Item]) -> Counter[Item | HostItem]:
+        """How often code names each memory to read or write. The one that is named most becomes the first:
+        it is named in fewer bytes, and an engine with one memory a module keeps that one in the module."""
+        found = Counter[Union[Item, HostItem]]()
+        for _, part, index in functions:
+            memories = Counter(s.number for s in self.parts[part].sites_of(index) if s.letter == "a")
+            for memory, count in memories.items():
+                found[self.resolve(part, MEMORY, memory)] += count
+        return found
 
     def _body(self, item: Item) -> bytes:
         part = self.parts[item.part]

@@ -11,7 +11,8 @@ import wasmtime
 from component_support import wasm_tools
 
 from hiwire_py.components.assemble import Reference
-from hiwire_py.components.merge import Merger
+from hiwire_py.components.merge import HostItem, Merger
+from hiwire_py.errors import UnsupportedModuleError
 from hiwire_py.wasm.module import FUNCTION, GLOBAL, MEMORY, TABLE, Module
 from hiwire_py.wasm.types import F32, F64, I32, I64
 
@@ -130,3 +131,58 @@ def test_made_modules(first: int) -> None:
         if len(alone[0]) > 1 and len(alone[1]) > 1:  # else a start function or segment traps
             assert observed(merged, "0") == alone[0], number
             assert observed(merged, "1") == alone[1], number
+
+
+def test_first_memory() -> None:
+    """The memory that code names most is the first one; what it holds is still its own."""
+    one = '(module (memory (export "m") 1) (data (i32.const 0) "1")' + READS.format("a")
+    other = '(module (memory (export "m") 2) (data (i32.const 0) "2")' + READS.format("a") + READS.format("b")
+    modules = [Module.parse(bytes(wasmtime.wat2wasm(text + ")"))) for text in (one, other)]
+    merger = Merger([(module, {}) for module in modules])
+    for place, names in enumerate(("am", "abm")):
+        for name in names:
+            merger.export(f"{place}{name}", merger.find(Reference(place, name)))
+    module = Module.parse(merger.written())
+    assert [one.minimum for one in module.memories] == [2, 1]
+    assert observed(module.wasm, "0") == observed(modules[0].wasm, "")
+    assert observed(module.wasm, "1") == observed(modules[1].wasm, "")
+
+
+READS = '(func (export "{0}") (result i32) (i32.load8_u (i32.const 0)))'
+
+
+def test_imports_that_do_not_fit() -> None:
+    """An import that is given something of another type, or nothing, is refused by name."""
+    giver = Module.parse(
+        bytes(
+            wasmtime.wat2wasm(
+                '(module (func (export "f")) (memory (export "m") 1) (global (export "g") i32 (i32.const 0))'
+                ' (table (export "t") 1 funcref))'
+            )
+        )
+    )
+    for wanted, words in (
+        ('(import "" "f" (func (param i32)))', "is given a function of another type"),
+        ('(import "" "m" (memory 2))', "is given a memory of another type"),
+        ('(import "" "g" (global (mut i32)))', "is given a global of another type"),
+        ('(import "" "t" (table 1 externref))', "is given a table of another type"),
+        ('(import "" "f" (memory 1))', "is given what is no memory"),
+        ('(import "" "none" (func))', "is given what is no function"),
+    ):
+        taker = Module.parse(bytes(wasmtime.wat2wasm(f"(module {wanted})")))
+        (name,) = (one.name for one in taker.imports)
+        with pytest.raises(UnsupportedModuleError, match=words):
+            merger = Merger([(giver, {}), (taker, {("", name): Reference(0, name)})])
+            merger.resolve(1, taker.imports[0].kind, 0)
+
+
+def test_host_function_of_two_types() -> None:
+    """One function of the host cannot be imported with two types."""
+    texts = ['(module (import "" "f" (func (param i32))))', '(module (import "" "f" (func (param i64))))']
+    parts = [
+        (Module.parse(bytes(wasmtime.wat2wasm(text))), {("", "f"): HostItem("host", "f")}) for text in texts
+    ]
+    merger = Merger(parts)
+    merger.resolve(0, FUNCTION, 0)
+    with pytest.raises(UnsupportedModuleError, match="has two types"):
+        merger.resolve(1, FUNCTION, 0)
