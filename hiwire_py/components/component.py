@@ -117,8 +117,12 @@ class Component:
     def wit(self) -> str:
         """What the component imports and exports, as WIT text: its world, and the interfaces it names.
 
+        Types of an interface that has no full name, as ``demo:bags/bags`` is one, are written again where
+        another has them, since WIT cannot use them from there.
+
         Raises:
-            UnsupportedModuleError: something has a name that WIT cannot have, such as one with a URL.
+            UnsupportedModuleError: WIT has nothing for what the component has, as for an instance in an
+                interface.
         """
         return wit(self._plan)
 
