@@ -1,7 +1,7 @@
 # make demo        count the words of real text in C, on this machine's Python
 # make test        run the tests: with CPython 3.10 (wasmer) and the newest Python (wasmtime), if both are here
 # make test-newest the same with the newest Pythons there are, in a chroot of Debian sid: needs root and mmdebstrap
-# make test-foreign drive modules of others, fetched from npm
+# make test-foreign drive modules of others, and components by others' tools, fetched from npm and PyPI
 # make lint        ruff, mypy, clang-format: check
 # make format      ruff, clang-format: rewrite
 # make wasm        build the WebAssembly modules into build/wasm

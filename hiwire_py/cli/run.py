@@ -14,7 +14,7 @@ import click
 
 from ..checks import arguments as in_words
 from ..components.decode import is_component
-from ..components.fused import component_in
+from ..components.fused import is_fused
 from ..engines import GuestLimits
 from ..errors import GuestExit, HiwireError
 from ..guest import Guest
@@ -151,8 +151,8 @@ def run_command(
     Text that is no literal stands for itself; null is the null externref. Results are printed one a line in
     the same form.
 
-    Of a component, EXPORT is a function, or interface#function, and values are in WAVE: 1, 'x', "text",
-    [1, 2], (1, "a"), {x: 1}, case(1), some(1), none, ok(1), err("why"), {flag-a, flag-b}.
+    Of a component, fused or not, EXPORT is a function, or interface#function, and values are in WAVE: 1,
+    'x', "text", [1, 2], (1, "a"), {x: 1}, case(1), some(1), none, ok(1), err("why"), {flag-a, flag-b}.
 
     A program for WASI, which exports wasi:cli/run, is run when no EXPORT is given, with the standard streams
     of this process; if it exports nothing else, all that follow are its arguments (behind -- also those that
@@ -172,7 +172,7 @@ def run_command(
         GuestLimits(**{name: value for name, value in given.items() if name != "engine"})
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if is_component(wasm) or component_in(Module.parse(wasm)) is not None:
+    if is_component(wasm) or is_fused(wasm):
         try:
             for line in run_component(module.name, wasm, words, given, _system(read, write, env)):
                 click.echo(line)

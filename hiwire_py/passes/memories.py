@@ -297,6 +297,8 @@ class _OneMemory(Writer):
     def _copy(self, to: int, from_: int) -> bytes | None:
         if to == from_:
             return self._forward(to, "copy", _SPAN, memory_copy(b"", b"", b"")) if to else None
+        if self.module.memories[0].wide:  # the others are not
+            raise _refusal(f"memory.copy between memories {to} and {from_}, of which one has 64 bits")
         if (to, from_) not in self._copies:
             self._type(_SPAN)
             self._copies[to, from_] = b""  # has its place
@@ -419,6 +421,6 @@ def _instruction(code: int, offset: int) -> bytes:
 
 def _refusal(why: str) -> UnsupportedModuleError:
     return UnsupportedModuleError(
-        f"{why}, which is possible with the first memory alone on this engine, as it has one memory a module;"
+        f"{why}, which is possible with the first memory alone on this engine, as it has one a module;"
         ' take another, as engine="wasmtime"'
     )

@@ -17,7 +17,7 @@ import wasmtime
 from random_components import any_bytes, assembled, component, oracle
 from validity_cases import ALIKE, INVALID, LIBRARY, REFUSED, VALID, Refusal
 from verdicts import judge, ours, outlived
-from wasm_tools_support import WHY_NONE, find_wasm_tools
+from wasm_tools_support import WHY_NONE, find_wasm_tools, wasm_tools
 
 from hiwire_py import UnsupportedModuleError
 from hiwire_py.components import Component
@@ -28,12 +28,9 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fuzz_components.py"
 START = b"\0asm\x0d\0\1\0"
 
 
-@pytest.fixture
-def wasm_tools() -> str:
-    found = find_wasm_tools()
-    if found is None:
-        pytest.skip(WHY_NONE)
-    return found
+@pytest.fixture(name="wasm_tools")
+def found_wasm_tools() -> str:
+    return wasm_tools()
 
 
 def binary(text: str) -> bytes:

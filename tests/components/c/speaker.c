@@ -6,7 +6,8 @@
 static text answer;
 
 EXPORT(VOICES "shout")
-text *shout(const char *words, uint32_t size) {
+text *shout(const char *words, uint32_t size)
+{
     answer = (text){take(size + 1), size + 1};
     for (uint32_t i = 0; i < size; i++) {
         answer.data[i] = words[i] >= 'a' && words[i] <= 'z' ? words[i] - 32 : words[i];
@@ -16,7 +17,8 @@ text *shout(const char *words, uint32_t size) {
 }
 
 EXPORT(VOICES "longest")
-text *longest(const text *all, uint32_t count) {
+text *longest(const text *all, uint32_t count)
+{
     answer = (text){NULL, 0};
     for (uint32_t i = 0; i < count; i++) {
         answer = all[i].size > answer.size ? all[i] : answer;
@@ -26,20 +28,23 @@ text *longest(const text *all, uint32_t count) {
 
 /* A checksum, so that it is known that all has come. */
 EXPORT(VOICES "hear")
-uint32_t hear(const char *words, uint32_t size) {
+uint32_t hear(const char *words, uint32_t size)
+{
     uint32_t sum = size ? (uint8_t)words[0] + (uint8_t)words[size - 1] : 0;
     used = 0;
     return sum + size;
 }
 
 EXPORT("cabi_post_" VOICES "shout")
-void shout_done(text *given) {
+void shout_done(text *given)
+{
     (void)given;
     used = 0;
 }
 
 EXPORT("cabi_post_" VOICES "longest")
-void longest_done(text *given) {
+void longest_done(text *given)
+{
     (void)given;
     used = 0;
 }

@@ -1,5 +1,5 @@
-/* What both components need to take and give strings as the canonical ABI has them. Memory that is taken is given
- * back at the end of a call. */
+/* What both components need to take and give strings as the canonical ABI has them. Memory that is taken is
+ * given back at the end of a call. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,7 +14,8 @@ typedef struct {
 static char heap[1 << 18] __attribute__((aligned(16)));
 static uint32_t used;
 
-static char *take(uint32_t size) {
+static char *take(uint32_t size)
+{
     char *place = heap + used;
     used += (size + 15) & ~15u;
     if (used > sizeof heap) {
@@ -23,14 +24,16 @@ static char *take(uint32_t size) {
     return place;
 }
 
-static void copy(char *to, const char *from, uint32_t size) {
+static void copy(char *to, const char *from, uint32_t size)
+{
     for (uint32_t i = 0; i < size; i++) {
         to[i] = from[i];
     }
 }
 
 EXPORT("cabi_realloc")
-void *cabi_realloc(void *old, uint32_t old_size, uint32_t alignment, uint32_t size) {
+void *cabi_realloc(void *old, uint32_t old_size, uint32_t alignment, uint32_t size)
+{
     (void)alignment;
     char *place = take(size);
     if (old != NULL) {
