@@ -72,6 +72,7 @@ class Component:
         self._plan = self._assembly.plan
         self._names = edge_names(self._plan)
         self._classes = _named_classes(self._plan, self._names)
+        self._descriptions = _Descriptions(self._names)
         self._prepared: dict[tuple[str, object], list[Prepared]] = {}
         self.imports: Mapping[str, Export] = self._plan.imports
         """What must be given to `instantiate`: name -> function, instance or type."""
@@ -116,8 +117,12 @@ class Component:
     def wit(self) -> str:
         """What the component imports and exports, as WIT text: its world, and the interfaces it names.
 
+        Types of an interface that has no full name, as ``demo:bags/bags`` is one, are written again where
+        another has them, since WIT cannot use them from there.
+
         Raises:
-            UnsupportedModuleError: something has a name that WIT cannot have, such as one with a URL.
+            UnsupportedModuleError: WIT has nothing for what the component has, as for an instance in an
+                interface.
         """
         return wit(self._plan)
 
@@ -200,7 +205,7 @@ class ComponentInstance(Closing, Mapping[str, Any]):
 
         linked = Linked(component._assembly, component._for(space), space, self._guard, host, what)
         resources.linked = linked
-        exporter = functools.partial(_Exporter, component._assembly, what, component._names)
+        exporter = functools.partial(_Exporter, component._assembly, what, component._descriptions)
         resources.make_class = functools.partial(_make_class, exporter, component._classes)
         self._exports = exporter(caller).lazy(plan.exports)
 
@@ -286,11 +291,11 @@ class _Lazy(dict[str, Any]):
 class _Exporter:
     """Makes what Python has of a component's exports."""
 
-    def __init__(self, assembly: Assembly, what: str, names: Names, caller: Caller) -> None:
+    def __init__(self, assembly: Assembly, what: str, descriptions: _Descriptions, caller: Caller) -> None:
         self.caller = caller
         self.assembly = assembly
         self.what = what
-        self.names = names
+        self.descriptions = descriptions
 
     def lazy(self, exports: Mapping[str, Export]) -> _Lazy:
         """By the names in the component."""
@@ -344,8 +349,8 @@ class _Exporter:
                 f"{self.what} exports {name}, which is what it imports as {'.'.join(one.function.path)}"
             )
         made = exported(self.caller, one.function, one.type, self.assembly.entries[one.function], name)
-        made.__doc__ = f"``{name}: {function_text(one.type, self.names)}`` of {where}."
-        made.__signature__ = _signature([label for label, _ in one.type.params])  # type: ignore[attr-defined]
+        described = self.descriptions.of(one, name, where)
+        made.__doc__, made.__signature__ = described  # type: ignore[attr-defined]
         annotated = ANNOTATED.fullmatch(name)
         if annotated is not None:
             owner = exports.get(annotated[2])
@@ -478,6 +483,22 @@ def _signature(labels: Sequence[str]) -> inspect.Signature:
     """That of a function with such parameters, as `help` shows it."""
     only = inspect.Parameter.POSITIONAL_ONLY
     return inspect.Signature([inspect.Parameter(python_name(label), only) for label in labels])
+
+
+class _Descriptions:
+    """What `help` shows of a component's functions, made once for all its instances."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.made: dict[int, tuple[str, inspect.Signature]] = {}  # by identity: those of the plan
+
+    def of(self, one: FunctionExport, name: str, where: str) -> tuple[str, inspect.Signature]:
+        """The docstring and signature of a function."""
+        known = self.made.get(id(one))
+        if known is None:
+            doc = f"``{name}: {function_text(one.type, self.names)}`` of {where}."
+            known = self.made[id(one)] = doc, _signature([label for label, _ in one.type.params])
+        return known
 
 
 class _Doc:

@@ -70,6 +70,7 @@ import hiwire_py as _hiwire_py
 from hiwire_py import Err as _Err, Ok as _Ok, Some as _Some
 from hiwire_py.components import InstanceNamespace as _Namespace, ResourceHandle as _ResourceHandle
 from hiwire_py.components.classes import Case as _Case
+from hiwire_py.wasi import Wasi as _Wasi
 
 '''
 _INSTANTIATE = """\
@@ -78,6 +79,7 @@ def instantiate(
     *,
     engine: {str} | None = None,
     hiwire: _hiwire_py.Hiwire | None = None,
+    wasi: _Wasi | None = None,
     memory_limit: {int} | None = None,
     table_limit: {int} | None = None,
     deadline: {float} | None = None,
@@ -125,7 +127,9 @@ class _Stub:
             for one in items.values():
                 if isinstance(one, Record):
                     self.members |= {python_name(label) for label, _ in one.fields}
-        self.taken = {"Instance", "Imports", "instantiate", *map(class_name, labels)}
+        # What stands within the class of an interface would be found before a class of the same name outside.
+        typed = {label for items in self.scopes() for label, one in items.items() if _has_class(one)}
+        self.taken = {"Instance", "Imports", "instantiate", *map(class_name, typed)}
         for side, items in self.sides():
             for name, one in items.items():
                 if isinstance(one, InstanceExports):
@@ -177,7 +181,8 @@ class _Stub:
                     self.done.add(path)
                     body += ["", *self.type_(one, path, items, name, side)]
         imports = self.imports()
-        body += ["", *imports, "", *self.instance(), ""]
+        body += ["", *imports] if imports else []
+        body += ["", *self.instance(), ""]
         builtins = {name: self.builtin(name) for name in _BUILTINS}
         end = _INSTANTIATE.format(
             imports="Imports" if imports else f"_Mapping[{builtins['str']}, _Any]", **builtins

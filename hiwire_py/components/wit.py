@@ -201,7 +201,7 @@ def wit(plan: Plan) -> str:
     """The world of a component, and the interfaces that it names, by their packages.
 
     Raises:
-        UnsupportedModuleError: something has a name that WIT cannot have, such as one with a URL.
+        UnsupportedModuleError: WIT has nothing for something, such as an instance in an interface.
     """
     return _Writer(plan).written()
 

@@ -101,6 +101,9 @@ def test_it_says_what_is_there(name: str, tmp_path: Path) -> None:
     wasm = guest_file("counters") if name == "counters" else dummy(tmp_path, SHAPES, "exports")
     component = Component(wasm)
     tree = ast.parse(component.stub())
+    (made,) = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    real = [name for name in inspect.signature(Component.instantiate).parameters if name != "self"]
+    assert [one.arg for one in (*made.args.args, *made.args.kwonlyargs)] == real
     instance = component.instantiate(engine="wasmtime")
     spaces = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     seen = 0
