@@ -108,7 +108,7 @@ class _SideOf:
             if memory is not None:
                 self.memory = GuestMemory(linked.extern(memory))
             if reallocate is not None:
-                self.reallocate = linked.function(reallocate)
+                self.reallocate = linked.told(reallocate, "the call")
             self.found = True
         return Context(self.memory, self.reallocate, self.options.encoding, handles)
 
