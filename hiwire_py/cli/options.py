@@ -11,6 +11,7 @@ import click
 from ..engines import ENGINE_NAMES
 
 __all__ = [
+    "DIRECTORY",
     "FAILED",
     "FILE",
     "FOLDER",
@@ -28,6 +29,7 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 INPUT = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
+DIRECTORY = click.Path(exists=True, file_okay=False)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 engine_option = click.option(

@@ -4,6 +4,8 @@ run_component.py."""
 from __future__ import annotations
 
 import ast
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,16 @@ import click
 
 from ..checks import arguments as in_words
 from ..components.decode import is_component
+from ..components.fused import is_fused
 from ..engines import GuestLimits
-from ..errors import HiwireError
+from ..errors import GuestExit, HiwireError
 from ..guest import Guest
 from ..hiwire import Hiwire
 from ..sources import VARIANTS
 from ..values import EXTERNREF, F32, F64, I32, I64, NULL, check_value, type_name
+from ..wasi import Wasi
 from ..wasm.module import FUNCTION, Module
-from .options import INPUT, OK, engine_option, limit_options
+from .options import DIRECTORY, INPUT, OK, engine_option, limit_options
 from .run_component import run_component
 
 __all__ = ["run_command"]
@@ -110,6 +114,16 @@ def parse_argument(text: str, code: int, what: str) -> Any:
         return text
 
 
+def _system(read: Sequence[str], write: Sequence[str], env: Sequence[str]) -> dict[str, Any]:
+    """What a program for WASI is given: see `Wasi`."""
+    if wrong := [one for one in env if not one.partition("=")[1]]:
+        raise click.UsageError(f"--env wants NAME=VALUE, not {wrong[0]!r}")
+    files = {os.path.abspath(path): Wasi.directory(path) for path in read}
+    files.update({os.path.abspath(path): Wasi.directory(path, write=True) for path in write})
+    streams = {"stdin": sys.stdin.buffer, "stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
+    return {"env": dict(one.split("=", 1) for one in env), "files": files, **streams}
+
+
 @click.command("run", context_settings={"ignore_unknown_options": True})
 @click.argument("module", type=INPUT)
 @click.argument("words", nargs=-1, metavar="EXPORT [ARG]...", type=click.UNPROCESSED)
@@ -117,16 +131,32 @@ def parse_argument(text: str, code: int, what: str) -> Any:
 @limit_options
 @click.option("--variant", type=click.Choice(VARIANTS), default="extern_realloc", show_default=True,
               help="Of the handle table, if the module imports one.")  # fmt: skip
-def run_command(module: Path, words: tuple[str, ...], variant: str, **options: Any) -> int:
+@click.option("--dir", "read", metavar="PATH", type=DIRECTORY, multiple=True,
+              help="Open a directory for a program for WASI; it may read.")  # fmt: skip
+@click.option("--dir-write", "write", metavar="PATH", type=DIRECTORY, multiple=True,
+              help="The same; it may write as well.")  # fmt: skip
+@click.option("--env", metavar="NAME=VALUE", multiple=True, help="Give it a variable.")
+def run_command(
+    module: Path,
+    words: tuple[str, ...],
+    variant: str,
+    read: tuple[str, ...],
+    write: tuple[str, ...],
+    env: tuple[str, ...],
+    **options: Any,
+) -> int:
     """Call one exported function of MODULE and print its results.
 
     Each ARG is read as its parameter's type says: an integer, a number, or for externref a Python literal.
     Text that is no literal stands for itself; null is the null externref. Results are printed one a line in
     the same form.
 
-    Of a component, EXPORT is a function, or interface#function, and values are in WAVE: 1, 'x', "text",
-    [1, 2], (1, "a"), {x: 1}, case(1), some(1), none, ok(1), err("why"), {flag-a, flag-b}. If it exports
-    wasi:cli/run, it is run as a command when no EXPORT is given.
+    Of a component, fused or not, EXPORT is a function, or interface#function, and values are in WAVE: 1,
+    'x', "text", [1, 2], (1, "a"), {x: 1}, case(1), some(1), none, ok(1), err("why"), {flag-a, flag-b}.
+
+    A program for WASI, which exports wasi:cli/run, is run when no EXPORT is given, with the standard streams
+    of this process; if it exports nothing else, all that follow are its arguments (behind -- also those that
+    are options here). Its exit status is that of this command.
 
     \b
     Examples:
@@ -134,6 +164,7 @@ def run_command(module: Path, words: tuple[str, ...], variant: str, **options: A
         hiwire run echo.wasm echo "{'a': [1, 2]}"
         hiwire run --engine wasmtime hiwire-static_pages.wasm hiwire_new hello
         hiwire run --deadline 2 app.wasm demo:geometry/shapes#area "{x: 1.5, y: 2}"
+        hiwire run --dir . app.wasm an-argument
     """
     wasm = module.read_bytes()
     given = {name: value for name, value in options.items() if value is not None}
@@ -141,9 +172,12 @@ def run_command(module: Path, words: tuple[str, ...], variant: str, **options: A
         GuestLimits(**{name: value for name, value in given.items() if name != "engine"})
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if is_component(wasm):
-        for line in run_component(wasm, words, given):
-            click.echo(line)
+    if is_component(wasm) or is_fused(wasm):
+        try:
+            for line in run_component(module.name, wasm, words, given, _system(read, write, env)):
+                click.echo(line)
+        except GuestExit as exited:
+            return exited.code
         return OK
     if not words:
         raise click.UsageError("Missing argument 'EXPORT'.")

@@ -14,6 +14,7 @@ from ..components.plan import Export, FunctionExport, HostFunction, InstanceExpo
 from ..components.types import FuncType, Result
 from ..components.wit import function_text
 from ..errors import ComponentError, HiwireError
+from ..wasi import Wasi
 
 __all__ = ["run_component"]
 
@@ -21,34 +22,39 @@ _COMMAND = "wasi:cli/run"
 _MOST_NAMES = 12  # in an error
 
 
-def run_component(wasm: bytes, words: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+def run_component(
+    name: str, wasm: bytes, words: Sequence[str], options: Mapping[str, Any], given: Mapping[str, Any]
+) -> list[str]:
     """Instantiate a component, and call one function.
 
     Args:
+        name: the program's name, which is its first argument.
         words: the function, as ``name``, ``interface#name`` or ``interface.name``, with its arguments. A
             version may be left out. A component that exports ``wasi:cli/run``, and nothing else, is a
             command: then all words are the program's; one that exports more is a command if there are none.
-        options: those of `Component.instantiate`.
+        options: those of `Component.instantiate`, for engine and limits.
+        given: those of `Wasi`, without arguments.
 
     Returns:
         The lines to print: the result, if there is one.
 
     Raises:
         click.UsageError: there is no such function, or the arguments do not fit it.
+        GuestExit: the program has exited, with a status of its own.
         HiwireError: the component cannot run, trapped, or the function gave an error.
     """
     component = Component(wasm)
     found = _functions(component.exports)
     commands = [name for name in found if name.partition("#")[0].partition("@")[0] == _COMMAND]
     if commands and (not words or len(found) == len(commands)):
-        # What is given of WASI, the program's words among it, is to be one of the options.
-        _call(component.instantiate(**options), commands[0], [])
+        system = Wasi([name, *words], **given)
+        _call(component.instantiate(wasi=system, **options), commands[0], [])
         return []
     if not words:
         raise click.UsageError(f"a function is missing; {_known(found)}")
-    name = _lookup(words[0], found)
-    type_ = found[name].type
-    shown = f"{name}{function_text(type_, component._names)[len('func') :]}"
+    called = _lookup(words[0], found)
+    type_ = found[called].type
+    shown = f"{called}{function_text(type_, component._names)[len('func') :]}"
     if len(words) - 1 != len(type_.params):
         raise click.UsageError(f"{shown} takes {in_words(len(type_.params))}, not {len(words) - 1}")
     values = []
@@ -56,8 +62,9 @@ def run_component(wasm: bytes, words: Sequence[str], options: Mapping[str, Any])
         try:
             values.append(wave.parse(word, one, component._classes, component._names))
         except wave.WaveError as error:
-            raise click.UsageError(f"argument {number} of {name}, {label}: {error}") from None
-    return _shown(_call(component.instantiate(**options), name, values, type_), type_)
+            raise click.UsageError(f"argument {number} of {called}, {label}: {error}") from None
+    instance = component.instantiate(wasi=Wasi([name], **given), **options)
+    return _shown(_call(instance, called, values, type_), type_)
 
 
 def _functions(exports: Mapping[str, Export], where: str = "") -> dict[str, FunctionExport]:

@@ -12,6 +12,7 @@ Format: component model, CanonicalABI.md, "Loading" to "Flat Lowering". The clas
 from __future__ import annotations
 
 import ctypes
+import math
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +45,7 @@ from .types import (
     Variant,
 )
 
-__all__ = ["Codec", "Codecs", "Context", "Handles", "fault", "integer_range"]
+__all__ = ["Codec", "Codecs", "Context", "Handles", "Window", "fault", "integer_range"]
 
 _MOST_BYTES = (1 << 28) - 1
 _WORD = 0xFFFFFFFF
@@ -53,6 +54,8 @@ _FORMATS = {
     "f32": "f", "f64": "d",
 }  # fmt: skip
 _PAIR = struct.Struct("<II")
+_NOTHING = memoryview(b"")
+_F32 = struct.Struct("<f")
 
 
 def fault(why: Fault, name: str = "the call") -> GuestTrap:
@@ -76,42 +79,61 @@ class Handles(ABC):
         """
 
 
+class Window:
+    """A memory, as all calls of a side read and write it.
+
+    Attributes:
+        size, view: of the memory, good until a guest runs.
+    """
+
+    __slots__ = ("_memory", "size", "view")
+
+    def __init__(self, memory: GuestMemory) -> None:
+        self._memory = memory
+        self.size, self.view = -1, _NOTHING
+
+    def look(self) -> None:
+        """A guest has run: the memory may have grown, and be elsewhere then."""
+        size = self._memory.size
+        if size != self.size:
+            if size:
+                array = (ctypes.c_char * size).from_address(self._memory.address)
+                self.view = memoryview(array).cast("B")
+            self.size = size
+
+
 class Context:
     """One call's side of an instance.
 
     Args:
-        memory: None where nothing is in memory.
+        window: None where nothing is in memory.
         reallocate: ``(old, old size, alignment, size) -> address``; what it gives is within the memory.
         encoding: of strings.
         handles: see there.
     """
 
-    __slots__ = ("encoding", "handles", "memory", "reallocate", "size", "view")
+    __slots__ = ("encoding", "handles", "reallocate", "size", "view", "window")
 
     def __init__(
         self,
-        memory: GuestMemory | None,
+        window: Window | None,
         reallocate: Callable[[int, int, int, int], int] | None,
         encoding: str,
         handles: Handles,
     ) -> None:
-        self.memory = memory
+        self.window = window
         self.reallocate = reallocate
         self.encoding = encoding
         self.handles = handles
-        self.view = memoryview(b"")
-        self.size = -1
+        self.view, self.size = _NOTHING, -1
         self.look()
 
     def look(self) -> None:
-        """The memory may have grown, and be elsewhere."""
-        if self.memory is None:
-            return
-        size = self.memory.size
-        if size != self.size and size:
-            array = (ctypes.c_char * size).from_address(self.memory.address)
-            self.view = memoryview(array).cast("B")
-        self.size = size
+        """A guest has run."""
+        window = self.window
+        if window is not None:
+            window.look()
+            self.size, self.view = window.size, window.view
 
     def allocate(self, alignment: int, size: int) -> int:
         """The address of new memory."""
@@ -236,6 +258,16 @@ class _Integer(_Scalar):
                 raise
 
 
+def _in_range(format_: struct.Struct, number: float) -> float:
+    """A number that a float of that size can be: too large ones become infinite, as when core values are
+    passed."""
+    try:
+        format_.pack(number)
+    except OverflowError:
+        return math.copysign(math.inf, number)
+    return number
+
+
 class _Float(_Scalar):
     def __init__(self, type_: Primitive) -> None:
         self.name = type_.name
@@ -253,11 +285,7 @@ class _Float(_Scalar):
         return float(value)
 
     def store(self, cx: Context, value: Any, at: int) -> None:
-        number = self.check(value)
-        try:
-            self.struct.pack_into(cx.view, at, number)
-        except OverflowError:  # rounds to infinity, as a core value would
-            self.struct.pack_into(cx.view, at, float("inf") if number > 0 else float("-inf"))
+        self.struct.pack_into(cx.view, at, _in_range(self.struct, self.check(value)))
 
     def load_many(self, cx: Context, at: int, count: int) -> Any:
         return list(struct.unpack_from(f"<{count}{self.format}", cx.view, at))
@@ -423,7 +451,9 @@ class _String(_Pair):
         return address, count
 
     def load_many(self, cx: Context, at: int, count: int) -> Any:
-        pairs = _PAIR.iter_unpack(cx.view[at : at + 8 * count])
+        # Of a copy: an iterator over the view itself, held by an exception's traceback in a reference cycle,
+        # crashes CPython 3.10's collector, which clears a view that is in use.
+        pairs = _PAIR.iter_unpack(bytes(cx.view[at : at + 8 * count]))
         if cx.encoding != "utf8":
             return [self.get(cx, *pair) for pair in pairs]
         view, end, found = cx.view, max(cx.size, 0), []
@@ -623,7 +653,7 @@ def _widen(value: Any, have: int, want: int) -> Any:
     if have == F64:
         return struct.unpack("<q", struct.pack("<d", value))[0]
     if have == F32:
-        number: int = struct.unpack("<I" if want == I64 else "<i", struct.pack("<f", value))[0]
+        number: int = struct.unpack("<I" if want == I64 else "<i", _F32.pack(_in_range(_F32, value)))[0]
         return number
     return value & _WORD
 

@@ -9,11 +9,16 @@
 | enum, flags | an `enum.Enum`, an `enum.Flag` |
 | option | None or the value; `Some` where the value may be None itself |
 | result | `Ok` or `Err`; of a whole function the value, or `ComponentError` |
+
+Host functions, which have no class of a component at hand, may give labels of WIT: ``"closed"`` for a case
+without a payload, ``("failed", payload)`` for one with a payload, ``"no-entry"`` of an enum, and a set of
+labels for flags.
 """
 
 from __future__ import annotations
 
 import enum
+import functools
 import keyword
 import re
 import threading
@@ -81,6 +86,7 @@ class Case:
 Named = Union[Record, Variant, Enum, Flags]
 
 
+@functools.lru_cache(maxsize=4096)
 def python_name(label: str) -> str:
     """A name of WIT as an attribute of Python: ``get-JSON`` is ``get_json``; a keyword has ``_`` behind
     it."""
@@ -204,6 +210,8 @@ def fields_from(value: Any, fields: tuple[str, ...], class_: type) -> tuple[Any,
     Raises:
         TypeError: it has others, or not all of them.
     """
+    if isinstance(value, Mapping) and len(value) == len(fields) and all(label in value for label in fields):
+        return tuple(value[label] for label in fields)  # by the names of WIT: nothing is to be looked for
     names = [python_name(label) for label in fields]
     if isinstance(value, Mapping):
         given = {python_name(key) if isinstance(key, str) else key for key in value}

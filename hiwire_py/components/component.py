@@ -370,7 +370,7 @@ class _Exporter:
             construct.__doc__ = made.__doc__
             labels = ["self", *(label for label, _ in one.type.params)]
             construct.__signature__ = _signature(labels)  # type: ignore[attr-defined]
-            class_.__init__ = construct  # type: ignore[method-assign,assignment]
+            class_.__init__ = construct  # type: ignore[method-assign]
         elif kind == "static":
             setattr(class_, method_name(name or ""), staticmethod(made))
         else:

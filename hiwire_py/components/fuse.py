@@ -24,6 +24,7 @@ import functools
 from collections.abc import Iterable
 from typing import Union
 
+from ..engines import get_engine
 from ..errors import UnsupportedModuleError
 from ..sources import WasmSource, read_wasm
 from ..wasm.module import MEMORY, Module
@@ -50,6 +51,7 @@ from .plan import (
 )
 from .skeleton import skeleton
 from .types import F32, F64, S32, S64, U32, U64, Resource
+from .validate import core_modules, validate
 
 __all__ = ["fuse"]
 
@@ -69,10 +71,14 @@ def fuse(component: WasmSource, *, table_in_memory: bool = False, hardened: bool
         hardened: the other handle tables are hardened: see tables.py.
 
     Raises:
-        UnsupportedModuleError: it is no component, or one that is not supported.
+        UnsupportedModuleError: it is no component, an invalid one, or one that is not supported.
     """
     wasm, _ = read_wasm(component)
-    plan = inline(decode(wasm))
+    decoded = decode(wasm)
+    validate(decoded)
+    for module in core_modules(decoded):
+        get_engine("wasmtime").validate(module)  # what is merged is taken to be valid
+    plan = inline(decoded)
     names = Names(plan)
     assembler = _FusingAssembler(plan, hardened, _Checks(plan, names), table_in_memory)
     assembly = assembler.assembled()

@@ -69,6 +69,7 @@ from .plan import (
 )
 from .tables import FUNCTIONS
 from .types import FuncType, Resource
+from .validate import validate
 
 __all__ = [
     "DECREF",
@@ -77,6 +78,7 @@ __all__ = [
     "OPERATIONS",
     "SECTION",
     "component_in",
+    "is_fused",
     "load",
     "passes_handles",
 ]
@@ -172,6 +174,11 @@ def _functions(plan: Plan) -> Iterator[tuple[str, Lifted]]:
 # ---- loading
 
 
+def is_fused(wasm: bytes) -> bool:
+    """Whether bytes are a fused module."""
+    return wasm[:8] == b"\0asm\1\0\0\0" and component_in(Module.parse(wasm)) is not None
+
+
 def component_in(module: Module) -> bytes | None:
     """The component that a fused module was made of, without its code; None: it is no fused one."""
     for kind, start, end in module.sections:
@@ -202,10 +209,12 @@ def load(module: Module, component: bytes) -> Assembly:
         component: what `component_in` gave for it.
 
     Raises:
-        UnsupportedModuleError: it does not import or export what its own description says.
+        UnsupportedModuleError: it does not import or export what its own description says, or that is
+            invalid.
     """
-    plan = inline(decode(component))
-    return _Loader(module, plan).assembly
+    decoded = decode(component)
+    validate(decoded)
+    return _Loader(module, inline(decoded)).assembly
 
 
 class _Loader:

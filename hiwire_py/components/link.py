@@ -6,7 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import GuestTrap
-from ..objects import LEAST, Extern, Instance, Prepared, Shape, Space, ThreadGuard, instantiate, prepare
+from ..objects import (
+    LEAST,
+    Extern,
+    Group,
+    Instance,
+    Prepared,
+    Shape,
+    Space,
+    ThreadGuard,
+    instantiate,
+    prepare,
+)
 from ..wasm.module import Import
 from .assemble import Assembly, Given, Reference
 from .faults import Fault
@@ -21,7 +32,7 @@ def prepare_all(assembly: Assembly, space: Space) -> list[Prepared]:
     """The modules of an assembly, compiled. Where one of them is kept on disk, all are: the next process
     compiles nothing."""
     modules = [stage.module for stage in assembly.stages]
-    least = 0 if any(len(module.wasm) >= LEAST for module in modules) else LEAST
+    least = 0 if any(len(module.wasm) >= LEAST for module in modules) else None
     return [prepare(space.engine, module, least=least) for module in modules]
 
 
@@ -54,6 +65,8 @@ class Linked:
         self.guard = guard
         self._what = what
         self.instances: list[Instance] = []
+        self._externs: dict[Reference, Extern] = {}
+        group = Group(space, guard)
         for number, (stage, ready) in enumerate(zip(assembly.stages, prepared)):
             given = stage.given
 
@@ -62,12 +75,17 @@ class Linked:
                 return self.extern(source) if isinstance(source, Reference) else host(self, source)
 
             name = f"module {number} of {what}" if stage.what == "core" else f"the {stage.what} of {what}"
-            self.instances.append(instantiate(space, ready, find, guard, name))
-        self._fault = self.extern(assembly.fault).raw
+            try:
+                self.instances.append(instantiate(space, ready, find, group, name))
+            except GuestTrap as error:  # of a start function
+                raise self.explained(error, name) from error
 
     def extern(self, reference: Reference) -> Extern:
         """What a stage exports, for others."""
-        return self.instances[reference.stage].extern(reference.name)
+        found = self._externs.get(reference)
+        if found is None:
+            found = self._externs[reference] = self.instances[reference.stage].extern(reference.name)
+        return found
 
     def function(self, reference: Reference) -> Callable[..., Any]:
         """What a stage exports, for Python."""
@@ -89,11 +107,11 @@ class Linked:
         return instance.function(reference.name, shown=name, shape=shape, names=names, explain=explain)
 
     def explained(self, error: GuestTrap, name: str) -> GuestTrap:
-        """The trap as it is to be told: of the component's function, and generated code says why it trapped."""
-        store = self.space.store
-        number = store.global_get(self._fault)
+        """The trap as it is to be told: it names the function, and generated code says why it trapped."""
+        store, cell = self.space.store, self.extern(self.assembly.fault).raw
+        number = store.global_get(cell)
         if not number:
             return GuestTrap(f"{name} trapped: {error.kind}", error.kind)
-        store.global_set(self._fault, 0)
+        store.global_set(cell, 0)
         why = Fault.of(number)
         return GuestTrap(f"{name} trapped: {why.words}", why.words)

@@ -13,10 +13,10 @@ The table takes room for 256 entries at first, and for 256 more when they are us
 last one first.
 
 What the memory has no room for is in a private memory, which the guest cannot reach: of each entry 16 bytes
-as tables.py has them, and, by the number of a page of the guest's memory, where its entries are; 0 if the
-page is not the table's. So all checks are those of other tables, and every handle is looked up before it is
-used as an address. A guest can overwrite its table: what is found there is compared with the private copy, so
-that a representation which the instance was not given never reaches the definer.
+as tables.py has them; and where the entries of each later page are, by the page's number: 0 if the page is
+not the table's. So all checks are those of other tables, and every handle is looked up before it is used as
+an address. A guest can overwrite its table: what is found there is compared with the private copy, so that a
+representation which the instance was not given never reaches the definer.
 
 The guest must leave the page alone that it did not ask for. An allocator that takes all of the memory's first
 size for its heap, instead of growing the memory or ending at ``__heap_end``, does not.
@@ -92,16 +92,25 @@ def memory_table_module(base: int) -> bytes:
         """From the first of a page's entries to that of a handle."""
         return numeric("i32.shl", numeric("i32.and", handle, i32_const(PAGE - 1)), i32_const(2))
 
-    # (handle) -> the address of its entry; local 1
+    # (handle) -> the address of its entry; local 1. Most handles are in the first page.
+    elsewhere = if_(
+        numeric("i32.eqz", local_tee(1, load("i32.load", of_page(local_get(0)), 0, _PRIVATE))),
+        trap(Fault.UNKNOWN_HANDLE),
+    ) + numeric("i32.add", local_get(1), offset(local_get(0)))
     locate = module.add_function(
         _TO_ONE,
         (I32,),
         if_(numeric("i32.and", local_get(0), i32_const(3)), trap(Fault.UNKNOWN_HANDLE))
         + if_(
-            numeric("i32.eqz", local_tee(1, load("i32.load", of_page(local_get(0)), 0, _PRIVATE))),
-            trap(Fault.UNKNOWN_HANDLE),
-        )
-        + numeric("i32.add", local_get(1), offset(local_get(0))),
+            numeric(
+                "i32.lt_u",
+                local_tee(1, numeric("i32.sub", local_get(0), i32_const(base))),
+                i32_const(PAGE),
+            ),
+            numeric("i32.add", numeric("i32.shl", local_get(1), i32_const(2)), i32_const(_ENTRIES)),
+            elsewhere,
+            I32,
+        ),
     )
     # (handle, the address of its entry) -> its representation; local 2
     stored = module.add_function(
@@ -143,31 +152,26 @@ def memory_table_module(base: int) -> bytes:
         if_(numeric("i32.eqz", numeric("i32.and", global_get(end), i32_const(PAGE - 1))), new_page)
         + global_set(end, numeric("i32.add", global_get(end), i32_const(_FIRST))),
     )
-    # (representation) -> handle; locals: 1 the handle, 2 the address of its entry
-    reuse = local_set(2, call(locate, local_get(1))) + global_set(
-        free, load("i32.load", local_get(2), 0, _PRIVATE)
-    )
-    first = if_(
-        numeric("i32.eq", global_get(following), i32_const(base + 4)),
-        store("i32.store", i32_const((base >> 16) << 2), i32_const(_ENTRIES), 0, _PRIVATE),
+    # (representation, what tables.py has at 4) -> handle; locals: 2 the handle, 3 the address of its entry
+    reuse = local_set(3, call(locate, local_get(2))) + global_set(
+        free, load("i32.load", local_get(3), 0, _PRIVATE)
     )
     fresh = (
-        first
-        + if_(numeric("i32.eq", global_get(following), global_get(end)), call(grow))
-        + local_set(2, call(locate, local_tee(1, global_get(following))))
-        + global_set(following, numeric("i32.add", local_get(1), i32_const(4)))
+        if_(numeric("i32.eq", global_get(following), global_get(end)), call(grow))
+        + local_set(3, call(locate, local_tee(2, global_get(following))))
+        + global_set(following, numeric("i32.add", local_get(2), i32_const(4)))
     )
-    new = module.add_function(
-        _TO_ONE,
+    enter = module.add_function(
+        FuncType(_ONE * 2, _ONE),
         (I32, I32),
-        if_(local_tee(1, global_get(free)), reuse, fresh)
-        + store("i32.store", local_get(1), local_get(0), 0, _GUEST)
-        + store("i32.store", local_get(2), local_get(0), 0, _PRIVATE)
-        + store("i32.store", local_get(2), i32_const(1), 4, _PRIVATE)
-        + store("i64.store", local_get(2), i64_const(0), 8, _PRIVATE)
-        + local_get(1),
-        "ht_new",
+        if_(local_tee(2, global_get(free)), reuse, fresh)
+        + store("i32.store", local_get(2), local_get(0), 0, _GUEST)
+        + store("i32.store", local_get(3), local_get(0), 0, _PRIVATE)
+        + store("i32.store", local_get(3), local_get(1), 4, _PRIVATE)
+        + store("i64.store", local_get(3), i64_const(0), 8, _PRIVATE)
+        + local_get(2),
     )
+    module.add_function(_TO_ONE, (), call(enter, local_get(0) + i32_const(1)), "ht_new")
     # (handle) -> the address of its entry, which is used
     used = local_set(1, call(locate, local_get(0))) + if_(
         numeric("i32.eqz", load("i32.load", local_get(1), 4, _PRIVATE)), trap(Fault.UNKNOWN_HANDLE)
@@ -185,11 +189,10 @@ def memory_table_module(base: int) -> bytes:
     module.add_function(_TO_NONE, (I32,), used + call(remove, local_get(0) + local_get(1)), "ht_drop")
 
     def add(owned: bool) -> bytes:
-        """Parameters: 0 the type, 1 the representation. Local 2: the handle."""
+        """Parameters: 0 the type, 1 the representation."""
         kind = numeric("i32.shl", local_get(0), i32_const(1))
         kind = numeric("i32.or", kind, i32_const(1)) if owned else kind
-        entry = call(locate, local_tee(2, call(new, local_get(1))))
-        return store("i32.store", entry, kind, 4, _PRIVATE) + local_get(2)
+        return call(enter, local_get(1) + kind)
 
     # Parameters: 0 the type, 1 the handle. Locals: 2 the address of its entry, 3 its type and whether it is
     # owned.

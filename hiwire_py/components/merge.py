@@ -347,6 +347,7 @@ class Merger:
     def reach(self, roots: Iterable[Item | HostItem]) -> set[Item | HostItem] | None:
         """All functions that some can come to call, themselves included; None: that cannot be told."""
         work, found = list(roots), set[Union[Item, HostItem]]()
+        called: set[tuple[Item, FuncType]] = set()  # through tables
         while work:
             function = work.pop()
             if function in found:
@@ -369,7 +370,9 @@ class Merger:
                     if elements is None:
                         return None
                     wanted = self.parts[function.part].module.types[type_]
-                    work += [one for one in elements.values() if self.type_of(one) == wanted]
+                    if (table, wanted) not in called:
+                        called.add((table, wanted))
+                        work += [one for one in elements.values() if self.type_of(one) == wanted]
         return found
 
     def need(self, item: Item | HostItem) -> None:

@@ -40,7 +40,7 @@ __all__ = ["transcode"]
 
 _MOST_BYTES = (1 << 28) - 1
 _TAG = 1 << 31
-_FEW = 16  # bytes that are copied one by one
+_FEW = 24  # bytes that are copied by loads and stores
 _UTF8, _UTF16, _LATIN1, _EITHER = "utf8", "utf16", "latin1", "latin1+utf16"
 
 _PAIR = bytes((I32, I32))
@@ -122,29 +122,29 @@ class _Strings:
     def copied_utf8(self, code: Code) -> bytes:
         """Copy UTF-8, and check it; leaves what the function gives.
 
-        An engine calls a function of its own for ``memory.copy``. So few bytes are copied one by one, and
-        whether all of them are ASCII is known then."""
+        An engine calls a function of its own for ``memory.copy``. So few bytes are copied by loads and
+        stores, four at a time and then one, and whether all of them are ASCII is known then."""
         self.to = code.local()
-        at, seen, byte = (code.local() for _ in range(3))
-        here = add(local_get(self.to), local_get(at))
-        one_by_one = loop(
-            store(
-                "i32.store8",
-                here,
-                local_tee(byte, load("i32.load8_u", add(local_get(0), local_get(at)), 0, self.source.memory)),
-                0,
-                self.target.memory,
-            ),
-            local_set(seen, numeric("i32.or", local_get(seen), local_get(byte))),
-            br_if(0, numeric("i32.lt_u", local_tee(at, add(local_get(at), 1)), local_get(1))),
-        )
-        few = if_(local_get(1), one_by_one) + if_(
-            numeric("i32.lt_u", local_get(seen), i32_const(0x80)),
-            return_(local_get(self.to) + local_get(1)),
-        )
-        many = memory_copy(
-            local_get(self.to), local_get(0), local_get(1), self.target.memory, self.source.memory
-        )
+        at, seen, bits = (code.local() for _ in range(3))
+        target, source = self.target.memory, self.source.memory  # in the order in which they are imported
+
+        def while_(size: int, loading: str, storing: str) -> bytes:
+            """Go on as long as there are so many bytes."""
+            value = local_tee(bits, load(loading, add(local_get(0), local_get(at)), 0, source))
+            return block(
+                loop(
+                    br_if(1, numeric("i32.gt_u", add(local_get(at), size), local_get(1))),
+                    store(storing, add(local_get(self.to), local_get(at)), value, 0, target),
+                    local_set(seen, numeric("i32.or", local_get(seen), local_get(bits))),
+                    local_set(at, add(local_get(at), size)),
+                    br(0),
+                )
+            )
+
+        few = while_(4, "i32.load", "i32.store") + while_(1, "i32.load8_u", "i32.store8")
+        others = numeric("i32.and", local_get(seen), i32_const(0x80808080))
+        few += if_(numeric("i32.eqz", others), return_(local_get(self.to) + local_get(1)))
+        many = memory_copy(local_get(self.to), local_get(0), local_get(1), target, source)
         return (
             local_set(self.to, self.target.allocate(1, local_get(1)))
             + if_(numeric("i32.le_u", local_get(1), i32_const(_FEW)), few, many)

@@ -263,14 +263,15 @@ class _Writer:
         members = {**types, **{n: o for n, o in functions.items() if ANNOTATED.fullmatch(n)}}
         types_, names = self.types([members], "", [*functions.values(), *_functions(exports)])
 
+        member = ANNOTATED.fullmatch
+
         def placed(word: str, side: Mapping[str, Export], kind: type) -> list[str]:
             out: list[str] = []
             for name, one in side.items():
                 if isinstance(one, InstanceExports) and kind is not FunctionExport:
                     out += self.placed(word, name, one)
-                elif isinstance(one, FunctionExport) and kind is not InstanceExports:
-                    text = f"{word} {escaped(_plain(name))}: {function_text(one.type, names)};"
-                    out += [text] * (ANNOTATED.fullmatch(name) is None)
+                elif isinstance(one, FunctionExport) and kind is not InstanceExports and not member(name):
+                    out.append(f"{word} {escaped(_plain(name))}: {function_text(one.type, names)};")
             return out
 
         # In the order of wasm-tools, so that texts can be compared.

@@ -22,7 +22,7 @@ from __future__ import annotations
 from ..engines import NO_LIMITS, GuestLimits, get_engine
 from .fitting import check_limit
 from .guards import ThreadGuard
-from .instances import Extern, Instance, Missing
+from .instances import Extern, Group, Instance, Missing
 from .kept import LEAST
 from .linking import instantiate, keep_last
 from .prepare import Prepared, prepare
@@ -33,6 +33,7 @@ from .trampolines import Shape
 __all__ = [
     "LEAST",
     "Extern",
+    "Group",
     "ThreadGuard",
     "Instance",
     "Missing",

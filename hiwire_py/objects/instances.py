@@ -15,7 +15,7 @@ from .roots import InstanceRoots
 from .space import Space
 from .trampolines import Fix, ForEach, bind_each, bind_export, bind_raw
 
-__all__ = ["Extern", "Instance", "Missing"]
+__all__ = ["Extern", "Group", "Instance", "Missing"]
 
 
 class Missing(LookupError):
@@ -46,13 +46,22 @@ class Extern:
         return self.owner.space
 
 
+class Group:
+    """Instances that are made as one and end as one: one guard, and one lifetime for all."""
+
+    def __init__(self, space: Space, guard: ThreadGuard) -> None:
+        self.guard = guard
+        self.token = space.calls.add(guard)
+        self.lifetime = Lifetime()
+
+
 class Instance:
     """A module's instance in a space, as Python uses it; what must stay with it is in its lifetime.
 
     Attributes:
         guard: the guard of its functions.
         token: see `Calls.add`.
-        links: what it imports from other instances: the types, and the lifetimes of those.
+        links: what it imports from instances of other groups: the types, and the lifetimes of those.
         raw: its exports, as the engine has them.
         tables: its tables of externrefs: index -> handle in the runtime.
         handles: the same, and those of its segments: name of the import -> handle.
@@ -62,13 +71,11 @@ class Instance:
         index: its exports: name -> kind and index.
     """
 
-    def __init__(self, space: Space, prepared: Prepared, guard: ThreadGuard) -> None:
+    def __init__(self, space: Space, prepared: Prepared, group: Group) -> None:
         self.space = space
         self.prepared = prepared
         self.module = prepared.module
-        self.guard = guard
-        self.token = space.calls.add(guard)
-        self.lifetime = Lifetime()
+        self.guard, self.token, self.lifetime = group.guard, group.token, group.lifetime
         self.links: list[tuple[Any, Lifetime]] = []
         self.raw: Mapping[str, RawExtern] = {}
         self.tables: dict[int, int] = {}
@@ -76,7 +83,7 @@ class Instance:
         self.hosts: dict[tuple[str, str], tuple[Callable[..., Any], FuncType]] = {}
         self.roots = None if prepared.lowered is None else InstanceRoots(space.roots)
         self.imported_tables = 0
-        self.index: dict[str, tuple[int, int]] = {e.name: (e.kind, e.index) for e in self.module.exports}
+        self.index = prepared.index
 
     def close(self) -> None:
         """Let no one in any more, and release what its tables and globals hold: now, or when the running call

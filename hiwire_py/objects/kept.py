@@ -32,16 +32,16 @@ LEAST = 64 << 10
 _SOURCES = ("wasm", "passes", "objects", "engines")
 
 
-def entry_name(engine: Engine, wasm: bytes, digest: bytes, least: int = LEAST) -> str | None:
+def entry_name(engine: Engine, wasm: bytes, digest: bytes, least: int | None = None) -> str | None:
     """Under what a prepared module is kept; None where it is not.
 
     Args:
         engine: for which it is prepared.
         wasm: the module.
         digest: of the module, and of how it is prepared.
-        least: bytes of the smallest modules that are kept.
+        least: bytes of the smallest modules that are kept; None: `LEAST`.
     """
-    if len(wasm) < least or not cache.limit():
+    if len(wasm) < (LEAST if least is None else least) or not cache.limit():
         return None
     here, configuration = _here(), engine.configuration()
     if here is None or configuration is None:

@@ -14,7 +14,7 @@ from ..values import CROSSING, EXTERNREF, I32, FuncType, check_value, type_name
 from ..wasm.module import FUNCTION, GLOBAL, KINDS, TABLE, Global, Import, Module, TableType
 from .fitting import check_fit, check_sizes, no_fit
 from .guards import ThreadGuard
-from .instances import Extern, Instance, Missing
+from .instances import Extern, Group, Instance, Missing
 from .lifetimes import link
 from .prepare import Prepared
 from .runtime import helpers
@@ -25,7 +25,11 @@ __all__ = ["instantiate", "keep_last"]
 
 
 def instantiate(
-    space: Space, prepared: Prepared, imports: Callable[[Import], Any], guard: ThreadGuard, what: str
+    space: Space,
+    prepared: Prepared,
+    imports: Callable[[Import], Any],
+    guard: ThreadGuard | Group,
+    what: str,
 ) -> Instance:
     """Make an instance in a space.
 
@@ -33,7 +37,7 @@ def instantiate(
         prepared: the module, of the space's engine.
         imports: for each import what to give: a Python callable, an `Extern`, a number for an immutable
             global. `Missing` says that there is none.
-        guard: the guard of the instance's functions.
+        guard: the guard of the instance's functions; or the group that the instance is one of.
         what: names the module in errors.
 
     Raises:
@@ -46,7 +50,7 @@ def instantiate(
     space.mover.make_room(what)
     if calls.closing:  # perhaps by a finalizer, just now
         raise ClosedError(f"{what} cannot be added: the table or guest it shares is closed")
-    instance = Instance(space, prepared, guard)
+    instance = Instance(space, prepared, Group(space, guard) if isinstance(guard, ThreadGuard) else guard)
     given = _given(prepared.module, imports, what)
     check_sizes(prepared.module, space.limits, what)
     raw: dict[tuple[str, str], RawExtern] = {}
@@ -131,7 +135,8 @@ def _import(instance: Instance, wanted: Import, value: Any) -> RawExtern | None:
     extern = getattr(value, "__keep__", value)
     if isinstance(extern, Extern) and extern.kind == wanted.kind and extern.space is instance.space:
         check_fit(wanted, extern)
-        instance.links.append((wanted.type, extern.owner.lifetime))
+        if extern.owner.lifetime is not instance.lifetime:
+            instance.links.append((wanted.type, extern.owner.lifetime))
         if isinstance(wanted.type, TableType) and extern.type.element == EXTERNREF:
             instance.tables[instance.imported_tables] = extern.raw
             return None

@@ -6,6 +6,7 @@ large modules another process finds that on disk: kept.py.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from ..engines import Engine, stack
 from ..passes.externref import Lowered
 from ..passes.runner import run
 from ..wasm.module import Module
-from .kept import LEAST, entry_name, keep, recall
+from .kept import entry_name, keep, recall
 
 __all__ = ["Prepared", "prepare"]
 
@@ -28,8 +29,15 @@ class Prepared:
     compiled: Any
     lowered: Lowered | None
 
+    @functools.cached_property
+    def index(self) -> dict[str, tuple[int, int]]:
+        """Its exports: name -> kind and index."""
+        return {e.name: (e.kind, e.index) for e in self.module.exports}
 
-def prepare(engine: Engine, wasm: bytes | Module, lasting: bool = False, least: int = LEAST) -> Prepared:
+
+def prepare(
+    engine: Engine, wasm: bytes | Module, lasting: bool = False, least: int | None = None
+) -> Prepared:
     """Parse, validate, rewrite and compile.
 
     Args:
@@ -37,7 +45,7 @@ def prepare(engine: Engine, wasm: bytes | Module, lasting: bool = False, least: 
         wasm: the module; perhaps parsed already.
         lasting: other instances in the store come and go, while this one stays; the engine may have to
             move it.
-        least: bytes of the smallest modules that are kept on disk.
+        least: bytes of the smallest modules that are kept on disk; None: as kept.py has it.
 
     Raises:
         EngineUnavailableError: the thread's stack is too small for this engine.
@@ -63,7 +71,7 @@ def prepare(engine: Engine, wasm: bytes | Module, lasting: bool = False, least: 
 
 
 def _prepare(
-    engine: Engine, wasm: bytes, parsed: Module | None, key: bytes, lasting: bool, least: int
+    engine: Engine, wasm: bytes, parsed: Module | None, key: bytes, lasting: bool, least: int | None
 ) -> Prepared:
     name = entry_name(engine, wasm, key, least)
     found = None if name is None else recall(engine, name)

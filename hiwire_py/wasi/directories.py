@@ -22,6 +22,7 @@ __all__ = ["OPEN_LIMIT", "HostDirectory", "open_directory"]
 OPEN_LIMIT = 256
 """Descriptors that a guest has open below one directory, at most: a process has not many more."""
 
+_CLOSED = -1  # which the system refuses
 _MOST_LINKS = 40  # as on Linux
 _MOST_READ = 1 << 20
 _TYPES = {
@@ -81,11 +82,16 @@ class _Opened(Descriptor):
         self._write = write
         self._opened = opened
 
-    def __del__(self) -> None:
-        fd: int | None = getattr(self, "_fd", None)
-        if fd is not None:
+    def close(self) -> None:
+        """Close it, now. Idempotent; what is done with it afterwards fails with `bad-descriptor`. What was
+        opened below it stays open."""
+        fd = getattr(self, "_fd", _CLOSED)
+        if fd != _CLOSED:
+            self._fd = _CLOSED
             self._opened.discard(fd)
             os.close(fd)
+
+    __del__ = close
 
     def stat(self) -> Stat:
         with told():
@@ -142,6 +148,12 @@ class HostDirectory(_Opened):
     def __init__(self, fd: int, write: bool, opened: set[int]) -> None:
         super().__init__(fd, write, opened)
         self.flags = frozenset({"read", "mutate-directory"} if write else {"read"})
+
+    def __enter__(self) -> HostDirectory:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def entries(self) -> list[tuple[str, str]]:
         found = []

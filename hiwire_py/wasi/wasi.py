@@ -74,7 +74,8 @@ class Wasi:
     @staticmethod
     def directory(path: str | os.PathLike[str], write: bool = False) -> HostDirectory:
         """A directory of the host, for ``files``. It is opened now; programs get to what is in it and to
-        nothing else, whatever paths and symbolic links say.
+        nothing else, whatever paths and symbolic links say. It stays open until it is closed, by `close` or
+        the end of a ``with`` block, or not used any more.
 
         Args:
             path: where it is.

@@ -60,12 +60,11 @@ class Reference:
 
     def function(self, instance: str, name: str) -> Callable[..., Any]:
         """What calls a function of an exported instance."""
-        outer = self.instance.get_export_index(self.store, instance)
-        function: Any = self.instance.get_func(
-            self.store, self.instance.get_export_index(self.store, name, outer)
-        )
-        assert function is not None, name
         store = self.store
+        outer = self.instance.get_export_index(store, instance)
+        index = self.instance.get_export_index(store, name, outer)
+        assert index is not None, name
+        function: Any = self.instance.get_func(store, index)
         return lambda *args: function(store, *args)
 
 

@@ -189,6 +189,71 @@ def test_run_a_command_with_more_functions(tmp_path: Path, capsys: pytest.Captur
     assert "no function 'x'" in fails(capsys, 2, "run", path, "x")
 
 
+PROGRAM = """(component
+    (import "wasi:cli/exit@0.2.3" (instance $exit (export "exit" (func (param "status" (result))))))
+    (import "wasi:cli/environment@0.2.3" (instance $env
+        (export "get-arguments" (func (result (list string))))
+        (export "get-environment" (func (result (list (tuple string string)))))))
+    (core module $store
+        (memory (export "memory") 1)
+        (global $end (mut i32) (i32.const 1024))
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+            (global.get $end)
+            (global.set $end
+                (i32.and (i32.add (i32.add (global.get $end) (local.get 3)) (i32.const 7)) (i32.const -8)))))
+    (core instance $store (instantiate $store))
+    (core func $exit (canon lower (func $exit "exit")))
+    (core func $arguments (canon lower (func $env "get-arguments")
+        (memory (core memory $store "memory")) (realloc (core func $store "realloc"))))
+    (core func $variables (canon lower (func $env "get-environment")
+        (memory (core memory $store "memory")) (realloc (core func $store "realloc"))))
+    (core module $code
+        (import "" "exit" (func $exit (param i32)))
+        (import "" "arguments" (func $arguments (param i32)))
+        (import "" "variables" (func $variables (param i32)))
+        (import "store" "memory" (memory 1))
+        (func (export "run") (result i32)
+            (call $arguments (i32.const 0))
+            (call $variables (i32.const 8))
+            ;; two arguments beside the name: exits well; a variable: exits badly; else it gives an error
+            (if (i32.eq (i32.load (i32.const 4)) (i32.const 3)) (then (call $exit (i32.const 0))))
+            (if (i32.load (i32.const 12)) (then (call $exit (i32.const 1))))
+            (i32.const 1)))
+    (core instance $code (instantiate $code
+        (with "store" (instance $store))
+        (with "" (instance (export "exit" (func $exit)) (export "arguments" (func $arguments))
+            (export "variables" (func $variables))))))
+    (func $run (result (result)) (canon lift (core func $code "run")))
+    (instance $run (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.3" (instance $run)))"""
+
+
+@pytest.mark.parametrize(("options", "words", "code"), [([], ["a", "-b"], 0), (["--env", "A=b=c"], ["a"], 1)])
+def test_run_a_program(
+    options: list[str], words: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program for WASI gets its name, its arguments and variables, and its exit status is the command's."""
+    path = component(tmp_path, PROGRAM)
+    assert cli.main(["run", *options, "--dir", str(tmp_path), path, *words]) == code
+    assert capsys.readouterr() == ("", "")
+    assert "gave err" in fails(capsys, 1, "run", path)
+
+
+def test_run_a_program_with_wrong_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable without a value, and a directory that is not there, are refused."""
+    path = component(tmp_path, PROGRAM)
+    assert "--env wants NAME=VALUE, not 'A'" in fails(capsys, 2, "run", "--env", "A", path)
+    assert "nowhere" in fails(capsys, 2, "run", "--dir-write", str(tmp_path / "nowhere"), path)
+
+
+def test_run_what_was_fused(counters: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A component that was fused into one module is run as it was before."""
+    out = str(tmp_path / "fused.wasm")
+    gives(capsys, "fuse", counters, "-o", out)
+    name = "demo:counters/counters.get-stats"
+    assert gives(capsys, "run", "--engine", "wasmtime", out, name) == "{live: 0}\n"
+
+
 # ---- hiwire inspect
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from component_support import Form, assemble, wasm_tools
 from fuse_texts import HOSTS, JARS, ROUND, STARTS
 from test_host_resources import *  # noqa: F403  these run again, with fused components
 
+from hiwire_py.cli import main
 from hiwire_py.components import Component, ComponentInstance, HostResource, fuse
 from hiwire_py.components.fused import SECTION, component_in
 from hiwire_py.errors import ComponentError, GuestTrap, UnsupportedModuleError
@@ -22,7 +23,7 @@ from hiwire_py.wasm.binary import name as spelled
 from hiwire_py.wasm.binary import section
 from hiwire_py.wasm.module import MEMORY, Module
 
-FORMS = {
+FORMS: dict[str, Callable[[bytes], bytes]] = {
     "linked": bytes,
     "fused": fuse,
     "table in memory": lambda wasm: fuse(wasm, table_in_memory=True),
@@ -54,18 +55,20 @@ def outcome(function: Any, *args: Any) -> object:
         return str(error)
 
 
-JAR_CALLS = (
-    [("use", name, 5) for name in ("add", "own", "own-again", "borrow", "borrow-again", "text")]
-    + [("jars", "drops"), ("jars", "add", 2**32 - 1, 3)]
-    + [("use", "borrow", 1)]
-)
+JAR_CALLS: list[tuple[str, str, list[int]]] = [
+    *[("use", name, [5]) for name in ("add", "own", "own-again", "borrow", "borrow-again", "text")],
+    ("jars", "drops", []),
+    ("jars", "add", [2**32 - 1, 3]),
+    ("use", "borrow", [1]),
+]
 TRAPS = [("use", "fail", 1), ("use", "twice", 1), ("use", "forge", 99), ("use", "forge", 0)]
 
 
 def jars(component: Component, engine: str) -> Iterator[object]:
-    """What a lot of calls give: all at one instance, then each trap at one of its own, and a call after it."""
+    """What a lot of calls give: all at one instance, then each trap at one of its own, and a call after
+    it."""
     instance = component.instantiate({}, engine=engine)
-    for place, name, *args in JAR_CALLS:
+    for place, name, args in JAR_CALLS:
         yield outcome(instance[place][name], *args)
     Jar, Other = instance["jars"].Jar, instance["shelf"].Jar
     assert Jar is Other
@@ -75,9 +78,9 @@ def jars(component: Component, engine: str) -> Iterator[object]:
         yield instance["shelf"]["[method]jar.get"](jar)
     yield instance["shelf"]["[constructor]jar"](4).get()
     yield instance["jars"]["drops"]()
-    for place, name, *args in TRAPS:
+    for place, name, number in TRAPS:
         instance = component.instantiate({}, engine=engine)
-        yield outcome(instance[place][name], *args)
+        yield outcome(instance[place][name], number)
         yield outcome(instance["jars"]["add"], 1, 2)
 
 
@@ -178,7 +181,7 @@ class Plain:
         self.store = wasmtime.Store(wasmtime.Engine(config))
         module = wasmtime.Module(self.store.engine, wasm)
         given = [
-            wasmtime.Func(self.store, one.type, (imports or {})[one.name])  # type: ignore[arg-type]
+            wasmtime.Func(self.store, one.type, (imports or {})[one.name or ""])  # type: ignore[arg-type]
             for one in module.imports
         ]
         self.exports = wasmtime.Instance(self.store, module, given).exports(self.store)
@@ -194,7 +197,7 @@ class Plain:
     def number(self, name: str) -> int:
         found = self.exports[name]
         assert isinstance(found, wasmtime.Global)
-        value: int = found.value(self.store)  # type: ignore[assignment]
+        value: int = found.value(self.store)
         return value
 
 
@@ -325,8 +328,8 @@ def test_table_reuse(tabled: Plain) -> None:
 
 
 def test_table_growth(tabled: Plain) -> None:
-    """The table has room for more than 256 handles, and for more than a page of them, which may lie anywhere in
-    the memory; all of them stay aligned and true."""
+    """The table has room for more than 256 handles, and for more than a page of them, which may lie anywhere
+    in the memory; all of them stay aligned and true."""
     base = base_of(tabled)
     assert tabled("shelf#fill", 255) == base + 1020
     assert tabled("shelf#fill", 1) == base + 1024
@@ -461,6 +464,41 @@ def test_cut_short(size: int) -> None:
     assert description is not None
     with pytest.raises(UnsupportedModuleError):
         Component(described(undescribed(fused), description[:size]))
+
+
+def test_invalid_component() -> None:
+    """Code that is not valid is refused, though nothing leads to it; so is an invalid description."""
+    text = JARS.replace("(func $unused (global.set", "(func $unused (drop (i32.const 0)) (global.set")
+    invalid = bytearray(assemble(text))
+    at = invalid.index(b"\x41\0\x1a\x41")  # i32.const, drop
+    invalid[at + 2] = 0x1B  # select, which takes more
+    with pytest.raises(UnsupportedModuleError, match="type mismatch"):
+        fuse(bytes(invalid))
+    fused = fuse(assemble(JARS))
+    with pytest.raises(UnsupportedModuleError):
+        Component(described(undescribed(fused), assemble('(component (export "x" (func 3)))')))
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`hiwire fuse` writes the module, and `hiwire run` runs it as the component."""
+    component, target = tmp_path / "jars.wasm", tmp_path / "fused.wasm"
+    component.write_bytes(assemble(JARS))
+    assert main(["fuse", str(component), "-o", str(target), "--table-in-memory"]) == 0
+    assert target.read_bytes() == fuse(assemble(JARS), table_in_memory=True)
+    assert f"{target}: " in capsys.readouterr().out.replace("\n", "")
+    assert main(["run", "--engine", "wasmtime", str(target), "use#add", "5"]) == 0
+    assert capsys.readouterr().out == "15\n"
+    assert main(["fuse", str(component), "-o", str(component)]) == 2
+    assert "is COMPONENT itself" in capsys.readouterr().err
+    assert main(["fuse", str(target), "-o", str(component)]) == 1
+    assert "not a WebAssembly component" in capsys.readouterr().err
+
+
+def test_wit_stays() -> None:
+    """A fused module shows the interface of its component."""
+    for text in (JARS, HOSTS, ROUND):
+        whole, fused = Component(assemble(text)), made(text, "fused")
+        assert fused.wit() == whole.wit() and fused.stub() == whole.stub()
 
 
 def test_hardened() -> None:

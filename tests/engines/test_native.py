@@ -300,10 +300,37 @@ def test_releases_of_wasm2c() -> None:
         Dialect.detect("int nothing;")
 
 
-def test_several_memories() -> None:
-    """Are refused with words that say what the engine has not."""
-    with pytest.raises(UnsupportedModuleError, match=r"engine native does not take the module: .*memor"):
-        Guest(wat("(module (memory 1) (memory 1))"), engine="native")
+def test_several_memories_with_a_wasm2c_that_knows_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are refused with words that say what it has not."""
+    old = native_tools.find_tools().wasm2c.dialect.old
+    monkeypatch.setattr(
+        native_tools.Wasm2c, "options", lambda self: [] if old else ["--disable-multi-memory"]
+    )
+    with pytest.raises(
+        UnsupportedModuleError, match=r"does not take the module: .* it has 2 memories, which"
+    ):
+        Guest(wat('(module (memory 1) (memory (export "only here") 1))'), engine="native")
+
+
+@pytest.mark.parametrize("swaps", [False, True])
+def test_a_wasm2c_that_swaps_memories(swaps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which one is copied to is found out from what wasm2c writes; what is not understood is not compiled."""
+    tools = native_tools.find_tools()
+    names = ("0", "1") if swaps else ("1", "0")
+    written = "memory_copy(&instance->w2c_x{}, &instance->w2c_x{}, 0, 0, 0);".format(*names)
+
+    def run(wasm: bytes, directory: Path, name: str, wasm2c: native_tools.Wasm2c) -> Path:
+        (directory / "written.c").write_text(written)
+        return directory / "written.c"
+
+    monkeypatch.setattr(native_build, "run_wasm2c", run)
+    native_build.swaps_memories.cache_clear()
+    assert native_build.swaps_memories(tools.wasm2c) is swaps
+    native_build.swaps_memories.cache_clear()
+    written = "copy(1, 0)"
+    with pytest.raises(ToolchainError, match="copies between memories in a way that is not known here"):
+        native_build.swaps_memories(tools.wasm2c)
+    native_build.swaps_memories.cache_clear()
 
 
 def test_what_wasm2c_does_not_take() -> None:

@@ -8,7 +8,7 @@ from support import wat
 
 from hiwire_py import UnsupportedModuleError
 from hiwire_py.passes import runner
-from hiwire_py.requirements import Code, Requirements
+from hiwire_py.requirements import ACCESSED, Code, Requirements
 from hiwire_py.wasm.module import GLOBAL, MEMORY, TABLE, Kind, Module
 
 _ENGINE = wasmtime.Engine()
@@ -60,6 +60,29 @@ def test_everything_required() -> None:
     assert [(i.module, i.name) for i in made.imports] == [("h", f"i{i}") for i in range(len(named.imports))]
     assert [(e.kind, e.index) for e in made.exports] == [(e.kind, e.index) for e in named.exports]
     assert all(kind != Kind.CUSTOM for kind, _, _ in made.sections)
+
+
+_SEVERAL = """(module (import "a" "t" (table 3 funcref)) (import "a" "g" (global $g i32))
+  (import "a" "f" (func $f (param externref))) (memory (export "m") 1) (memory $n (export "n") 1)
+  (global $h i32 (i32.add (global.get $g) (i32.const 1))) (global $i i32 (i32.mul (i32.const 6) (i32.const 7)))
+  (data (memory $n) (offset (i32.sub (global.get $g) (i32.const 1))) "x")
+  (func (export "go") (param externref) (result i32) (call $f (local.get 0))
+    (i32.add (global.get $h) (i32.load $n (global.get $i)))) (elem (i32.const 0) $f))"""
+
+
+def test_several_memories_and_long_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pass leaves a valid module, though the start is deferred between the two that need it."""
+    monkeypatch.setenv("HIWIRE_CHECK_PASSES", "1")
+    code = run(_SEVERAL, _ALL._replace(short_constants=True, one_memory=True))
+    named, (accessor,) = Module.parse(code.named), code.accessors
+    validate(accessor.wasm)
+    assert len(named.memories) == 1 and accessor.exports == ("n",) and accessor.name == "memory 1"
+    assert [e.name for e in named.exports] == ["m", "go", "start"] and code.start == "start"
+    assert all(code.named[slice(*g.init)] == b"\x41\0\x0b" for g in named.own(GLOBAL)[:1] if g.init)
+    assert b"\x41\x2a\x0b" in code.named
+    wanted = {e.name for e in Module.parse(accessor.wasm).exports} - {ACCESSED}
+    assert wanted == {i.name for i in named.imports if i.module == accessor.name}
+    assert wanted == {"init0", "drop0", "28+0"}
 
 
 def test_invalid_modules_are_found_before_lowering() -> None:

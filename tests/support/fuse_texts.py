@@ -309,7 +309,7 @@ ROUND = """
  (func (export "calls") (result u32) (canon lift (core func $pre "calls"))))
 """
 
-# Two components lower the same function of the host, each with a memory of its own; one calls it at its start.
+# Two components lower the same function of the host, each with a memory of its own.
 HOSTS = """
 (component
  (import "demo:log/log" (instance $log (export "write" (func (param "line" string) (result string)))))

@@ -240,6 +240,28 @@ def test_open_limit(root: Path) -> None:
     assert len(os.listdir("/dev/fd")) == before
 
 
+def test_close(root: Path) -> None:
+    """A directory can be closed, again and again; then nothing can be done with it, here or in a guest."""
+    before = len(os.listdir("/dev/fd"))
+    with open_directory(root, write=True) as directory:
+        file = directory.open_at("file", True, (), READ)
+    directory.close()
+    for operation in (
+        directory.stat,
+        directory.entries,
+        lambda: directory.open_at("file", True, (), READ),
+        lambda: directory.stat_at("sub/x", True),
+        lambda: directory.create_directory_at("new"),
+        lambda: directory.rename_at("file", directory, "new"),
+        lambda: directory.set_times(0, 0),
+    ):
+        fails("bad-descriptor", operation)
+    assert file.read(9, 0) == b"data"
+    del file
+    assert len(os.listdir("/dev/fd")) == before
+    assert sorted(os.listdir(root)) == ["file", "sub"]
+
+
 def test_failures_leave_nothing_open(root: Path) -> None:
     """However a path is refused, what was opened on its way is closed."""
     deep = root
