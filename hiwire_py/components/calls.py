@@ -101,7 +101,7 @@ def _context(resources: Resources, options: Options, handles: SideHandles) -> Co
         reallocate = linked.assembly.reallocations.get(options)
         side = resources.sides[options] = (
             None if memory is None else Window(GuestMemory(linked.extern(memory))),
-            None if reallocate is None else linked.told(reallocate),
+            None if reallocate is None else linked.told(reallocate, "the call"),
         )
     return Context(*side, options.encoding, handles)
 

@@ -182,7 +182,7 @@ class Resources:
         function = self._tables.get((instance, operation))
         if function is None:
             found = self.linked.assembly.operation(instance, operation)
-            function = self._tables[instance, operation] = self.linked.told(found)
+            function = self._tables[instance, operation] = self.linked.told(found, "the call")
         return function(self.definition(resource).number, operand)
 
     # ---- the end

@@ -13,10 +13,12 @@ from component_builds import (
     composed,
     neutral,
     outcome,
+    part,
     same_cause,
     whole,
 )
 
+from hiwire_py.components import Component, HostResource
 from hiwire_py.errors import ComponentError, GuestTrap, ResourceMovedError
 
 STOCK, STORE = "demo:stock/stock", "demo:stock/store"
@@ -150,3 +152,99 @@ def test_classes(engine: str) -> None:
     del kept
     gc.collect()
     assert stock.counts()[0] == 0
+
+
+# ---- Python in the place of the other components
+
+
+class Shelf:
+    """What provider.c has, in Python."""
+
+    live = 0
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._stacks: list[tuple[Any, int]] = []
+        Shelf.live += 1
+
+    def __del__(self) -> None:
+        Shelf.live -= 1
+
+    def put(self, item: Any, count: int) -> int:
+        for place, (known, number) in enumerate(self._stacks):
+            if known.name == item.name:
+                self._stacks[place] = known, number + count
+                return number + count
+        if len(self._stacks) == 64:
+            raise ComponentError("closed")
+        self._stacks.append((item, count))
+        return count
+
+    def items(self) -> list[tuple[Any, int]]:
+        return self._stacks
+
+    def label(self) -> str:
+        return self._label
+
+    @staticmethod
+    def merge(first: Shelf, second: Shelf) -> Shelf:
+        for item, count in second.items():
+            first.put(item, count)
+        return first
+
+
+def total(shelf: Shelf) -> float:
+    """What is on a shelf is worth."""
+    worth: float = sum(item.price * count for item, count in shelf.items())
+    return worth
+
+
+def imports() -> dict[str, dict[str, Any]]:
+    """Both interfaces."""
+    kept: list[Shelf] = []
+
+    def keep(shelf: Shelf) -> int:
+        kept.append(shelf)
+        return len(kept)
+
+    stock = {
+        "shelf": HostResource(Shelf),
+        "total": total,
+        "dearest": lambda *items: max(items, key=lambda item: item.price).name,
+        "counts": lambda: (Shelf.live, 0),
+        "wrong": lambda how: BREAD,
+    }
+    store = {
+        "open": Shelf,
+        "keep": keep,
+        "give-back": lambda: kept.pop() if kept else None,
+        "through": lambda shelf: shelf,
+        "worth": total,
+        "worth-of-all": lambda shelves: sum(map(total, shelves)),
+    }
+    return {STOCK: stock, STORE: store}
+
+
+def test_python_provides(engine: str) -> None:
+    """The consumer does the same where Python has the resource, and leaves no object behind."""
+    instance = Component(part("consumer").read_bytes()).instantiate(imports(), engine=engine)
+    theirs = Reference(composed())
+    words = ["a", "b", "a", "ü€😀" * 50, ""]
+    for args in ((words,), ([],), ([str(number) for number in range(65)],)):
+        agree(outcome(instance["words"], *args), outcome(theirs.call("words"), *args), args)
+    assert instance["rounds"](40) == theirs.call("rounds")(40)
+    gc.collect()
+    assert instance["live"]() == 0 == Shelf.live
+    assert instance["misuse"](20) == 6  # the flags that Python gave
+    assert Shelf.live == 0
+
+
+def test_misuse_of_what_python_provides(engine: str) -> None:
+    """What the consumer does wrong has the same causes where Python is on the other side; what it had is
+    let go of with it."""
+    for how in range(13):
+        instance = Component(part("consumer").read_bytes()).instantiate(imports(), engine=engine)
+        agree(outcome(instance["misuse"], how), outcome(Reference(composed()).call("misuse"), how), how)
+        del instance
+    gc.collect()
+    assert Shelf.live == 0

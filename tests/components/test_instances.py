@@ -297,6 +297,45 @@ def test_host_function_closes_the_instance(engine: str) -> None:
         instance["add"](1, 2)
 
 
+def test_dropped_while_it_runs(engine: str) -> None:
+    """An instance that nobody has any more goes on until the call returns."""
+    held: list[Any] = []
+
+    def host(number: int) -> int:
+        held.clear()
+        gc.collect()
+        return number
+
+    held.append(new(engine, host))
+    assert held[0]["ask"](5) == 6
+
+
+def test_instances_without_end(engine: str) -> None:
+    """Host functions that make an instance each, and call it, come to an end with RecursionError."""
+
+    def host(number: int) -> int:
+        result: int = new(engine, host)["ask"](number)
+        return result
+
+    with pytest.raises(RecursionError):
+        host(1)
+
+
+def test_class_derived_from_that_of_a_resource(engine: str) -> None:
+    """Python may derive from the class of a resource; its objects are as good."""
+    things = new(engine)["things"]
+
+    class Other(things.Thing):  # type: ignore[misc,name-defined]
+        def number(self) -> int:
+            result: int = super().number() + 1000
+            return result
+
+    other = Other(5)
+    assert other.number() == 1005 and things["[method]thing.number"](other) == 5
+    other.close()
+    assert things.dead() == 1
+
+
 def test_host_function_gives_something_else(engine: str) -> None:
     """What is no u32 is a TypeError or OverflowError that comes out of the call."""
     with pytest.raises(TypeError):

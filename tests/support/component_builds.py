@@ -33,6 +33,7 @@ __all__ = [
     "composed",
     "neutral",
     "outcome",
+    "part",
     "same_cause",
     "whole",
 ]
@@ -52,7 +53,7 @@ def _run(*words: object) -> str:
 
 
 @functools.cache
-def _part(world: str) -> Path:
+def part(world: str) -> Path:
     """The component for a world of stock.wit, of the file in C by that name."""
     tools, folder = wasm_tools(), scratch()
     core, embedded, made = (folder / f"{world}.{kind}.wasm" for kind in ("core", "embedded", "component"))
@@ -75,10 +76,10 @@ instantiations:
     arguments: {{"demo:stock/stock": provider, "demo:stock/store": reexporter}}
   reexporter:
     arguments: {{"demo:stock/stock": provider}}
-dependencies: {{provider: {_part("provider")}, reexporter: {_part("reexporter")}}}
+dependencies: {{provider: {part("provider")}, reexporter: {part("reexporter")}}}
 """
     )
-    _run(wasm_tools(), "compose", "-c", plan, _part("consumer"), "-o", made)
+    _run(wasm_tools(), "compose", "-c", plan, part("consumer"), "-o", made)
     return made.read_bytes()
 
 
@@ -86,7 +87,7 @@ dependencies: {{provider: {_part("provider")}, reexporter: {_part("reexporter")}
 def whole() -> bytes:
     """The three components in one that exports what all of them do, so that Python is a fourth."""
     printed = {
-        world: _run(wasm_tools(), "print", _part(world)).removeprefix("(component")
+        world: _run(wasm_tools(), "print", part(world)).removeprefix("(component")
         for world in ("provider", "reexporter", "consumer")
     }
     text, made = scratch() / "whole.wat", scratch() / "whole.wasm"
