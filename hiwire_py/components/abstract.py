@@ -31,11 +31,15 @@ __all__ = [
     "Value",
     "View",
     "free_resources",
+    "has_free",
+    "join_flat",
+    "measure",
     "resources_of",
 ]
 
 _LARGEST = 1_000_000  # of a type that is written out; wasm-tools has these two bounds as well
 _DEEPEST = 100
+_MOST_WORK = 200_000  # parts of types that instances have; those of componentize-py have some hundreds
 _WIDEST = 1 << 28  # bytes in memory that a value of one type may take
 _FLAT = 16  # more core values than this are never passed
 I32, I64, F32, F64 = 0x7F, 0x7E, 0x7D, 0x7C
@@ -116,13 +120,15 @@ class Extern(NamedTuple):
 
 @dataclass(eq=False)
 class InstanceType:
-    """``bound`` are the resource types that are made anew wherever there is such an instance."""
+    """``bound`` are the resource types that are made anew wherever there is such an instance; ``paths`` and
+    ``free`` are what `resources_of` and `free_resources` found."""
 
     exports: Mapping[str, Extern]
     bound: frozenset[Resource]
     size: int
     depth: int
     paths: dict[Resource, tuple[str, ...]] | None = None
+    free: frozenset[Resource] | None = None
 
 
 @dataclass(eq=False)
@@ -136,6 +142,7 @@ class ComponentType:
     defined: Mapping[Resource, tuple[str, ...]]
     size: int
     depth: int
+    free: frozenset[Resource] | None = None
 
 
 Item = Union[View, Value, Func, InstanceType, ComponentType, ModuleType]
@@ -173,6 +180,7 @@ class Types:
     def __init__(self) -> None:
         self.keys: dict[object, int] = {}
         self.aliases = 0
+        self.work = 0
         self.primitives = {name: self._primitive(name) for name in (*_PRIMITIVES, "string")}
 
     def _primitive(self, name: str) -> Value:
@@ -182,6 +190,16 @@ class Types:
             )
         size, core = _PRIMITIVES[name]
         return Value(name, (), (), None, None, self.key(name), 1, 1, False, False, False, size, size, (core,))
+
+    def spend(self, parts: int) -> None:
+        """Count work that a few bytes can ask for again and again: to go through so many parts of a type.
+
+        Raises:
+            Invalid: it was too much altogether.
+        """
+        self.work += parts
+        if self.work > _MOST_WORK:
+            raise Invalid(f"the types of all instances, written out, have more than {_MOST_WORK} parts")
 
     def key(self, structure: object) -> int:
         return self.keys.setdefault(structure, len(self.keys))
@@ -341,7 +359,7 @@ class Substitution:
             return one if resource is None else View(resource, one.alias)
         if one in self.items:
             return self.items[one]
-        if isinstance(one, Value) and not one.handles and not self.items:
+        if not self.items and (not self.resources or not has_free(one)):
             return one
         if id(one) not in self.done:
             # The key is kept alive, so that its number is that of no other object.
@@ -352,6 +370,7 @@ class Substitution:
         if isinstance(one, Value):
             return self._value(one)
         if isinstance(one, Func):
+            self.types.spend(1 + len(one.params))
             params = tuple((label, self.item(value)) for label, value in one.params)
             result = None if one.result is None else self.item(one.result)
             same = result is one.result and all(a is b for (_, a), (_, b) in zip(params, one.params))
@@ -369,12 +388,14 @@ class Substitution:
         if one.view is not None:
             view = self.item(one.view)
             return one if view is one.view else self.types.handle(one.form, view)
+        self.types.spend(1 + len(one.parts))
         parts = tuple(None if part is None else self.item(part) for part in one.parts)
         if all(a is b for a, b in zip(parts, one.parts)):
             return one
         return self.types.value(one.form, one.labels, parts, one.length)
 
     def _externs(self, externs: Mapping[str, Extern]) -> Mapping[str, Extern]:
+        self.types.spend(3 * (1 + len(externs)))  # what is made is gone through for its resources, too
         found = {name: self.extern(one) for name, one in externs.items()}
         return externs if all(found[name] is one for name, one in externs.items()) else found
 
@@ -393,10 +414,18 @@ def resources_of(instance: InstanceType) -> dict[Resource, tuple[str, ...]]:
     return instance.paths
 
 
+def has_free(item: Item) -> bool:
+    """Whether a type mentions resource types that it does not bind itself."""
+    if isinstance(item, Value):
+        return item.handles
+    if isinstance(item, Func):
+        return any(one.handles for one in item.values)
+    return bool(free_resources((item,)))
+
+
 def free_resources(items: Iterable[Item]) -> set[Resource]:
     """The resource types that types mention and do not bind themselves."""
     found: set[Resource] = set()
-    walked: dict[int, frozenset[Resource]] = {}
     seen: set[int] = set()
 
     def values(one: Value) -> None:
@@ -417,28 +446,16 @@ def free_resources(items: Iterable[Item]) -> set[Resource]:
             for value in item.values:
                 values(value)
         elif isinstance(item, (InstanceType, ComponentType)):
-            found |= _free_of(item, walked)
+            found |= _free_of(item)
     return found
 
 
-def _free_of(
-    item: InstanceType | ComponentType, walked: dict[int, frozenset[Resource]]
-) -> frozenset[Resource]:
-    if id(item) not in walked:
+def _free_of(item: InstanceType | ComponentType) -> frozenset[Resource]:
+    if item.free is None:
         externs = list(item.exports.values())
-        bound: set[Resource]
-        if isinstance(item, InstanceType):
-            bound = set(item.bound)
-        else:
+        bound: Iterable[Resource] = item.bound if isinstance(item, InstanceType) else ()
+        if isinstance(item, ComponentType):
             externs += item.imports.values()
-            bound = {*item.imported, *item.defined}
-        nested = [one.item for one in externs]
-        found: set[Resource] = set()
-        plain: list[Item] = []
-        for one in nested:
-            if isinstance(one, (InstanceType, ComponentType)):
-                found |= _free_of(one, walked)
-            else:
-                plain.append(one)
-        walked[id(item)] = frozenset((found | free_resources(plain)) - bound)
-    return walked[id(item)]
+            bound = (*item.imported, *item.defined)
+        item.free = frozenset(free_resources(one.item for one in externs).difference(bound))
+    return item.free

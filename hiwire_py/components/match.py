@@ -49,6 +49,7 @@ class Matcher:
                 resources[resource] = found
         settled = Substitution(self.types, resources)
         renamed = Substitution(self.types, resources)
+        self.types.spend(len(wanted))
         for name, one in wanted.items():
             if name not in given:
                 raise Invalid(f"the {what} {name!r} is missing")
@@ -79,6 +80,7 @@ class Matcher:
         elif isinstance(a, Func) and isinstance(b, Func):
             _check_func(a, b)
         elif isinstance(a, InstanceType) and isinstance(b, InstanceType):
+            self.types.spend(len(b.exports))
             for name, one in b.exports.items():
                 if name not in a.exports:
                     raise Invalid(f"the instance has no export {name!r}")

@@ -31,6 +31,7 @@ from .abstract import (
     Value,
     View,
     free_resources,
+    has_free,
     join_flat,
     measure,
     resources_of,
@@ -310,7 +311,7 @@ class _Validator:
             raise Invalid(f"an alias of what is outside cannot be a {one.sort} here")
         found = scope.up(one.count).get(one.sort, one.index)
         crossed = (scope.up(i).kind == "component" for i in range(one.count))
-        if one.sort == "type" and any(crossed) and free_resources((found,)):
+        if one.sort == "type" and any(crossed) and has_free(found):
             raise Invalid("the type outside has a resource type in it, which belongs to that component alone")
         scope.of(one.sort).append(found)
 
@@ -435,6 +436,7 @@ class _Validator:
             if isinstance(one.item, View):
                 paths.setdefault(one.item.resource, (name,))
             elif one.sort == "instance" and isinstance(one.item, InstanceType):
+                self.types.spend(len(one.item.exports) + len(resources_of(one.item)))
                 for resource, path in resources_of(one.item).items():
                     paths.setdefault(resource, (name, *path))
         used = free_resources(e.item for e in scope.exports.values())
@@ -489,6 +491,7 @@ class _Validator:
         assert isinstance(one.item, InstanceType)
         if not one.item.bound:
             return one, {}
+        self.types.spend(len(one.item.exports) + len(one.item.bound))
         new = {old: Resource() for old in one.item.bound}
         settled = Substitution(self.types, new)
         item = one.item
@@ -525,6 +528,7 @@ class _Validator:
                 scope.visible["import"].add(item)
             return True
         if isinstance(item, InstanceType):
+            self.types.spend(len(item.exports))
             return all(self.name_types(scope, way, part) for part in item.exports.values())
         return not isinstance(item, Func) or self.is_visible(scope, way, item)
 
@@ -537,6 +541,7 @@ class _Validator:
         if isinstance(item, Func):
             return all(self.has_name(scope, way, part) for part in item.values)
         if isinstance(item, InstanceType):
+            self.types.spend(len(item.exports))
             return all(self.is_visible(scope, way, one.item) for one in item.exports.values())
         return True
 

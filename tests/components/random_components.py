@@ -1,7 +1,9 @@
 """Components that a number stands for: valid ones of several makers, and the same broken in one place.
 
-Makers: `Maker`, whose components are in each other and pass resources and records on; `wasm-tools wit-smith`,
-and what `wasm-tools component new` makes of its worlds; the cases of validity_cases.py.
+Makers: `Maker`, whose components are in each other and pass resources and records on, and whose types are
+compared with ones that hardly differ; core modules that import what others export, or something like it;
+`wasm-tools wit-smith`, and what `wasm-tools component new` makes of its worlds; the cases of
+validity_cases.py.
 """
 
 from __future__ import annotations
@@ -68,7 +70,11 @@ def component(number: int, wasm_tools: str) -> bytes:
         if r.random() < 0.5:
             return broken_bytes(wasm, r)
         text = _run([wasm_tools, "print", "-"], wasm).decode()
-    elif kind < 0.7:
+    elif kind < 0.25:
+        return assembled(_core_pair(r), wasm_tools)
+    elif kind < 0.4:
+        return assembled(Maker(r).pair(), wasm_tools)
+    elif kind < 0.75:
         text = Maker(r).root()
     else:
         inner = r.choice(list(VALID.values())) if r.random() < 0.6 else r.choice(INVALID)[0]
@@ -82,6 +88,59 @@ def component(number: int, wasm_tools: str) -> bytes:
         return b""
     wasm = assembled(text, wasm_tools)
     return broken_bytes(wasm, r) if way >= 0.8 and wasm else wasm
+
+
+_HEAPS = (
+    "func",
+    "extern",
+    "any",
+    "eq",
+    "i31",
+    "struct",
+    "array",
+    "none",
+    "nofunc",
+    "noextern",
+    "exn",
+    "noexn",
+)
+_DEFINED = """(type $f (func)) (type $g (func (param i32))) (type $s (struct)) (type $a (array i8))
+  (type $p (sub (func (param i64)))) (type $q (sub $p (func (param i64))))
+  (rec (type $x (struct (field (ref null $y)))) (type $y (array (ref null $x))))"""
+_LIMITS = ("1", "2", "1 1", "1 2", "1 3", "2 2", "0", "0 0", "i64 1", "i64 1 2")
+
+
+def _core_pair(r: random.Random) -> str:
+    """A core module, and another one that imports something from it."""
+    heaps = (*_HEAPS, "$f", "$g", "$s", "$a", "$p", "$q", "$x", "$y")
+    way = r.random()
+    if way < 0.4:
+        heap, wanted = r.choice(heaps), f"(global (ref null {r.choice(heaps)}))"
+        exported = f'(global (export "g") (ref null {heap}) (ref.null {heap}))'
+    elif way < 0.6:
+        exported = f'(func (export "g") (type {r.choice(("$f", "$g", "$p", "$q"))}))'
+        wanted = f"(func (type {r.choice(('$f', '$g', '$p', '$q'))}))"
+    else:
+        values = ("i32", "i64", *(f"(ref {null}{heap})" for heap in _HEAPS for null in ("", "null ")))
+        ways: tuple[Callable[[], str], ...] = (
+            lambda: f"(memory {r.choice(_LIMITS)})",
+            lambda: f"(table {r.choice(_LIMITS)} {r.choice(('funcref', 'externref'))})",
+            lambda: f"(global {r.choice(values)})",
+            lambda: f"(global (mut {r.choice(values)}))",
+            lambda: f"(tag {r.choice(('', '(param i32)'))})",
+            lambda: f"(func {r.choice(('', '(param i32)', '(param funcref)'))})",
+        )
+        one = r.choice(ways)
+        exported, wanted = one(), one() if r.random() < 0.8 else r.choice(ways)()
+        first = f'(import "m" (core module $m (export "g" {exported})))'
+        return _linked(first, f'(import "n" (core module $n (import "m" "g" {wanted})))')
+    first = f"(core module $m (type (func (result f32))) {_DEFINED} {exported})"
+    return _linked(first, f'(core module $n {_DEFINED} (import "m" "g" {wanted}))')
+
+
+def _linked(first: str, second: str) -> str:
+    given = "(core instance $i (instantiate $m))"
+    return f'(component {first} {given} {second} (core instance (instantiate $n (with "m" (instance $i)))))'
 
 
 @functools.cache
@@ -172,6 +231,7 @@ class _Scope:
     components: list[tuple[str, Items, Items]] = field(default_factory=list)
     imports: Items = field(default_factory=list)
     exports: Items = field(default_factory=list)
+    in_type: bool = False
 
 
 class Maker:
@@ -199,6 +259,45 @@ class Maker:
         for _ in range(self.r.randrange(2, 12)):
             self.r.choice(ways)(scope)
         return f"(component {' '.join(scope.lines)})", scope.imports, scope.exports
+
+    def pair(self) -> str:
+        """A component or instance of one type where another one is wanted, which hardly differs."""
+        scope = _Scope()
+        self.import_one(scope, "t", ("type", Res()))
+        sort = self.r.choice(("component", "instance"))
+        given = self.declarations(scope, sort, 0)
+        wanted = given if self.r.random() < 0.3 else broken_text(given, self.r)
+        scope.lines.append(f'(import "g" ({sort} $g {given}))')
+        if self.r.random() < 0.3:
+            given, wanted = wanted, given
+        if sort == "component" or self.r.random() < 0.3:
+            scope.lines.append(f'(export "w" ({sort} $g) ({sort} {wanted}))')
+        else:
+            scope.lines.append(f'(component $c (import "w" (instance {wanted})))')
+            scope.lines.append('(instance (instantiate $c (with "w" (instance $g))))')
+        return f"(component {' '.join(scope.lines)})"
+
+    def declarations(self, outer: _Scope, sort: str, depth: int) -> str:
+        """What is between the parentheses of a type."""
+        r = self.r
+        scope = _Scope(types=dict(outer.types) if depth or r.random() < 0.1 else {}, in_type=True)
+        for _ in range(r.randrange(1, 7)):
+            way, item = "export" if sort == "instance" else r.choice(("import", "export")), r.random()
+            if item < 0.25:
+                self.declare(scope, way, self.fresh("t"), ("type", Res()), scope.lines)
+            elif item < 0.4:
+                one = ("type", self.definition(scope))
+                self.declare(scope, way, self.fresh("t"), one, scope.lines)
+            elif item < 0.7 or depth > 2:
+                self.declare(scope, way, self.fresh("f"), ("func", self.signature(scope)), scope.lines)
+            elif item < 0.85:
+                found = self.instance_items(scope)
+                self.declare(scope, way, self.fresh("i"), ("instance", found), scope.lines)
+            else:
+                inner = r.choice(("component", "instance"))
+                text = self.declarations(scope, inner, depth + 1)
+                scope.lines.append(f'({way} "{self.fresh("n")}" ({inner} {text}))')
+        return " ".join(scope.lines)
 
     # ---- types
 
@@ -265,6 +364,11 @@ class Maker:
         self.import_one(scope, self.fresh("f"), ("func", self.signature(scope)))
 
     def import_instance(self, scope: _Scope) -> None:
+        items = self.instance_items(scope)
+        name = self.r.choice((self.fresh("i"), f"a:b/{self.fresh('i')}@1.2.{self.count}"))
+        self.import_one(scope, name, ("instance", items))
+
+    def instance_items(self, scope: _Scope) -> Items:
         inner = _Scope(types=dict(scope.types))
         items: Items = []
         for _ in range(self.r.randrange(4)):
@@ -276,8 +380,7 @@ class Maker:
                 items.append((self.fresh("i"), ("instance", [])))
             else:
                 items.append((self.fresh("f"), ("func", self.signature(inner))))
-        name = self.r.choice((self.fresh("i"), f"a:b/{self.fresh('i')}@1.2.{self.count}"))
-        self.import_one(scope, name, ("instance", items))
+        return items
 
     def import_one(self, scope: _Scope, name: str, item: Item) -> str:
         """Import something; its identifier."""
@@ -307,7 +410,7 @@ class Maker:
             for part, one in what:
                 self.declare(inner, "export", part, one, declared)
             lines.append(f'({way} "{name}" (instance {identifier} {" ".join(declared)}))')
-            if way == "import":
+            if way == "import" or scope.in_type:
                 self.enter(scope, identifier, what)
         return identifier
 
@@ -315,7 +418,8 @@ class Maker:
         """Take an instance's types and functions into the scope."""
         scope.instances.append((instance, items))
         for name, (sort, what) in items:
-            if sort == "instance" or (isinstance(what, tuple) and self.r.random() < 0.4):
+            skipped = 1.0 if scope.in_type else 0.4  # types have no aliases of functions
+            if sort == "instance" or (isinstance(what, tuple) and self.r.random() < skipped):
                 continue
             identifier = self.fresh("$x")
             scope.lines.append(f'(alias export {instance} "{name}" ({sort} {identifier}))')

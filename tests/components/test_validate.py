@@ -185,6 +185,16 @@ def test_lengths(count: int) -> None:
     assert (said is None) == (count == 1000)
 
 
+def test_doubled_instances() -> None:
+    """Instance types that have the one before twice are refused before they have filled the memory."""
+    types = [b"\x42" + vector([b"\4\0" + name("a") + b"\3\1"])]
+    for i in range(24):
+        twice = [b"\4\0" + name(f"e{j}") + b"\5\0" for j in range(2)]
+        types.append(b"\x42" + vector([b"\2\3\2\1" + bytes((i,)), *twice]))
+    said = ours(START + b"".join(section(7, vector([one])) for one in types))
+    assert said is not None and "the types of all instances, written out" in said
+
+
 def test_equal_types_compare_at_once() -> None:
     """Two types that are equal and large if written out compare without being written out."""
     doubled = "(type $t0 (tuple u8 u8))" + "".join(

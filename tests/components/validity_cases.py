@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hiwire_py.wasm.binary import section, vector
+from hiwire_py.wasm.binary import name, section, vector
 
 __all__ = ["ALIKE", "INVALID", "LIBRARY", "REFUSED", "VALID", "Refusal"]
 
@@ -466,6 +466,13 @@ def _core_type(type_: bytes) -> bytes:
     return _START + section(3, vector([type_]))
 
 
+def _large_instances() -> bytes:
+    """Instances of a type with 700 resource types, each of which has resource types of its own."""
+    exports = [b"\4\0" + name(f"e{i}") + b"\3\1" for i in range(700)]
+    imports = [b"\0" + name(f"i{i}") + b"\5\0" for i in range(150)]
+    return _START + section(7, vector([b"\x42" + vector(exports)])) + section(10, vector(imports))
+
+
 def _in_each_other(depth: int) -> bytes:
     found = _START
     for _ in range(depth):
@@ -482,6 +489,11 @@ REFUSED = [
         "components in each other more than 100 deep: the bound protects Python's stack",
         "components are nested in each other more than 100 deep",
         _in_each_other(101),
+    ),
+    Refusal(
+        "instances that have more than 200,000 exports in all: the bound protects time, as few bytes make them",
+        "the types of all instances, written out, have more than 200000 parts",
+        _large_instances(),
     ),
 ]
 """All differences. What is asynchronous, values as definitions and error contexts the oracle does not take
