@@ -122,8 +122,8 @@ class _Strings:
     def copied_utf8(self, code: Code) -> bytes:
         """Copy UTF-8, and check it; leaves what the function gives.
 
-        An engine calls a function of its own for ``memory.copy``. So few bytes are copied by loads and stores,
-        four at a time and then one, and whether all of them are ASCII is known then."""
+        An engine calls a function of its own for ``memory.copy``. So few bytes are copied by loads and
+        stores, four at a time and then one, and whether all of them are ASCII is known then."""
         self.to = code.local()
         at, seen, bits = (code.local() for _ in range(3))
         target, source = self.target.memory, self.source.memory  # in the order in which they are imported

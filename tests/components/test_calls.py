@@ -15,8 +15,8 @@ from hiwire_py.engines import get_engine
 from hiwire_py.errors import GuestTrap, ResourceMovedError
 from hiwire_py.objects.kept import LEAST
 
-# A resource that traps when it is asked to, or when it is destroyed with the number 13; and an interface beside
-# it whose functions take it and make it.
+# A resource that traps when it is asked to, or when it is destroyed with the number 13; and an interface
+# beside it with a function that makes one.
 COUNTERS = """
 (component
   (component $definer
@@ -162,7 +162,8 @@ def test_methods_are_functions(instance: Any) -> None:
 
 def test_all_modules_are_kept(cache_home: Path) -> None:
     """Where a module of a component is large enough to be kept on disk, all of them are; else none is."""
-    text = COUNTERS.replace("(global $destroyed", '(memory 2) (data "' + "x" * LEAST + '") (global $destroyed')
+    data = f'(memory 2) (data "{"x" * LEAST}")'
+    text = COUNTERS.replace("(global $destroyed (mut", data + "(global $destroyed (mut")
     modules = cache_home / "hiwire" / "modules"
     component(COUNTERS).instantiate(engine="wasmtime").close()
     assert not modules.exists()
