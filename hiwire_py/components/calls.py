@@ -139,7 +139,7 @@ def _unwrapped(type_: FuncType, values: Sequence[Any]) -> Any:
     return value
 
 
-# A call of a plain function costs less than half a microsecond, so there is no loop over its parameters and
+# A call of a plain function costs less than half a microsecond, so there is no loop over its parameters, and
 # no call of another function in it: its statements are written into the function that calls the guest.
 
 

@@ -5,7 +5,8 @@ handle, has 16 bytes::
 
     0   representation; of a free entry the next free one
     4   2 * number of the resource type + whether the handle is owned; 0: the entry is free
-    8   the number of the call that it was lent to last, 64 bits; below 0: it is pinned
+    8   the number of the call that it, or one that had the entry before, was lent to last, 64 bits; below 0:
+        it is pinned
 
 Entry 0 is never given out. Freed entries are used again, the last one first, as the canonical ABI has it: a
 handle is the number of its entry, and one that was given away may soon be another. In a *hardened* table a
@@ -38,7 +39,6 @@ from ..wasm.emit import (
     global_get,
     global_set,
     i32_const,
-    i64_const,
     if_,
     load,
     local_get,
@@ -132,7 +132,6 @@ def table_module(hardened: bool = False) -> bytes:
             place
             + store("i32.store", local_get(3), local_get(1))
             + store("i32.store", local_get(3), kind, 4)
-            + store("i64.store", local_get(3), i64_const(0), 8)
             + (next_use if hardened else b"")
             + local_get(2)
         )

@@ -39,8 +39,8 @@ class Shape(NamedTuple):
 
     Attributes:
         params: the parameters.
-        before: statements that make core values of them, named ``a0``, ``a1`` and so on, ints and floats, or
-            raise what is wrong with them. A call that they refuse has not begun.
+        before: statements that make core values of them, named ``a0``, ``a1`` and so on, floats and ints of
+            either sign that fit, or raise what is wrong with them. A call that they refuse has not begun.
         begin, end: statements around all that follows; the end is run whatever happens.
         kept: of the parameters, those that ``results`` refer to.
         results: statements that return something made of the core result, ``{result}``; none: as it is. They
@@ -235,6 +235,14 @@ def _check(value: str, code: int, what: str) -> str:
     return f"fix({value}, {code}, {what})"
 
 
+def _signed(value: str, code: int) -> str:
+    """Code that makes an integer of either sign, which fits, the signed one that engines take."""
+    if code not in _INTEGER_RANGES:
+        return ""
+    high = _INTEGER_RANGES[code][1]
+    return f"if {value} > {high}: {value} -= {2 * high + 2}"
+
+
 def _to_object(id_: str, objects: str = "objects") -> str:
     """Code that turns an id into its object."""
     return f"{objects}[{id_}] if {id_} else NULL"
@@ -275,10 +283,13 @@ def _export_code(
     functype: FuncType, form: CallForm, names: tuple[str, ...], timed: bool, shape: Shape | None
 ) -> Any:
     core = _names(functype.params)
-    checks = [
-        _check(a, code, f'f"argument {i + 1} of {{shown}}"')
-        for i, (a, code) in enumerate(zip(core, functype.params))
-    ]
+    if shape is None:
+        checks = [
+            _check(a, code, f'f"argument {i + 1} of {{shown}}"')
+            for i, (a, code) in enumerate(zip(core, functype.params))
+        ]
+    else:
+        checks = [_signed(a, code) for a, code in zip(core, functype.params)]
     checks += [
         _check("None", code, 'f"the result of {shown}"') for code in functype.results if code not in CROSSING
     ]

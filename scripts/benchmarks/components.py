@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hiwire_py.components import Component
+from hiwire_py.components.fuse import fuse
 from hiwire_py.errors import HiwireError
 
 from .rows import Operation, Row, available, compare, repeat, wat
 
-__all__ = ["Reference", "from_python", "handles", "instances", "lists", "strings"]
+__all__ = ["Reference", "from_python", "fused", "handles", "instances", "lists", "strings"]
 
 SOURCES = Path(__file__).parent / "wat"
 
@@ -167,6 +168,18 @@ def _lists(engine: str, ours: Any, other: Reference) -> Iterator[Row]:
     assert words() == others()
     name = f"list<string> of 100 to Python, on {engine}"
     yield compare(name, "0.5", repeat(words), repeat(others), unit="us")
+
+
+def fused() -> Iterator[Row]:
+    """The same component as one core module, against its linked modules: loops of handles and strings."""
+    for name, loops in (("handles", [one[:2] for one in LOOPS]), ("strings", TEXTS)):
+        linked, one = Component(source(name)), Component(fuse(source(name)))
+        for engine in available():
+            ours, other = (each.instantiate(engine=engine) for each in (one, linked))
+            goal = {"native": "0.6", "wasmtime": "1.1"}.get(engine, "")
+            for what, loop in loops:
+                row = f"fused / linked on {engine}: {what}"
+                yield compare(row, goal, ours["loops"][loop], other["loops"][loop])
 
 
 def instances() -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""UTF-8 that one component passes to another: what is checked many bytes at a time is what Python finds good."""
+"""UTF-8 that one component passes to another is good where Python finds it good."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ ECHO = """
         (i32.const 8)))
     (core instance $i (instantiate $m))
     (func (export "echo") (param "text" string) (result string)
-      (canon lift (core func $i "echo") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))
+      (canon lift (core func $i "echo")
+        (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))
   (component $outer
     (import "echo" (func $echo (param "text" string) (result string)))
     (core module $memory
@@ -43,7 +44,8 @@ ECHO = """
         (i32.const 8)))
     (core instance $i (instantiate $m (with "" (instance (export "echo" (func $lowered))))))
     (func (export "pass") (param "bytes" (list u8)) (result string)
-      (canon lift (core func $i "pass") (memory (core memory $mi "memory")) (realloc (core func $mi "realloc")))))
+      (canon lift (core func $i "pass")
+        (memory (core memory $mi "memory")) (realloc (core func $mi "realloc")))))
   (instance $inner (instantiate $inner))
   (instance $outer (instantiate $outer (with "echo" (func $inner "echo"))))
   (export "pass" (func $outer "pass")))
@@ -101,7 +103,7 @@ def test_lengths(engine: str) -> None:
 
 @pytest.mark.parametrize("before", ["", "abc", "x" * 61, "éé", "é" * 40, "€a€"])
 def test_edges(engine: str, before: str) -> None:
-    """The first and last characters of each kind pass, and each kind of fault is found, wherever they stand."""
+    """The first and last characters of each kind pass, and each kind of fault is found, wherever it is."""
     found = component(ECHO)
     instance = found.instantiate(engine=engine)
     for char in GOOD:
