@@ -39,6 +39,7 @@ from ..wasm.emit import (
     global_get,
     global_set,
     i32_const,
+    i64_const,
     if_,
     load,
     local_get,
