@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import wasmtime
-from wasmtime import _ffi
+from wasmtime._extern import wrap_extern
 from wasmtime._func import enter_wasm
 
 from ...errors import ClosedError
@@ -37,13 +37,6 @@ _TYPES = {code: getattr(wasmtime.ValType, field) for code, field in FIELDS.items
 _TYPES |= {FUNCREF: wasmtime.ValType.funcref, EXTERNREF: wasmtime.ValType.i32}  # an id
 _KINDS = ("i32", "i64", "f32", "f64")
 """The field that has the number, by the ``kind`` of a ``wasmtime_val_t``."""
-_WRAPPED: dict[int, tuple[Any, str]] = {
-    _ffi.WASMTIME_EXTERN_FUNC.value: (wasmtime.Func, "func"),
-    _ffi.WASMTIME_EXTERN_GLOBAL.value: (wasmtime.Global, "global_"),
-    _ffi.WASMTIME_EXTERN_TABLE.value: (wasmtime.Table, "table"),
-    _ffi.WASMTIME_EXTERN_MEMORY.value: (wasmtime.Memory, "memory"),
-}
-"""By the ``kind`` of a ``wasmtime_extern_t``: what stands for it in Python, and the field that has it."""
 _NEVER = 1 << 62  # ticks, or fuel
 _UNLIMITED = 1 << 40  # instances and so on: the package's default is 10,000
 
@@ -95,8 +88,7 @@ class _Exports(Mapping[str, RawExtern]):
             ctypes.byref(item),
         ):
             raise KeyError(name)
-        wrap, field = _WRAPPED[item.kind]
-        return wrap._from_raw(getattr(item.of, field))
+        return wrap_extern(item)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
