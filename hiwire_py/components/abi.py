@@ -12,6 +12,7 @@ Format: component model, CanonicalABI.md, "Loading" to "Flat Lowering". The clas
 from __future__ import annotations
 
 import ctypes
+import math
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,6 +55,7 @@ _FORMATS = {
 }  # fmt: skip
 _PAIR = struct.Struct("<II")
 _NOTHING = memoryview(b"")
+_F32 = struct.Struct("<f")
 
 
 def fault(why: Fault, name: str = "the call") -> GuestTrap:
@@ -256,6 +258,16 @@ class _Integer(_Scalar):
                 raise
 
 
+def _in_range(format_: struct.Struct, number: float) -> float:
+    """A number that a float of that size can be: too large ones become infinite, as when core values are
+    passed."""
+    try:
+        format_.pack(number)
+    except OverflowError:
+        return math.copysign(math.inf, number)
+    return number
+
+
 class _Float(_Scalar):
     def __init__(self, type_: Primitive) -> None:
         self.name = type_.name
@@ -273,11 +285,7 @@ class _Float(_Scalar):
         return float(value)
 
     def store(self, cx: Context, value: Any, at: int) -> None:
-        number = self.check(value)
-        try:
-            self.struct.pack_into(cx.view, at, number)
-        except OverflowError:  # rounds to infinity, as a core value would
-            self.struct.pack_into(cx.view, at, float("inf") if number > 0 else float("-inf"))
+        self.struct.pack_into(cx.view, at, _in_range(self.struct, self.check(value)))
 
     def load_many(self, cx: Context, at: int, count: int) -> Any:
         return list(struct.unpack_from(f"<{count}{self.format}", cx.view, at))
@@ -443,7 +451,9 @@ class _String(_Pair):
         return address, count
 
     def load_many(self, cx: Context, at: int, count: int) -> Any:
-        pairs = _PAIR.iter_unpack(cx.view[at : at + 8 * count])
+        # Of a copy: an iterator over the view itself, held by an exception's traceback in a reference cycle,
+        # crashes CPython 3.10's collector, which clears a view that is in use.
+        pairs = _PAIR.iter_unpack(bytes(cx.view[at : at + 8 * count]))
         if cx.encoding != "utf8":
             return [self.get(cx, *pair) for pair in pairs]
         view, end, found = cx.view, max(cx.size, 0), []
@@ -643,7 +653,7 @@ def _widen(value: Any, have: int, want: int) -> Any:
     if have == F64:
         return struct.unpack("<q", struct.pack("<d", value))[0]
     if have == F32:
-        number: int = struct.unpack("<I" if want == I64 else "<i", struct.pack("<f", value))[0]
+        number: int = struct.unpack("<I" if want == I64 else "<i", _F32.pack(_in_range(_F32, value)))[0]
         return number
     return value & _WORD
 

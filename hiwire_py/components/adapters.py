@@ -17,7 +17,7 @@ Format: component model, CanonicalABI.md, "Canonical Definitions".
 
 from __future__ import annotations
 
-from ..wasm.emit import i32_const, if_, local_get, local_set
+from ..wasm.emit import i32_const, if_, local_get, local_set, numeric
 from ..wasm.types import I32
 from ..wasm.types import FuncType as CoreFuncType
 from .faults import Fault
@@ -34,7 +34,7 @@ from .plan import (
     ResourceRep,
 )
 from .translate import Flat, InMemory, Place, Translator
-from .types import STRING, Borrow, Enum, Flags, FuncType, Own, Primitive, Resource, Tuple, ValueType
+from .types import CHAR, STRING, Borrow, Enum, Flags, FuncType, Own, Primitive, Resource, Tuple, ValueType
 
 __all__ = [
     "GENERATED",
@@ -93,7 +93,14 @@ def _destruction(glue: Glue, resource: Resource, caller: int | None, representat
         inner = b""
     else:
         inner = glue.call(definition.destructor, _TO_NONE, representation)
-    return glue.enter(caller, definition.definer) + inner + glue.exit(caller, definition.definer)
+    before, behind = glue.reenter(caller, definition.definer)
+    return (
+        glue.enter(caller, definition.definer)
+        + before
+        + inner
+        + behind
+        + glue.exit(caller, definition.definer)
+    )
 
 
 def _host_call(glue: Glue, function: HostFunction, options: Options) -> bytes:
@@ -114,15 +121,21 @@ def _call(glue: Glue, function: Lifted, options: Options, code: Code) -> bytes:
     type_ = function.type
     there = Translator(code, near, far)
     pushed, out = _parameters(there, type_)
-    out = glue.check_leave(caller) + glue.enter(caller, callee) + out
+    before, behind = glue.reenter(caller, callee)
+    had = code.local()
+    if before and there.borrows:
+        before += local_set(had, glue.read(TableItem(callee, "borrows")))
+    out = glue.check_leave(caller) + glue.enter(caller, callee) + before + out
     core = core_type(type_, False)
     out += glue.call(function.core, core, pushed)
     results = [code.local(one) for one in core.results]
     out += b"".join(local_set(one) for one in results)
     if there.borrows:
-        out += glue.trap_if(glue.read(TableItem(callee, "borrows")), Fault.BORROWS_REMAIN)
+        # Those of a call that the callee is in already, further out, may remain.
+        more = numeric("i32.gt_s", glue.read(TableItem(callee, "borrows")), local_get(had))
+        out += glue.trap_if(more, Fault.BORROWS_REMAIN)
     given_back, result = _result(Translator(code, far, near), type_, results)
-    out += result + _post_return(glue, function, results) + glue.exit(caller, callee)
+    out += result + _post_return(glue, function, results) + behind + glue.exit(caller, callee)
     if there.lends:
         out += glue.end_lends(caller)
     return out + given_back
@@ -187,7 +200,8 @@ def _is_plain(type_: ValueType) -> bool:
 
 def entry(glue: Glue, name: str, function: Lifted) -> None:
     """Have a module export a plain function (see `is_plain`) as Python calls it: core values, but for a
-    handle its representation. The result is as the core function gave it, an owned one its representation."""
+    handle its representation. The result is as the core function gave it, but checked; an owned one is its
+    representation."""
     type_, callee = function.type, function.options.instance
     core = core_type(type_, False)
 
@@ -211,6 +225,10 @@ def entry(glue: Glue, name: str, function: Lifted) -> None:
             taken = code.local()
             out += local_set(taken, glue.table(callee, "take", type_.result.resource, given[0]))
             given = [local_get(taken)]
+        elif isinstance(type_.result, Enum) or type_.result == CHAR:
+            side, checked = Side(glue, function.options), code.local()
+            result, target = Flat(((results[0], I32),)), Flat(((checked, I32),))
+            out += Translator(code, side, side).value(type_.result, result, target)
         return out + _post_return(glue, function, results) + glue.exit(None, callee) + b"".join(given)
 
     glue.add(name, core, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -89,28 +90,20 @@ class _Sequence:
         return flat
 
 
-class _SideOf:
-    """A side of an instance whose memory Python reads and writes; looked for when it is needed first, since
-    host functions are made before it is there."""
-
-    def __init__(self, caller: Caller, options: Options) -> None:
-        self.caller = caller
-        self.options = options
-        self.window: Window | None = None
-        self.reallocate: Callable[[int, int, int, int], int] | None = None
-        self.found = False
-
-    def context(self, handles: SideHandles) -> Context:
-        if not self.found:
-            linked, options = self.caller.linked, self.options
-            memory = linked.assembly.memory(options)
-            reallocate = linked.assembly.reallocations.get(options)
-            if memory is not None:
-                self.window = Window(GuestMemory(linked.extern(memory)))
-            if reallocate is not None:
-                self.reallocate = linked.function(reallocate)
-            self.found = True
-        return Context(self.window, self.reallocate, self.options.encoding, handles)
+def _context(resources: Resources, options: Options, handles: SideHandles) -> Context:
+    """A call's side of an instance. Its memory is looked for when it is needed first, since host functions
+    are made before it is there."""
+    side = resources.sides.get(options)
+    if side is None:
+        linked = resources.linked
+        assert linked is not None
+        memory = linked.assembly.memory(options)
+        reallocate = linked.assembly.reallocations.get(options)
+        side = resources.sides[options] = (
+            None if memory is None else Window(GuestMemory(linked.extern(memory))),
+            None if reallocate is None else linked.told(reallocate),
+        )
+    return Context(*side, options.encoding, handles)
 
 
 def exported(
@@ -259,7 +252,7 @@ def _with_scope(caller: Caller, type_: FuncType, entry: Entry, name: str) -> Cal
         "Scope": Scope,
     }
     exec(_compiled(_scope_source(type_)), names)
-    made: Callable[..., Any] = names["plain"]
+    made: Callable[..., Any] = names.pop("plain")  # its globals: there it would be in a reference cycle
     return made
 
 
@@ -318,7 +311,7 @@ def _general(
     leave = linked.function(entry.leave)
     params = _Sequence(caller.codecs, type_.types, MAX_FLAT_PARAMS)
     results = _Sequence(caller.codecs, type_.results, MAX_FLAT_RESULTS)
-    side, instance, dead = _SideOf(caller, function.options), function.options.instance, resources.dead
+    options, instance, dead = function.options, function.options.instance, resources.dead
     several = len(results.flat) > 1 and not results.in_memory
 
     def general(*args: Any) -> Any:
@@ -327,10 +320,11 @@ def _general(
             resources.destroy_dead()
         scope = Scope(resources)
         handles = SideHandles(resources, instance, scope)
+        resources.inside += 1
         try:
             begin()
             try:
-                cx = side.context(handles)
+                cx = _context(resources, options, handles)
                 flat = params.lower(cx, args)
             except GuestTrap:
                 raise
@@ -346,14 +340,18 @@ def _general(
         except GuestTrap as error:
             raise linked.explained(error, name) from error
         finally:
+            resources.inside -= 1
             scope.end()
+        if dead:
+            resources.destroy_dead()
         return _unwrapped(type_, values)
 
     return general
 
 
 def hosted(caller: Caller, call: HostCall, function: Callable[..., Any]) -> Callable[..., Any]:
-    """What serves a function that the component imports.
+    """What serves a function that the component imports. The instance holds it, so it does not hold the
+    instance.
 
     Args:
         function: takes and gives what Python has for the types.
@@ -361,14 +359,16 @@ def hosted(caller: Caller, call: HostCall, function: Callable[..., Any]) -> Call
     type_, options = call.function.type, call.options
     params = _Sequence(caller.codecs, type_.types, MAX_FLAT_PARAMS)
     results = _Sequence(caller.codecs, type_.results, MAX_FLAT_RESULTS)
-    side, resources = _SideOf(caller, options), caller.resources
+    instance = weakref.ref(caller.resources)
     fails = isinstance(type_.result, Result)
 
     def host(*flat: Any) -> Any:
+        resources = instance()
+        assert resources is not None  # somebody has called a function of the instance
         scope = Scope(resources)
         handles = SideHandles(resources, options.instance, scope)
         try:
-            cx = side.context(handles)
+            cx = _context(resources, options, handles)
             args = params.lift(cx, flat)
             try:
                 value = function(*args)

@@ -240,6 +240,14 @@ class Glue:
         entered = self.plan.entered(caller, callee)
         return entered, entered
 
+    def reenter(self, caller: int | None, callee: int) -> tuple[bytes, bytes]:
+        """Code before and behind a call that comes into an instance while a call of its own is out: one that
+        it contains calls it back. Nothing for other calls."""
+        if caller is None or callee not in self.plan.ancestors(caller)[1:]:
+            return b"", b""
+        pin, unpin = (self.call(TableItem(callee, name), FUNCTIONS[name]) for name in ("pin", "unpin"))
+        return pin, unpin
+
     def without_leave(self, instance: int, code: bytes) -> bytes:
         """Code during which an instance must not call out."""
         flag = StateFlag("leave", instance)

@@ -17,10 +17,10 @@ from ..hiwire import Hiwire
 from ..objects import Space
 from ..real_threads import get_ident
 from ..resources import Closing
-from .abi import Handles
+from .abi import Handles, Window
 from .faults import Fault
 from .link import Linked
-from .plan import ResourceDefinition
+from .plan import Options, ResourceDefinition
 from .types import Resource
 
 __all__ = [
@@ -148,6 +148,8 @@ class Resources:
         classes: of the resources of components; those that were asked for.
         make_class: makes another one.
         hosts: of those of the host.
+        inside: how many calls are begun and not ended, between which Python reads and writes memories.
+        sides: memories that Python reads and writes, and what allocates in them: see calls.py.
     """
 
     def __init__(self, table: Hiwire | None) -> None:
@@ -157,6 +159,8 @@ class Resources:
         self.make_class: Callable[[Resources, Resource], type[ResourceHandle]] | None = None
         self.hosts: dict[Resource, HostResource] = {}
         self.dead: deque[tuple[Resource, int]] = deque()
+        self.inside = 0
+        self.sides: dict[Options, tuple[Window | None, Callable[[int, int, int, int], int] | None]] = {}
         self._destroyers: dict[Resource, Callable[[int], None]] = {}
         self._tables: dict[tuple[int, str], Callable[[int, int], int]] = {}
 
@@ -178,7 +182,7 @@ class Resources:
         function = self._tables.get((instance, operation))
         if function is None:
             found = self.linked.assembly.operation(instance, operation)
-            function = self._tables[instance, operation] = self.linked.function(found)
+            function = self._tables[instance, operation] = self.linked.told(found)
         return function(self.definition(resource).number, operand)
 
     # ---- the end
@@ -198,13 +202,14 @@ class Resources:
         """A handle that owned something is gone, which may happen in any thread and at any time."""
         self.dead.append((resource, representation))
         linked = self.linked
-        if linked is not None and linked.guard.owner == get_ident() and not linked.space.calls.depth:
+        if linked is not None and linked.guard.owner == get_ident():
             self.destroy_dead()
 
     def destroy_dead(self) -> None:
-        """Destroy what the handles that are gone owned."""
-        dead = self.dead
-        while dead:
+        """Destroy what the handles that are gone owned; later, if the instance cannot be entered now."""
+        dead, linked = self.dead, self.linked
+        assert linked is not None
+        while dead and not self.inside and not linked.space.calls.depth:
             try:
                 resource, representation = dead.popleft()
             except IndexError:  # a finalizer was here meanwhile
@@ -339,6 +344,6 @@ class SideHandles(Handles):
 
     def undo(self) -> None:
         """The call was not made: the instance has not got any of it."""
-        for operation, resource, handle in self.entered:
+        for operation, resource, handle in reversed(self.entered):  # so that free handles come as before
             self.resources.in_table(self.instance, operation, resource, handle)
         self.scope.undo()

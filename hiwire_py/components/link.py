@@ -75,8 +75,10 @@ class Linked:
                 return self.extern(source) if isinstance(source, Reference) else host(self, source)
 
             name = f"module {number} of {what}" if stage.what == "core" else f"the {stage.what} of {what}"
-            self.instances.append(instantiate(space, ready, find, group, name))
-        self._fault = self.extern(assembly.fault).raw
+            try:
+                self.instances.append(instantiate(space, ready, find, group, name))
+            except GuestTrap as error:  # of a start function
+                raise self.explained(error, name) from error
 
     def extern(self, reference: Reference) -> Extern:
         """What a stage exports, for others."""
@@ -107,9 +109,10 @@ class Linked:
     def explained(self, error: GuestTrap, name: str) -> GuestTrap:
         """The trap as it is to be told: it names the function, and generated code says why it trapped."""
         store = self.space.store
-        number = store.global_get(self._fault)
+        cell = self.extern(self.assembly.fault).raw
+        number = store.global_get(cell)
         if not number:
             return GuestTrap(f"{name} trapped: {error.kind}", error.kind)
-        store.global_set(self._fault, 0)
+        store.global_set(cell, 0)
         why = Fault.of(number)
         return GuestTrap(f"{name} trapped: {why.words}", why.words)

@@ -5,7 +5,7 @@ handle, has 16 bytes::
 
     0   representation; of a free entry the next free one
     4   2 * number of the resource type + whether the handle is owned; 0: the entry is free
-    8   the number of the call that it was lent to last, 64 bits
+    8   the number of the call that it was lent to last, 64 bits; below 0: it is pinned
 
 Entry 0 is never given out. Freed entries are used again, the last one first, as the canonical ABI has it: a
 handle is the number of its entry, and one that was given away may soon be another. In a *hardened* table a
@@ -19,6 +19,10 @@ lent is what was lent to the call that is out, and all of that ends when ``calls
 looked at again. For the same reason the handles that were lent to the instance are those of one call, and one
 number says how many of them it still has.
 
+There is an exception: an instance may be called by those that it contains. While such a call is in it, what
+was lent to calls further out is *pinned*: its entry has, instead of the number of a call, that of the level
+below 0. Pinning looks at the whole table, as it is rare.
+
 Format: component model, CanonicalABI.md, "Table State" and "Resource State".
 """
 
@@ -28,6 +32,9 @@ import functools
 
 from ..wasm.build import ModuleBuilder
 from ..wasm.emit import (
+    block,
+    br,
+    br_if,
     global_get,
     global_set,
     i32_const,
@@ -37,6 +44,7 @@ from ..wasm.emit import (
     local_get,
     local_set,
     local_tee,
+    loop,
     memory_grow,
     memory_size,
     numeric,
@@ -46,7 +54,7 @@ from ..wasm.emit import (
 from ..wasm.types import I32, I64, FuncType, Limits
 from .faults import Fault
 
-__all__ = ["FUNCTIONS", "GLOBALS", "table_module"]
+__all__ = ["FUNCTIONS", "GLOBALS", "add_pins", "table_module"]
 
 _MOST = (1 << 28) - 1  # handles, as the canonical ABI bounds them
 _INDEX_BITS = 20  # of a handle of a hardened table
@@ -60,14 +68,18 @@ FUNCTIONS = {
     "lend": FuncType(_TWO, _ONE),
     "take": FuncType(_TWO, _ONE),
     "drop": FuncType(_TWO, _ONE),
+    "pin": FuncType(b"", b""),
+    "unpin": FuncType(b"", b""),
 }
-"""What the module exports; each takes the number of a resource type, and then
+"""What the module exports; most take the number of a resource type, and then
 
 - ``own``, ``borrow``: a representation, and gives a new handle;
 - ``rep``: a handle, and gives its representation; ``lend`` also lends it to the call that is out;
 - ``take``: an owned handle, which is not lent; it leaves the table, and its representation is given;
 - ``drop``: a handle that is not lent; it leaves the table. Given is whether it was owned; the representation
   is in the global ``dropped`` then.
+
+``pin`` is called when the instance is entered while a call of its own is out, ``unpin`` when that returns.
 """
 
 GLOBALS = {"borrows": I32, "calls": I64, "dropped": I32}
@@ -141,8 +153,14 @@ def table_module(hardened: bool = False) -> bytes:
             if_(local_get(3), trap(Fault.WRONG_TYPE)) + trap(Fault.UNKNOWN_HANDLE),
         )
     )
+    lent_to = load("i64.load", local_get(2), 8)
     refuse_lent = if_(
-        numeric("i64.eq", load("i64.load", local_get(2), 8), global_get(calls)), trap(Fault.LENT)
+        numeric(
+            "i32.or",
+            numeric("i64.eq", lent_to, global_get(calls)),
+            numeric("i64.lt_s", lent_to, i64_const(0)),
+        ),
+        trap(Fault.LENT),
     )
     # It leaves the representation.
     remove = (
@@ -153,16 +171,53 @@ def table_module(hardened: bool = False) -> bytes:
     )
     owned = numeric("i32.and", local_get(3), i32_const(1))
     count_down = global_set(borrows, numeric("i32.sub", global_get(borrows), i32_const(1)))
-    lend = store("i64.store", local_get(2), global_get(calls), 8)
+    lend = if_(
+        numeric("i64.ge_s", lent_to, i64_const(0)), store("i64.store", local_get(2), global_get(calls), 8)
+    )
     forget = global_set(dropped) + if_(numeric("i32.eqz", owned), count_down)
     bodies = {
         "own": add(True),
         "borrow": global_set(borrows, numeric("i32.add", global_get(borrows), i32_const(1))) + add(False),
         "rep": find + load("i32.load", local_get(2)),
         "lend": find + lend + load("i32.load", local_get(2)),
-        "take": find + if_(numeric("i32.eqz", owned), trap(Fault.NOT_OWNED)) + refuse_lent + remove,
+        "take": find + refuse_lent + if_(numeric("i32.eqz", owned), trap(Fault.NOT_OWNED)) + remove,
         "drop": find + refuse_lent + remove + forget + owned,
     }
     for name, body in bodies.items():
         module.add_function(FUNCTIONS[name], (I32, I32), body, name)
+
+    add_pins(module, calls, i32_const(0), address(global_get(length)), 1 << shift)
     return module.written()
+
+
+def add_pins(module: ModuleBuilder, calls: int, first: bytes, end: bytes, size: int, memory: int = 0) -> None:
+    """Add the functions ``pin`` and ``unpin``.
+
+    Args:
+        calls: the index of that global.
+        first, end: code for where the entries begin and end; what was never used there is 0.
+        size: of an entry.
+        memory: which one they are in.
+    """
+    level = module.add_global(0, code=I64)  # how often the instance was entered so, below 0
+
+    def each(old: bytes, new: bytes) -> bytes:
+        """Change what is at 8 in all entries. Locals: 0 the address of an entry."""
+        return local_set(0, first) + block(
+            loop(
+                br_if(1, numeric("i32.ge_u", local_get(0), end)),
+                if_(
+                    numeric("i64.eq", load("i64.load", local_get(0), 8, memory), old),
+                    store("i64.store", local_get(0), new, 8, memory),
+                ),
+                local_set(0, numeric("i32.add", local_get(0), i32_const(size))),
+                br(0),
+            )
+        )
+
+    deeper = global_set(level, numeric("i64.sub", global_get(level), i64_const(1)))
+    back = global_set(level, numeric("i64.add", global_get(level), i64_const(1)))
+    pin = deeper + each(global_get(calls), global_get(level))
+    unpin = each(global_get(level), global_get(calls)) + back
+    module.add_function(FUNCTIONS["pin"], (I32,), pin, "pin")
+    module.add_function(FUNCTIONS["unpin"], (I32,), unpin, "unpin")
