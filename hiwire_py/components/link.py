@@ -78,7 +78,9 @@ class Linked:
             try:
                 self.instances.append(instantiate(space, ready, find, group, name))
             except GuestTrap as error:  # of a start function
-                raise self.explained(error, name) from error
+                if self._told():
+                    raise self.explained(error, name) from error
+                raise
 
     def extern(self, reference: Reference) -> Extern:
         """What a stage exports, for others."""
@@ -106,14 +108,19 @@ class Linked:
 
         return instance.function(reference.name, shown=name, shape=shape, names=names, explain=explain)
 
+    def _told(self) -> int:
+        """Why generated code trapped; 0: it did not, or it was the start function of the module that says so."""
+        fault = self.assembly.fault
+        if fault.stage >= len(self.instances):
+            return 0
+        number: int = self.space.store.global_get(self.extern(fault).raw)
+        return number
+
     def explained(self, error: GuestTrap, name: str) -> GuestTrap:
         """The trap as it is to be told: it names the function, and generated code says why it trapped."""
-        fault, store = self.assembly.fault, self.space.store
-        there = fault.stage < len(self.instances)  # else it is the start function of the module that has it
-        cell = self.extern(fault).raw if there else None
-        number = store.global_get(cell) if there else 0
+        number = self._told()
         if not number:
             return GuestTrap(f"{name} trapped: {error.kind}", error.kind)
-        store.global_set(cell, 0)
+        self.space.store.global_set(self.extern(self.assembly.fault).raw, 0)
         why = Fault.of(number)
         return GuestTrap(f"{name} trapped: {why.words}", why.words)

@@ -39,13 +39,14 @@ from ..wasm.emit import (
     local_set,
     local_tee,
     memory_grow,
+    memory_size,
     numeric,
     store,
     unreachable,
 )
 from ..wasm.types import I32, I64, FuncType, Limits
 from .faults import Fault
-from .tables import FUNCTIONS
+from .tables import FUNCTIONS, add_pins
 
 __all__ = ["PAGE", "memory_table_module"]
 
@@ -201,12 +202,21 @@ def memory_table_module(base: int) -> bytes:
         if_(local_get(3), trap(Fault.WRONG_TYPE)) + trap(Fault.UNKNOWN_HANDLE),
     )
     representation = call(stored, local_get(1) + local_get(2))
+    lent_to = load("i64.load", local_get(2), 8, _PRIVATE)
     refuse_lent = if_(
-        numeric("i64.eq", load("i64.load", local_get(2), 8, _PRIVATE), global_get(calls)), trap(Fault.LENT)
+        numeric(
+            "i32.or",
+            numeric("i64.eq", lent_to, global_get(calls)),
+            numeric("i64.lt_s", lent_to, i64_const(0)),
+        ),
+        trap(Fault.LENT),
     )
     owned = numeric("i32.and", local_get(3), i32_const(1))
     count_down = global_set(borrows, numeric("i32.sub", global_get(borrows), i32_const(1)))
-    lend = store("i64.store", local_get(2), global_get(calls), 8, _PRIVATE)
+    lend = if_(
+        numeric("i64.ge_s", lent_to, i64_const(0)),
+        store("i64.store", local_get(2), global_get(calls), 8, _PRIVATE),
+    )
     taken = representation + call(remove, local_get(1) + local_get(2))  # leaves the representation
     forget = global_set(dropped) + if_(numeric("i32.eqz", owned), count_down)
     bodies = {
@@ -214,9 +224,11 @@ def memory_table_module(base: int) -> bytes:
         "borrow": global_set(borrows, numeric("i32.add", global_get(borrows), i32_const(1))) + add(False),
         "rep": find + representation,
         "lend": find + lend + representation,
-        "take": find + if_(numeric("i32.eqz", owned), trap(Fault.NOT_OWNED)) + refuse_lent + taken,
+        "take": find + refuse_lent + if_(numeric("i32.eqz", owned), trap(Fault.NOT_OWNED)) + taken,
         "drop": find + refuse_lent + taken + forget + owned,
     }
     for name, body in bodies.items():
         module.add_function(FUNCTIONS[name], (I32, I32), body, name)
+    pages = numeric("i32.shl", memory_size(_PRIVATE), i32_const(16))
+    add_pins(module, calls, i32_const(_ENTRIES), pages, 16, _PRIVATE)
     return module.written()

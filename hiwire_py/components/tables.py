@@ -55,7 +55,7 @@ from ..wasm.emit import (
 from ..wasm.types import I32, I64, FuncType, Limits
 from .faults import Fault
 
-__all__ = ["FUNCTIONS", "GLOBALS", "table_module"]
+__all__ = ["FUNCTIONS", "GLOBALS", "add_pins", "table_module"]
 
 _MOST = (1 << 28) - 1  # handles, as the canonical ABI bounds them
 _INDEX_BITS = 20  # of a handle of a hardened table
@@ -186,29 +186,38 @@ def table_module(hardened: bool = False) -> bytes:
     for name, body in bodies.items():
         module.add_function(FUNCTIONS[name], (I32, I32), body, name)
 
-    # Locals: 0 the address of an entry.
+    add_pins(module, calls, i32_const(0), address(global_get(length)), 1 << shift)
+    return module.written()
+
+
+def add_pins(module: ModuleBuilder, calls: int, first: bytes, end: bytes, size: int, memory: int = 0) -> None:
+    """Add the functions ``pin`` and ``unpin``.
+
+    Args:
+        calls: the index of that global.
+        first, end: code for where the entries begin and end; what was never used there is 0.
+        size: of an entry.
+        memory: which one they are in.
+    """
+    level = module.add_global(0, code=I64)  # how often the instance was entered so, below 0
+
     def each(old: bytes, new: bytes) -> bytes:
-        return local_set(0, i32_const(0)) + block(
+        """Change what is at 8 in all entries. Locals: 0 the address of an entry."""
+        return local_set(0, first) + block(
             loop(
-                br_if(
-                    1,
-                    numeric("i32.ge_u", local_get(0), address(global_get(length))),
-                ),
+                br_if(1, numeric("i32.ge_u", local_get(0), end)),
                 if_(
-                    numeric("i64.eq", load("i64.load", local_get(0), 8), old),
-                    store("i64.store", local_get(0), new, 8),
+                    numeric("i64.eq", load("i64.load", local_get(0), 8, memory), old),
+                    store("i64.store", local_get(0), new, 8, memory),
                 ),
-                local_set(0, numeric("i32.add", local_get(0), i32_const(1 << shift))),
+                local_set(0, numeric("i32.add", local_get(0), i32_const(size))),
                 br(0),
             )
         )
 
-    level = module.add_global(0, code=I64)  # how often it was entered so, below 0
     deeper = global_set(level, numeric("i64.sub", global_get(level), i64_const(1)))
     back = global_set(level, numeric("i64.add", global_get(level), i64_const(1)))
     pin = deeper + each(global_get(calls), global_get(level))
+    unpin = each(global_get(level), global_get(calls)) + back
     module.add_function(FUNCTIONS["pin"], (I32,), pin, "pin")
-    module.add_function(
-        FUNCTIONS["unpin"], (I32,), each(global_get(level), global_get(calls)) + back, "unpin"
-    )
-    return module.written()
+    module.add_function(FUNCTIONS["unpin"], (I32,), unpin, "unpin")
