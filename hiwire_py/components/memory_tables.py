@@ -28,6 +28,9 @@ import functools
 
 from ..wasm.build import ANY_SIZE, ModuleBuilder
 from ..wasm.emit import (
+    block,
+    br,
+    br_if,
     call,
     global_get,
     global_set,
@@ -38,7 +41,9 @@ from ..wasm.emit import (
     local_get,
     local_set,
     local_tee,
+    loop,
     memory_grow,
+    memory_size,
     numeric,
     store,
     unreachable,
@@ -168,7 +173,6 @@ def memory_table_module(base: int) -> bytes:
         + store("i32.store", local_get(2), local_get(0), 0, _GUEST)
         + store("i32.store", local_get(3), local_get(0), 0, _PRIVATE)
         + store("i32.store", local_get(3), local_get(1), 4, _PRIVATE)
-        + store("i64.store", local_get(3), i64_const(0), 8, _PRIVATE)
         + local_get(2),
     )
     module.add_function(_TO_ONE, (), call(enter, local_get(0) + i32_const(1)), "ht_new")
@@ -201,12 +205,21 @@ def memory_table_module(base: int) -> bytes:
         if_(local_get(3), trap(Fault.WRONG_TYPE)) + trap(Fault.UNKNOWN_HANDLE),
     )
     representation = call(stored, local_get(1) + local_get(2))
+    lent_to = load("i64.load", local_get(2), 8, _PRIVATE)
     refuse_lent = if_(
-        numeric("i64.eq", load("i64.load", local_get(2), 8, _PRIVATE), global_get(calls)), trap(Fault.LENT)
+        numeric(
+            "i32.or",
+            numeric("i64.eq", lent_to, global_get(calls)),
+            numeric("i64.lt_s", lent_to, i64_const(0)),
+        ),
+        trap(Fault.LENT),
     )
     owned = numeric("i32.and", local_get(3), i32_const(1))
     count_down = global_set(borrows, numeric("i32.sub", global_get(borrows), i32_const(1)))
-    lend = store("i64.store", local_get(2), global_get(calls), 8, _PRIVATE)
+    lend = if_(
+        numeric("i64.ge_s", lent_to, i64_const(0)),
+        store("i64.store", local_get(2), global_get(calls), 8, _PRIVATE),
+    )
     taken = representation + call(remove, local_get(1) + local_get(2))  # leaves the representation
     forget = global_set(dropped) + if_(numeric("i32.eqz", owned), count_down)
     bodies = {
@@ -214,9 +227,26 @@ def memory_table_module(base: int) -> bytes:
         "borrow": global_set(borrows, numeric("i32.add", global_get(borrows), i32_const(1))) + add(False),
         "rep": find + representation,
         "lend": find + lend + representation,
-        "take": find + if_(numeric("i32.eqz", owned), trap(Fault.NOT_OWNED)) + refuse_lent + taken,
+        "take": find + refuse_lent + if_(numeric("i32.eqz", owned), trap(Fault.NOT_OWNED)) + taken,
         "drop": find + refuse_lent + taken + forget + owned,
     }
     for name, body in bodies.items():
         module.add_function(FUNCTIONS[name], (I32, I32), body, name)
+
+    # Local 0: the address of an entry. Those that were never used have 0 there, which is no call's number.
+    def each(old: bytes, new: bytes) -> bytes:
+        end = numeric("i32.shl", memory_size(_PRIVATE), i32_const(16))
+        step = local_set(0, numeric("i32.add", local_get(0), i32_const(16)))
+        found = numeric("i64.eq", load("i64.load", local_get(0), 8, _PRIVATE), old)
+        change = if_(found, store("i64.store", local_get(0), new, 8, _PRIVATE))
+        over = br_if(1, numeric("i32.ge_u", local_get(0), end))
+        return local_set(0, i32_const(_ENTRIES)) + block(loop(over, change, step, br(0)))
+
+    level = module.add_global(0, code=I64)  # how often it was entered so, below 0
+    deeper = global_set(level, numeric("i64.sub", global_get(level), i64_const(1)))
+    back = global_set(level, numeric("i64.add", global_get(level), i64_const(1)))
+    pin = deeper + each(global_get(calls), global_get(level))
+    module.add_function(FUNCTIONS["pin"], (I32,), pin, "pin")
+    unpin = each(global_get(level), global_get(calls)) + back
+    module.add_function(FUNCTIONS["unpin"], (I32,), unpin, "unpin")
     return module.written()
