@@ -109,7 +109,8 @@ class Linked:
         return instance.function(reference.name, shown=name, shape=shape, names=names, explain=explain)
 
     def _told(self) -> int:
-        """Why generated code trapped; 0: it did not, or it was the start function of the module that says so."""
+        """Why generated code trapped; 0: it did not, or it was the start function of the module that would
+        say so."""
         fault = self.assembly.fault
         if fault.stage >= len(self.instances):
             return 0

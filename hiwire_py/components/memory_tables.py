@@ -169,7 +169,6 @@ def memory_table_module(base: int) -> bytes:
         + store("i32.store", local_get(2), local_get(0), 0, _GUEST)
         + store("i32.store", local_get(3), local_get(0), 0, _PRIVATE)
         + store("i32.store", local_get(3), local_get(1), 4, _PRIVATE)
-        + store("i64.store", local_get(3), i64_const(0), 8, _PRIVATE)
         + local_get(2),
     )
     module.add_function(_TO_ONE, (), call(enter, local_get(0) + i32_const(1)), "ht_new")
