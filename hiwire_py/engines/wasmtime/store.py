@@ -64,8 +64,8 @@ class _Exports(Mapping[str, RawExtern]):
     and so on, for each of which wasmtime goes through those before it.
     """
 
-    def __init__(self, store: wasmtime.Store, instance: Any, names: list[str]) -> None:
-        self._store = weakref.ref(store)  # it ends with its space, or when that moves to another one
+    def __init__(self, store: WasmtimeStore, instance: Any, names: list[str]) -> None:
+        self._store, self._inside = store, store._inside
         self._instance = instance
         self._names = names
         self._found: dict[str, RawExtern] = {}
@@ -77,11 +77,11 @@ class _Exports(Mapping[str, RawExtern]):
         return found
 
     def _look_up(self, name: str) -> RawExtern:
-        store, encoded, item = self._store(), _encoded(name), _bindings.wasmtime_extern_t()
-        if store is None:
+        store, encoded, item = self._store, _encoded(name), _bindings.wasmtime_extern_t()
+        if store._inside is not self._inside:
             raise ClosedError(f"the export {name} is gone with the store of its instance")
         if not _bindings.wasmtime_instance_export_get(
-            store._context(),
+            store._store._context(),
             ctypes.byref(self._instance),
             encoded,
             len(encoded) - 1,  # without the zero at its end
@@ -106,7 +106,7 @@ class WasmtimeStore(Store):
     ffi: Any
     api: Any
 
-    _inner: tuple[str, ...] = ("_store", "_release", "made", "_address", "_context", "_hosts")
+    _inner: tuple[str, ...] = ("_store", "_release", "made", "_address", "_context", "_hosts", "_inside")
     """What belongs to the store of wasmtime that is inside now."""
 
     def __init__(self, engine: wasmtime.Engine, limits: GuestLimits = NO_LIMITS) -> None:
@@ -123,6 +123,7 @@ class WasmtimeStore(Store):
         store = wasmtime.Store(self._engine)
         # Left to itself the package closes it before the finalizers of objects in the same cycle have run.
         self._release, self._store, self.made = at_release(store.close), store, 0
+        self._inside = object()  # stands for it, and keeps nothing
         self._limit_sizes(None, None)
         address = ctypes.cast(store._context(), ctypes.c_void_p).value
         assert address is not None
@@ -212,7 +213,7 @@ class WasmtimeStore(Store):
             if not self._host_raised(error):
                 raise
         else:
-            return _Exports(self._store, instance, compiled.exports)
+            return _Exports(self, instance, compiled.exports)
         hosts.raise_again()
         raise AssertionError("not reached")
 
