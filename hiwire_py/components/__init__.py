@@ -1,8 +1,9 @@
 """WebAssembly components: typed modules with handle tables between them, on every engine.
 
 definitions     what a component's binary says; decode reads it
-validate        all rules for a component, before anything is made of it; abstract has the types that it
-                gives to things, cores those of core modules, match compares them, names has the grammar
+validate        all rules for a component, before anything is made of it; scopes has index spaces and what
+                must be named, names their grammar, abstract the types of all, cores those of core modules,
+                and match compares them
 types           types without index spaces; evaluate makes them of definitions
 inline          from a component to a plan: what instantiating it comes to; plan has its parts
 layout          how values lie in memory, and as which core values they pass

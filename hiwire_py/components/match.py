@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from .abstract import ComponentType, Extern, Func, InstanceType, Resource, Substitution, Types, Value, View
 from .cores import CoreTypes, ModuleType
-from .names import Invalid
+from .names import Invalid, article
 
 __all__ = ["Matcher"]
 
@@ -67,7 +67,7 @@ class Matcher:
             Invalid: it cannot.
         """
         if given.sort != wanted.sort:
-            raise Invalid(f"it is a {given.sort}, not a {wanted.sort}")
+            raise Invalid(f"it is {article(given.sort)}, not {article(wanted.sort)}")
         a, b = given.item, wanted.item
         if a is b:
             return

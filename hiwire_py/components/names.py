@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .definitions import ExternName
 
-__all__ = ["Invalid", "Name", "check_attributes", "check_labels", "parse_name"]
+__all__ = ["Invalid", "Name", "article", "check_attributes", "check_labels", "parse_name"]
 
 _LABEL = r"(?:[a-z][0-9a-z]*|[A-Z][0-9A-Z]*)(?:-(?:[0-9a-z]+|[0-9A-Z]+))*"
 _WORDS = r"[a-z][0-9a-z]*(?:-[0-9a-z]+)*"
@@ -30,6 +30,11 @@ _semver = re.compile(
     rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
     rf"(-{_PRERELEASE}(?:\.{_PRERELEASE})*)?(?:\+{_BUILD}(?:\.{_BUILD})*)?"
 ).fullmatch
+
+
+def article(word: str) -> str:
+    """A word with "a" or "an" before it."""
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
 class Invalid(Exception):

@@ -4,8 +4,7 @@ Definitions are gone through once, in order, as inline.py does it with what they
 types. Index spaces, names, what may refer to what, arguments of instances, canonical definitions: an invalid
 component is refused with the rule, the definition and the byte at which that stands.
 
-The words of this file: a *scope* is a component, or the type of a component or of an instance, while its
-definitions are gone through; abstract.py says what types are here.
+scopes.py says what a scope is, and abstract.py what types are here.
 
 Format: component model, Binary.md (its notes), Explainer.md, CanonicalABI.md ("canonopt Validation").
 """
@@ -13,7 +12,6 @@ Format: component model, Binary.md (its notes), Explainer.md, CanonicalABI.md ("
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UnsupportedModuleError
@@ -38,7 +36,8 @@ from .abstract import (
 )
 from .cores import CoreExtern, CoreTypes, ModuleType
 from .match import Matcher
-from .names import Invalid, Name, check_attributes, check_labels
+from .names import Invalid, article, check_labels
+from .scopes import LABELLED, Scope
 
 __all__ = ["core_modules", "validate"]
 
@@ -46,7 +45,6 @@ _MOST_COMPONENTS = 1000  # modules and components in one; wasm-tools has the sam
 _LONGEST = {"record": 10_000, "variant": 10_000, "tuple": 10_000, "enum": 10_000, "flags": 32}
 _MOST_PARAMETERS = 1000
 _KEYS = frozenset(("bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "char", "string"))  # of maps
-_FIELDS = {"record": "field", "variant": "case", "enum": "case", "flags": "flag"}
 _CORE_KINDS = {
     "core func": "function",
     "core table": "table",
@@ -84,55 +82,6 @@ def core_modules(component: d.Component) -> Iterator[bytes]:
             yield from core_modules(one)
 
 
-@dataclass
-class _Scope:
-    """Index spaces and all else that belongs to one scope.
-
-    Attributes:
-        kind: ``"component"``, ``"component type"`` or ``"instance type"``.
-        imported: the resource types that came with imports, and the names under which they are found.
-        defined: those that are made here.
-        representations: the core types of those that a definition here makes.
-        names: the unique parts of names so far, for imports and for exports, with the names themselves.
-        resources: the names of resource types that imports or exports gave them.
-        visible: the types that have a name for imports and for exports.
-        checked: value types all whose parts were found to be visible.
-    """
-
-    kind: str
-    parent: _Scope | None
-    spaces: dict[str, list[Any]] = field(default_factory=dict)
-    imports: dict[str, Extern] = field(default_factory=dict)
-    exports: dict[str, Extern] = field(default_factory=dict)
-    imported: dict[Resource, tuple[str, ...]] = field(default_factory=dict)
-    defined: dict[Resource, None] = field(default_factory=dict)
-    representations: dict[Resource, int] = field(default_factory=dict)
-    names: dict[str, dict[str, str]] = field(default_factory=lambda: {"import": {}, "export": {}})
-    resources: dict[str, dict[View, str]] = field(default_factory=lambda: {"import": {}, "export": {}})
-    visible: dict[str, set[Any]] = field(default_factory=lambda: {"import": set(), "export": set()})
-    checked: dict[str, set[Any]] = field(default_factory=lambda: {"import": set(), "export": set()})
-
-    def of(self, sort: str) -> list[Any]:
-        return self.spaces.setdefault(sort, [])
-
-    def get(self, sort: str, index: int) -> Any:
-        """What is at an index of a space."""
-        space = self.of(sort)
-        if index >= len(space):
-            raise Invalid(f"there is no {sort} {index}: there are {len(space)} so far")
-        return space[index]
-
-    def up(self, count: int) -> _Scope:
-        scope: _Scope | None = self
-        for _ in range(count):
-            scope = None if scope is None else scope.parent
-            if scope is None:
-                break
-        if scope is None:
-            raise Invalid(f"an alias goes {count} scopes out, and there are not so many")
-        return scope
-
-
 class _Validator:
     """Goes through one component and those in it."""
 
@@ -143,9 +92,9 @@ class _Validator:
         self.matcher = Matcher(self.types, self.core)
         self.count = 1
 
-    def component(self, component: d.Component, parent: _Scope | None) -> ComponentType:
+    def component(self, component: d.Component, parent: Scope | None) -> ComponentType:
         """The type of a component, whose definitions are gone through."""
-        scope = _Scope("component", parent)
+        scope = Scope("component", parent, self.types)
         at = 8
         for at, one in component.definitions:
             try:
@@ -161,12 +110,12 @@ class _Validator:
                 f"invalid component: that which ends after byte {at}: {error}"
             ) from None
 
-    def define(self, scope: _Scope, one: d.Definition) -> None:
+    def define(self, scope: Scope, one: d.Definition) -> None:
         self._definitions[type(one)](self, scope, one)
 
     # ---- core modules and instances
 
-    def core_module(self, scope: _Scope, one: d.CoreModule) -> None:
+    def core_module(self, scope: Scope, one: d.CoreModule) -> None:
         self.one_more()
         if self.check_core is not None:
             try:
@@ -180,7 +129,7 @@ class _Validator:
         if self.count > _MOST_COMPONENTS:
             raise Invalid(f"there are more than {_MOST_COMPONENTS} modules and components")
 
-    def core_instantiate(self, scope: _Scope, one: d.CoreInstantiate) -> None:
+    def core_instantiate(self, scope: Scope, one: d.CoreInstantiate) -> None:
         module: ModuleType = scope.get("core module", one.module)
         given: dict[str, Mapping[str, CoreExtern]] = {}
         for name, index in one.arguments:
@@ -199,7 +148,7 @@ class _Validator:
                 raise Invalid(f"{second!r} of the argument {first!r} does not fit: {error}") from None
         scope.of("core instance").append(module.exports)
 
-    def core_exports(self, scope: _Scope, one: d.CoreExports) -> None:
+    def core_exports(self, scope: Scope, one: d.CoreExports) -> None:
         found: dict[str, CoreExtern] = {}
         for name, target in one.exports:
             if name in found:
@@ -209,13 +158,13 @@ class _Validator:
             found[name] = CoreExtern(_CORE_KINDS[target.sort], scope.get(target.sort, target.index))
         scope.of("core instance").append(found)
 
-    def core_type(self, scope: _Scope, one: d.CoreType) -> None:
+    def core_type(self, scope: Scope, one: d.CoreType) -> None:
         if isinstance(one.type, d.CoreFunc):
             scope.of("core type").append(self.core.declared(one.type, scope.of("core type")))
         else:
             scope.of("core type").append(self.module_type(scope, one.type))
 
-    def module_type(self, scope: _Scope, type_: d.CoreModuleType) -> ModuleType:
+    def module_type(self, scope: Scope, type_: d.CoreModuleType) -> ModuleType:
         numbers: list[object] = []
         imports: dict[tuple[str, str], CoreExtern] = {}
         exports: dict[str, CoreExtern] = {}
@@ -245,11 +194,11 @@ class _Validator:
 
     # ---- components and instances
 
-    def nested(self, scope: _Scope, one: d.Component) -> None:
+    def nested(self, scope: Scope, one: d.Component) -> None:
         self.one_more()
         scope.of("component").append(self.component(one, scope))
 
-    def instantiate(self, scope: _Scope, one: d.Instantiate) -> None:
+    def instantiate(self, scope: Scope, one: d.Instantiate) -> None:
         component: ComponentType = scope.get("component", one.component)
         given: dict[str, Extern] = {}
         for name, target in one.arguments:
@@ -264,23 +213,23 @@ class _Validator:
         exports = {name: settled.extern(item) for name, item in component.exports.items()}
         scope.of("instance").append(self.types.instance(exports, frozenset()))
 
-    def target(self, scope: _Scope, target: d.SortIndex, what: str) -> Extern:
+    def target(self, scope: Scope, target: d.SortIndex, what: str) -> Extern:
         """What stands at an index, and may be passed between components."""
         if target.sort.startswith("core ") and target.sort != "core module":
             raise Invalid(f"{what} is a {target.sort}, which stays within a component")
         return Extern(target.sort, scope.get(target.sort, target.index))
 
-    def inline_exports(self, scope: _Scope, one: d.InlineExports) -> None:
+    def inline_exports(self, scope: Scope, one: d.InlineExports) -> None:
         # Methods and the like need a resource that was exported before them in the same scope. What is
         # put together here exports without a scope, so it can have none.
-        inner = _Scope("instance type", None)
+        inner = Scope("instance type", None, self.types)
         for name, target in one.exports:
             found = self.target(scope, target, f"the export {name.text!r}")
-            self.check_name(inner, name, "export", found)
+            inner.check_name(name, "export", found)
             inner.exports[name.text] = found
         scope.of("instance").append(self.types.instance(inner.exports, frozenset()))
 
-    def alias(self, scope: _Scope, one: d.Alias) -> None:
+    def alias(self, scope: Scope, one: d.Alias) -> None:
         in_type = scope.kind != "component"
         if one.kind == "core export":
             if in_type:
@@ -296,7 +245,7 @@ class _Validator:
             if one.sort.startswith("core ") and one.sort != "core module":
                 raise Invalid(f"an alias of an export of an instance cannot be a {one.sort}")
             if in_type and one.sort not in ("type", "instance"):
-                raise Invalid(f"an alias of a {one.sort} stands within a type")
+                raise Invalid(f"an alias of {article(one.sort)} stands within a type")
             instance: InstanceType = scope.get("instance", one.index)
             item = instance.exports.get(one.name)
             if item is None or item.sort != one.sort:
@@ -305,7 +254,7 @@ class _Validator:
         else:
             self.outer_alias(scope, one, in_type)
 
-    def outer_alias(self, scope: _Scope, one: d.Alias, in_type: bool) -> None:
+    def outer_alias(self, scope: Scope, one: d.Alias, in_type: bool) -> None:
         allowed = ("type", "core type") if in_type else ("type", "core type", "core module", "component")
         if one.sort not in allowed:
             raise Invalid(f"an alias of what is outside cannot be a {one.sort} here")
@@ -317,7 +266,7 @@ class _Validator:
 
     # ---- types
 
-    def type_def(self, scope: _Scope, one: d.TypeDef) -> None:
+    def type_def(self, scope: Scope, one: d.TypeDef) -> None:
         type_ = one.type
         found: Item
         if isinstance(type_, d.ResourceDef):
@@ -337,7 +286,7 @@ class _Validator:
             found = self.shape(scope, type_)
         scope.of("type").append(found)
 
-    def resource(self, scope: _Scope, type_: d.ResourceDef) -> View:
+    def resource(self, scope: Scope, type_: d.ResourceDef) -> View:
         if scope.kind != "component":
             raise Invalid("a resource type is defined within a type")
         if type_.representation != I32:
@@ -351,7 +300,7 @@ class _Validator:
         scope.representations[resource] = type_.representation
         return self.types.view(resource)
 
-    def value(self, scope: _Scope, ref: d.ValueRef) -> Value:
+    def value(self, scope: Scope, ref: d.ValueRef) -> Value:
         if isinstance(ref, str):
             return self.types.primitives[ref]
         found = scope.get("type", ref)
@@ -359,7 +308,7 @@ class _Validator:
             raise Invalid(f"type {ref} is no value type")
         return found
 
-    def func(self, scope: _Scope, type_: d.FuncDef) -> Func:
+    def func(self, scope: Scope, type_: d.FuncDef) -> Func:
         if type_.is_async:
             raise Invalid("asynchronous functions are not supported")
         if len(type_.params) > _MOST_PARAMETERS:
@@ -371,7 +320,7 @@ class _Validator:
             raise Invalid("there is a borrow in the result of a function")
         return self.types.func(params, result)
 
-    def shape(self, scope: _Scope, type_: d.Shape) -> Value:
+    def shape(self, scope: Scope, type_: d.Shape) -> Value:
         form = type_.form
         parts = tuple(None if ref is None else self.value(scope, ref) for ref in type_.types)
         if form == "primitive":
@@ -381,36 +330,36 @@ class _Validator:
         if longest is not None:
             length = len(parts) if form == "tuple" else len(type_.labels)
             if not length:
-                raise Invalid(f"a {form} is empty")
+                raise Invalid(f"the {form} type is empty")
             if length > longest:
-                raise Invalid(f"a {form} has {length} parts: more than {longest}")
-        if form in _FIELDS:
-            check_labels(type_.labels, _FIELDS[form])
+                raise Invalid(f"the {form} type has {length} parts: more than {longest}")
+        if form in LABELLED:
+            check_labels(type_.labels, LABELLED[form])
         if type_.length == 0:
             raise Invalid("a list of fixed length is empty")
         if form == "map" and (parts[0] is None or parts[0].form not in _KEYS):
             raise Invalid(f"{parts[0]} cannot be the key of a map")
         return self.types.value(form, type_.labels, parts, type_.length)
 
-    def component_type(self, scope: _Scope, type_: d.ComponentType) -> ComponentType:
-        inner = _Scope("component type", scope)
+    def component_type(self, scope: Scope, type_: d.ComponentType) -> ComponentType:
+        inner = Scope("component type", scope, self.types)
         self.declarations(inner, type_.declarations)
         return self.finished(inner)
 
-    def instance_type(self, scope: _Scope, type_: d.InstanceType) -> InstanceType:
-        inner = _Scope("instance type", scope)
+    def instance_type(self, scope: Scope, type_: d.InstanceType) -> InstanceType:
+        inner = Scope("instance type", scope, self.types)
         self.declarations(inner, type_.declarations)
         used = free_resources(one.item for one in inner.exports.values())
         return self.types.instance(inner.exports, frozenset(one for one in inner.defined if one in used))
 
-    def declarations(self, scope: _Scope, declarations: Iterable[d.Declaration]) -> None:
+    def declarations(self, scope: Scope, declarations: Iterable[d.Declaration]) -> None:
         for number, one in enumerate(declarations):
             try:
                 self.define(scope, one)
             except Invalid as error:
                 raise Invalid(f"declaration {number}, {_thing(one)}: {error}") from None
 
-    def extern_type(self, scope: _Scope, type_: d.ExternType) -> Extern:
+    def extern_type(self, scope: Scope, type_: d.ExternType) -> Extern:
         """What the type of an import or export describes."""
         if type_.sort == "type":
             if type_.index is None:
@@ -424,10 +373,10 @@ class _Validator:
             return Extern("core module", found)
         item: Item = scope.get("type", type_.index)
         if not isinstance(item, _ITEMS[type_.sort]):
-            raise Invalid(f"type {type_.index} is not that of a {type_.sort}")
+            raise Invalid(f"type {type_.index} is not that of {article(type_.sort)}")
         return Extern(type_.sort, item)
 
-    def finished(self, scope: _Scope) -> ComponentType:
+    def finished(self, scope: Scope) -> ComponentType:
         """The type of a component whose definitions are all there."""
         if any(one in scope.defined for one in free_resources(e.item for e in scope.imports.values())):
             raise Invalid("an import has a resource type in it that is defined here")
@@ -451,7 +400,7 @@ class _Validator:
 
     # ---- imports and exports
 
-    def import_(self, scope: _Scope, one: d.Import) -> None:
+    def import_(self, scope: Scope, one: d.Import) -> None:
         found, name = self.extern_type(scope, one.type), one.name.text
         if isinstance(found.item, View):
             if one.type.index is None:
@@ -459,9 +408,9 @@ class _Validator:
         elif found.sort == "instance":
             found, fresh = self.fresh(found, name)
             scope.imported.update(fresh)
-        self.enter(scope, "import", one.name, found)
+        scope.enter("import", one.name, found)
 
-    def export(self, scope: _Scope, one: d.Export) -> None:
+    def export(self, scope: Scope, one: d.Export) -> None:
         name = one.name.text
         if one.target is None:
             # Only a type declares, without something that there is.
@@ -484,7 +433,7 @@ class _Validator:
                 except Invalid as error:
                     raise Invalid(f"what is exported is not of the type that is given: {error}") from None
                 found = wanted
-        self.enter(scope, "export", one.name, found)
+        scope.enter("export", one.name, found)
 
     def fresh(self, one: Extern, name: str) -> tuple[Extern, dict[Resource, tuple[str, ...]]]:
         """An instance with resource types of its own, where its type has any; those, and where they are."""
@@ -500,80 +449,9 @@ class _Validator:
         places = resources_of(item)
         return Extern("instance", found), {new[old]: (name, *places[old]) for old in item.bound}
 
-    def enter(self, scope: _Scope, way: str, name: d.ExternName, one: Extern) -> None:
-        """Add an import or export to its space and to what is imported or exported."""
-        if isinstance(one.item, View):
-            scope.resources[way][one.item] = name.text
-        if not self.name_types(scope, way, one):
-            before = "import before it" if way == "import" else "import or export before it"
-            raise Invalid(
-                f"its type has a resource, record, variant, enum or flags type in it that no {before} names"
-            )
-        self.check_name(scope, name, way, one)
-        (scope.imports if way == "import" else scope.exports)[name.text] = one
-        scope.of(one.sort).append(one.item)
-
-    # ---- which types have names
-
-    def name_types(self, scope: _Scope, way: str, one: Extern) -> bool:
-        """Whether all that must have a name within a type has one; the types that this names get it."""
-        if scope.kind == "instance type":
-            return True
-        item = one.item
-        if one.sort == "type":
-            if not self.is_visible(scope, way, item):
-                return False
-            scope.visible["export"].add(item)
-            if way == "import":
-                scope.visible["import"].add(item)
-            return True
-        if isinstance(item, InstanceType):
-            self.types.spend(len(item.exports))
-            return all(self.name_types(scope, way, part) for part in item.exports.values())
-        return not isinstance(item, Func) or self.is_visible(scope, way, item)
-
-    def is_visible(self, scope: _Scope, way: str, item: Item) -> bool:
-        """Whether the types that a type is made of have names; it itself is just given one."""
-        if isinstance(item, Value):
-            if item.view is not None:
-                return item.view in scope.visible[way]
-            return all(self.has_name(scope, way, part) for part in item.inner)
-        if isinstance(item, Func):
-            return all(self.has_name(scope, way, part) for part in item.values)
-        if isinstance(item, InstanceType):
-            self.types.spend(len(item.exports))
-            return all(self.is_visible(scope, way, one.item) for one in item.exports.values())
-        return True
-
-    def has_name(self, scope: _Scope, way: str, value: Value) -> bool:
-        """Whether a value type has a name, or needs none and its parts have."""
-        if value in scope.checked[way]:
-            return True
-        if value.form in _FIELDS:
-            return value in scope.visible[way]
-        if value.view is not None:
-            return value.view in scope.visible[way]
-        if not all(self.has_name(scope, way, part) for part in value.inner):
-            return False
-        scope.checked[way].add(value)
-        return True
-
-    # ---- names
-
-    def check_name(self, scope: _Scope, name: d.ExternName, way: str, one: Extern) -> None:
-        parsed = check_attributes(name, one.sort)
-        if parsed.resource:
-            if not isinstance(one.item, Func) or one.sort != "func":
-                raise Invalid(f"only a function can be called {name.text!r}")
-            _check_member(parsed, one.item, scope.resources[way])
-        names = scope.names[way]
-        if parsed.unique in names:
-            raise Invalid(f"the name conflicts with that of the {way} {names[parsed.unique]!r}")
-        names[parsed.unique] = name.text
-
     # ---- canonical definitions
 
-    def lift(self, scope: _Scope, one: d.Lift) -> None:
+    def lift(self, scope: Scope, one: d.Lift) -> None:
         type_ = scope.get("type", one.type)
         if not isinstance(type_, Func):
             raise Invalid(f"type {one.type} is no function type")
@@ -598,7 +476,7 @@ class _Validator:
                 raise Invalid("post-return does not take the results of the core function, or has a result")
         scope.of("func").append(type_)
 
-    def lower(self, scope: _Scope, one: d.LowerDef) -> None:
+    def lower(self, scope: Scope, one: d.LowerDef) -> None:
         type_: Func = scope.get("func", one.func)
         params, results, many, returned = _core_type(type_)
         self.check_options(scope, one.options)
@@ -614,7 +492,7 @@ class _Validator:
             params, results = (*params, I32), ()
         scope.of("core func").append(self.core.function(params, results))
 
-    def check_options(self, scope: _Scope, options: d.OptionList) -> None:
+    def check_options(self, scope: Scope, options: d.OptionList) -> None:
         """What holds of options wherever they stand."""
         if options.memory is not None:
             memory = scope.get("core memory", options.memory)
@@ -635,7 +513,7 @@ class _Validator:
         if realloc and options.realloc is None:
             raise Invalid("the function needs realloc for its values")
 
-    def builtin(self, scope: _Scope, one: d.ResourceBuiltin) -> None:
+    def builtin(self, scope: Scope, one: d.ResourceBuiltin) -> None:
         view = scope.get("type", one.resource)
         if not isinstance(view, View):
             raise Invalid(f"type {one.resource} is no resource type")
@@ -647,7 +525,7 @@ class _Validator:
             number = self.core.function((I32,), (I32,))
         scope.of("core func").append(number)
 
-    _definitions: dict[type, Callable[[_Validator, _Scope, Any], None]] = {
+    _definitions: dict[type, Callable[[_Validator, Scope, Any], None]] = {
         d.CoreModule: core_module,
         d.CoreInstantiate: core_instantiate,
         d.CoreExports: core_exports,
@@ -678,34 +556,6 @@ def _core_type(type_: Func) -> tuple[tuple[int, ...], tuple[int, ...], bool, boo
         many,
         returned,
     )
-
-
-def _check_member(name: Name, type_: Func, resources: Mapping[View, str]) -> None:
-    """Whether a function can be what its name says of a resource."""
-    if name.kind == "static":
-        if name.resource not in resources.values():
-            raise Invalid(f"{name.resource!r} is no resource that was named before")
-        return
-    if name.kind == "constructor":
-        value = type_.result
-        if value is not None and value.form == "result":
-            value = value.parts[0]
-        if value is None or value.form != "own":
-            raise Invalid("a constructor returns neither an own handle nor a result with one")
-    else:
-        if not type_.params:
-            raise Invalid("a method has no parameter")
-        label, value = type_.params[0]
-        if label != "self":
-            raise Invalid(f"the first parameter of a method is called {label!r}, not 'self'")
-        if value.form != "borrow":
-            raise Invalid("the first parameter of a method is no borrow")
-    assert value.view is not None
-    found = resources.get(value.view)
-    if found is None:
-        raise Invalid("the resource that the function belongs to was not named before")
-    if found != name.resource:
-        raise Invalid(f"the function belongs to the resource {found!r}, not {name.resource!r}")
 
 
 def _thing(one: d.Definition) -> str:

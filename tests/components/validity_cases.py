@@ -242,10 +242,10 @@ INVALID: list[tuple[str, str]] = [
     ("(type $l (list u8)) (type (borrow $l))", "is no resource type"),
     (f"{_HANDLES} (type (func (result (borrow $r))))", "a borrow in the result"),
     (f"{_HANDLES} (type (func (result (list (option (borrow $r))))))", "a borrow in the result"),
-    ("(type (record))", "a record is empty"), ("(type (variant))", "a variant is empty"),
-    ("(type (flags))", "a flags is empty"), ("(type (enum))", "a enum is empty"),
-    ("(type (tuple))", "a tuple is empty"),
-    (f"(type (flags {_FLAGS_33}))", "a flags has 33 parts: more than 32"),
+    ("(type (record))", "the record type is empty"), ("(type (variant))", "the variant type is empty"),
+    ("(type (flags))", "the flags type is empty"), ("(type (enum))", "the enum type is empty"),
+    ("(type (tuple))", "the tuple type is empty"),
+    (f"(type (flags {_FLAGS_33}))", "the flags type has 33 parts: more than 32"),
     ('(type (record (field "a" u8) (field "A" u8)))', "the field 'A' conflicts with 'a'"),
     ('(type (record (field "a_b" u8)))', "the field 'a_b' is not in kebab case"),
     ('(type (variant (case "a") (case "a")))', "the case 'a' conflicts with 'a'"),
@@ -334,7 +334,7 @@ INVALID: list[tuple[str, str]] = [
     ('(import "g" (func $g (result u8))) ' + _C.format('(import "f" (func))', '(with "f" (func $g))'),
      "one of the functions has a result"),
     ('(import "g" (instance $g)) ' + _C.format('(import "f" (func))', '(with "f" (instance $g))'),
-     "it is a instance, not a func"),
+     "it is an instance, not a func"),
     ('(import "g" (instance $g)) '
      + _C.format('(import "i" (instance (export "f" (func))))', '(with "i" (instance $g))'),
      "the instance has no export 'f'"),
@@ -439,7 +439,7 @@ INVALID: list[tuple[str, str]] = [
     (f"{_HANDLES} (core func (canon resource.rep $r))", "resource.rep is for resource types that are defined"),
     ("(type $t (list u8)) (core func (canon resource.drop $t))", "type 0 is no resource type"),
     # sorts
-    ('(type $t (func)) (import "i" (instance (type $t)))', "type 0 is not that of a instance"),
+    ('(type $t (func)) (import "i" (instance (type $t)))', "type 0 is not that of an instance"),
     ('(type $t (instance)) (import "f" (func (type $t)))', "type 0 is not that of a func"),
 ]  # fmt: skip
 
