@@ -17,6 +17,8 @@ An immutable global in a constant expression is replaced by its value, since not
 of the module itself there.
 
 Requires: valid modules. Where an import is given what has another type, that is refused.
+
+This file is long because what becomes of each kind of item depends on what all the others lead to.
 """
 
 from __future__ import annotations
