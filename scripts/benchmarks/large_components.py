@@ -78,6 +78,7 @@ def made() -> Path:
     target = FETCHED / f"{PACKAGE.replace('==', '-')}.wasm"
     if target.exists():
         return target
+    FETCHED.mkdir(parents=True, exist_ok=True)
     tools = FETCHED / PACKAGE.replace("==", "-")
     if not tools.exists():
         run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(tools), PACKAGE])
@@ -86,7 +87,8 @@ def made() -> Path:
         (place / "large.wit").write_text(WIT)
         (place / "program.py").write_text(PROGRAM)
         env = {**os.environ, "PYTHONPATH": str(tools)}
-        command = [sys.executable, "-m", "componentize_py", "-d", "large.wit", "-w", "large"]
+        script = "from componentize_py import script; script()"
+        command = [sys.executable, "-c", script, "-d", "large.wit", "-w", "large"]
         run([*command, "bindings", "."], cwd=place, env=env)
         run([*command, "componentize", "program", "-o", "large.wasm"], cwd=place, env=env)
         target.write_bytes((place / "large.wasm").read_bytes())
@@ -102,7 +104,7 @@ def run(command: list[str], cwd: Path | None = None, env: dict[str, str] | None 
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         said = " ".join(done.stderr.split())
-        raise NotMeasured(f"{' '.join(command[:4])} failed: {said[-200:]}")
+        raise NotMeasured(f"{PACKAGE} cannot be installed or run: {said[-200:]}")
 
 
 def against_the_first(name: str, path: Path, engine: str) -> Row:
