@@ -15,7 +15,7 @@ from ..wasm.binary import Reader
 from ..wasm.module import GLOBAL, KINDS, Global, Kind, Limits, Module, TableType, Tag
 from ..wasm.types import ExternType
 from .display import console, facts, print_json
-from .inspect_component import describe_component, show_component
+from .inspect_component import describe_component, show_component, show_declared
 from .options import INPUT, OK, json_option
 
 __all__ = ["describe", "inspect_command"]
@@ -124,11 +124,4 @@ def _show(name: str, found: dict[str, Any]) -> None:
         table.add_row("custom sections", escape(", ".join(found["custom_sections"])))
     screen.print(escape(name), style="bold", soft_wrap=True)
     screen.print(table)
-    for title in ("imports", "exports"):
-        items = found[title]
-        screen.print(f"\n{title}" if items else f"\n{title}: none", style="bold")
-        if items:
-            table = facts(indent=2)
-            for item in items:
-                table.add_row(item["kind"], escape(item["name"]), escape(item["type"]))
-            screen.print(table)
+    show_declared(screen, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 
 from ..components import Component
@@ -15,7 +16,7 @@ from ..components.types import Enum, Flags, Record, Resource, Variant
 from ..components.wit import Names, definition_text, function_text, type_text
 from .display import console, facts
 
-__all__ = ["describe_component", "show_component"]
+__all__ = ["describe_component", "show_component", "show_declared"]
 
 _PRIVATE = "a generated module of its own, whose memory no guest can reach"
 
@@ -94,16 +95,8 @@ def _instance(assembly: Assembly, number: int, roles: Roles) -> dict[str, Any]:
     }
 
 
-def show_component(name: str, found: Mapping[str, Any]) -> None:
-    """Print what `describe_component` has found, for people."""
-    screen = console()
-    made = found["generated"]
-    table = facts(indent=0)
-    table.add_row("size", f"{found['size']:,} bytes")
-    table.add_row("core modules", f"{len(found['modules'])}, {_bytes(found['modules'])} bytes")
-    table.add_row("generated modules", f"{len(made)}, {_bytes(made)} bytes")
-    screen.print(escape(name), style="bold", soft_wrap=True)
-    screen.print(table)
+def show_declared(screen: Console, found: Mapping[str, Any]) -> None:
+    """Print the imports and exports of a module or component, and what is within instances."""
     for title in ("imports", "exports"):
         items = found[title]
         screen.print(f"\n{title}" if items else f"\n{title}: none", style="bold")
@@ -114,6 +107,19 @@ def show_component(name: str, found: Mapping[str, Any]) -> None:
                 for inner in item.get("items", ()):
                     table.add_row(f"  {inner['kind']}", f"  {escape(inner['name'])}", escape(inner["type"]))
             screen.print(table)
+
+
+def show_component(name: str, found: Mapping[str, Any]) -> None:
+    """Print what `describe_component` has found, for people."""
+    screen = console()
+    made = found["generated"]
+    table = facts(indent=0)
+    table.add_row("size", f"{found['size']:,} bytes")
+    table.add_row("core modules", f"{len(found['modules'])}, {_bytes(found['modules'])} bytes")
+    table.add_row("generated modules", f"{len(made)}, {_bytes(made)} bytes")
+    screen.print(escape(name), style="bold", soft_wrap=True)
+    screen.print(table)
+    show_declared(screen, found)
     screen.print("\ncomponent instances", style="bold")
     table = facts(indent=2)
     for one in found["instances"]:

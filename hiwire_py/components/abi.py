@@ -24,7 +24,7 @@ from ..memory import GuestMemory
 from ..wasm.types import F32, F64, I64
 from .classes import Case, Classes, Err, Ok, Some, fields_from
 from .faults import Fault
-from .layout import cases_of, discriminant_size, flatten, layout, offsets, payload_offset
+from .layout import MOST_BYTES, cases_of, discriminant_size, flatten, layout, offsets, payload_offset
 from .types import (
     BOOL,
     CHAR,
@@ -47,7 +47,6 @@ from .types import (
 
 __all__ = ["Codec", "Codecs", "Context", "Handles", "Window", "fault", "integer_range"]
 
-_MOST_BYTES = (1 << 28) - 1
 _WORD = 0xFFFFFFFF
 _FORMATS = {
     "s8": "b", "u8": "B", "s16": "h", "u16": "H", "s32": "i", "u32": "I", "s64": "q", "u64": "Q",
@@ -429,7 +428,7 @@ class _String(_Pair):
             wide = cx.encoding == "utf16" or count >> 31
             count = count if cx.encoding == "utf16" else count & 0x7FFFFFFF
             encoding, size, alignment = ("utf-16-le", 2 * count, 2) if wide else ("latin-1", count, 2)
-        if size > _MOST_BYTES:
+        if size > MOST_BYTES:
             raise fault(Fault.STRING_TOO_LONG)
         if address % alignment:
             raise fault(Fault.BAD_POINTER)
@@ -444,8 +443,8 @@ class _String(_Pair):
         if not isinstance(value, str):
             raise TypeError(f"a string must be a str, not {type(value).__name__}")
         data, alignment, count = _encoded(value, cx.encoding)
-        if len(data) > _MOST_BYTES:
-            raise ValueError(f"a string of {len(data)} bytes is too long: {_MOST_BYTES} are allowed")
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"a string of {len(data)} bytes is too long: {MOST_BYTES} are allowed")
         address = cx.allocate(alignment, len(data))
         cx.view[address : address + len(data)] = data
         return address, count
@@ -459,8 +458,8 @@ class _String(_Pair):
         view, end, found = cx.view, max(cx.size, 0), []
         try:
             for address, size in pairs:
-                if size > _MOST_BYTES or address + size > end:
-                    raise fault(Fault.STRING_TOO_LONG if size > _MOST_BYTES else Fault.STRING_BOUNDS)
+                if size > MOST_BYTES or address + size > end:
+                    raise fault(Fault.STRING_TOO_LONG if size > MOST_BYTES else Fault.STRING_BOUNDS)
                 found.append(str(view[address : address + size], "utf-8"))
         except UnicodeDecodeError:
             raise fault(Fault.STRING_ENCODING) from None
@@ -494,7 +493,7 @@ class _List(_Pair):
     def get(self, cx: Context, address: int, count: int) -> Any:
         element = self.element
         size = count * element.size
-        if size > _MOST_BYTES:
+        if size > MOST_BYTES:
             raise fault(Fault.LIST_TOO_LONG)
         cx.within(address, size, element.alignment, Fault.LIST_BOUNDS)
         return element.load_many(cx, address, count)
@@ -502,8 +501,8 @@ class _List(_Pair):
     def put(self, cx: Context, value: Any) -> tuple[int, int]:
         values = self.values(value)
         size = len(values) * self.element.size
-        if size > _MOST_BYTES:
-            raise ValueError(f"a list of {size} bytes is too long: {_MOST_BYTES} are allowed")
+        if size > MOST_BYTES:
+            raise ValueError(f"a list of {size} bytes is too long: {MOST_BYTES} are allowed")
         address = cx.allocate(self.element.alignment, size)
         self.element.store_many(cx, values, address)
         return address, len(values)

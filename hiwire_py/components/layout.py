@@ -34,6 +34,7 @@ from .types import (
 __all__ = [
     "MAX_FLAT_PARAMS",
     "MAX_FLAT_RESULTS",
+    "MOST_BYTES",
     "Layout",
     "align",
     "cases_of",
@@ -52,6 +53,8 @@ __all__ = [
 MAX_FLAT_PARAMS = 16
 """More core values than that are passed in memory, and so are more results than the next one."""
 MAX_FLAT_RESULTS = 1
+MOST_BYTES = (1 << 28) - 1
+"""Of a list or string."""
 
 _SIZES = {"bool": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "s32": 4, "u32": 4, "f32": 4, "char": 4}
 _FLAT = {"s64": I64, "u64": I64, "f32": F32, "f64": F64}

@@ -35,10 +35,10 @@ from ..wasm.types import I32, I64
 from ..wasm.types import FuncType as CoreFuncType
 from .faults import Fault
 from .glue import Code, Side
+from .layout import MOST_BYTES
 
 __all__ = ["transcode"]
 
-_MOST_BYTES = (1 << 28) - 1
 _TAG = 1 << 31
 _FEW = 24  # bytes that are copied by loads and stores
 _UTF8, _UTF16, _LATIN1, _EITHER = "utf8", "utf16", "latin1", "latin1+utf16"
@@ -85,7 +85,7 @@ class _Strings:
     def check(self, encoding: str, alignment: int) -> bytes:
         """Whether the string is within the source's memory, aligned and not too long."""
         size = 2 if encoding == _UTF16 else 1
-        long = numeric("i32.gt_u", local_get(1), i32_const(_MOST_BYTES // size))
+        long = numeric("i32.gt_u", local_get(1), i32_const(MOST_BYTES // size))
         return (
             self.glue.trap_if(long, Fault.STRING_TOO_LONG)
             + self.source.check_alignment(local_get(0), max(size, alignment), Fault.BAD_POINTER)
@@ -409,6 +409,18 @@ class _Strings:
         shorter = self.target.reallocate(local_get(to), have, alignment, local_get(need))
         return if_(numeric("i32.lt_u", local_get(need), have), local_set(to, shorter))
 
+    def narrow(self, at: int, end: int, read: bytes, char: int, below: int, put: int, behind: int) -> bytes:
+        """Write characters as a byte each, until one is not below a number; it is read again then."""
+        return self.each(
+            at,
+            end,
+            read
+            + br_if(1, numeric("i32.ge_u", local_get(char), i32_const(below)))
+            + store("i32.store8", local_get(put), local_get(char), 0, self.target.memory)
+            + local_set(put, add(local_get(put), 1))
+            + local_set(at, local_get(behind)),
+        )
+
     def to_utf16(self, code: Code, encoding: str) -> bytes:
         at, end, char, to, put, out = self.begin(code, encoding)
         most, used = times(local_get(1), 2), code.local()
@@ -432,17 +444,9 @@ class _Strings:
         most = times(local_get(1), 3 if encoding == _UTF16 else 2)
         out += local_set(put, local_tee(to, self.target.allocate(1, local_get(1))))
         read = self.next(encoding, at, end) + local_set(behind) + local_set(char)
-        ascii_ = self.each(
-            at,
-            end,
-            read
-            + br_if(1, numeric("i32.ge_u", local_get(char), i32_const(0x80)))
-            + store("i32.store8", local_get(put), local_get(char), 0, self.target.memory)
-            + local_set(put, add(local_get(put), 1))
-            + local_set(at, local_get(behind)),
-        )
+        out += self.narrow(at, end, read, char, 0x80, put, behind)
         done = numeric("i32.ge_u", local_get(at), local_get(end))
-        out += ascii_ + if_(done, return_(local_get(to) + local_get(1)))
+        out += if_(done, return_(local_get(to) + local_get(1)))
         out += local_set(used, numeric("i32.sub", local_get(put), local_get(to)))
         out += local_set(to, self.target.reallocate(local_get(to), local_get(1), 1, most))
         out += local_set(put, add(local_get(to), local_get(used)))
@@ -464,16 +468,8 @@ class _Strings:
         most = times(local_get(1), 2)
         out += local_set(put, local_tee(to, self.target.allocate(2, local_get(1))))
         read = self.next(encoding, at, end) + local_set(behind) + local_set(char)
-        narrow = self.each(
-            at,
-            end,
-            read
-            + br_if(1, numeric("i32.ge_u", local_get(char), i32_const(0x100)))
-            + store("i32.store8", local_get(put), local_get(char), 0, memory)
-            + local_set(put, add(local_get(put), 1))
-            + local_set(at, local_get(behind)),
-        )
-        out += narrow + local_set(used, numeric("i32.sub", local_get(put), local_get(to)))
+        out += self.narrow(at, end, read, char, 0x100, put, behind)
+        out += local_set(used, numeric("i32.sub", local_get(put), local_get(to)))
         done = numeric("i32.ge_u", local_get(at), local_get(end))
         shrink = self.shrink(to, local_get(1), 2, used)
         out += if_(done, shrink + return_(local_get(to) + local_get(used)))

@@ -41,6 +41,7 @@ from ..wasm.types import F32, F64, I32, I64
 from .faults import Fault
 from .glue import Code, Glue, Side
 from .layout import (
+    MOST_BYTES,
     cases_of,
     discriminant_size,
     element_of,
@@ -55,7 +56,6 @@ from .types import BOOL, CHAR, STRING, Borrow, Flags, List, Own, Primitive, Valu
 
 __all__ = ["Flat", "InMemory", "Place", "Translator"]
 
-_MOST_BYTES = (1 << 28) - 1  # of a list or string, as the canonical ABI bounds them
 
 # Load, store, and what brings a core value to the range of the type; "" where each is one of its values.
 _NUMBERS: dict[str, tuple[str, str, str | int]] = {
@@ -281,7 +281,7 @@ class Translator:
         code, source, target = self.code, self.source, self.target
         whole, to = code.local(), code.local()
         out = self.glue.trap_if(
-            numeric("i32.gt_u", local_get(count), i32_const(_MOST_BYTES // size)), Fault.LIST_TOO_LONG
+            numeric("i32.gt_u", local_get(count), i32_const(MOST_BYTES // size)), Fault.LIST_TOO_LONG
         )
         out += local_set(whole, numeric("i32.mul", local_get(count), i32_const(size)))
         out += source.check_alignment(local_get(address), alignment, Fault.BAD_POINTER)
