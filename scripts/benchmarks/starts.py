@@ -59,17 +59,21 @@ def later_starts() -> Iterator[Row]:
             yield against_the_first(name, path, engine)
 
 
-def against_the_first(name: str, path: Path, engine: str) -> Row:
-    """One row; the cache is a new directory beside the user's, which the first process finds empty."""
+def against_the_first(name: str, path: Path, engine: str, program: str = START, goal: str = GOAL) -> Row:
+    """One row; the cache is a new directory beside the user's, which the first process finds empty.
+
+    Args:
+        program: makes what is measured, of a file and on an engine, and prints the seconds of processors.
+    """
     place = cache.root().parent
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place, prefix="hiwire-bench-") as home:
-        first = start(path, engine, home)
-        later = [start(path, engine, home) for _ in range(LATER)]
+        first = start(program, path, engine, home)
+        later = [start(program, path, engine, home) for _ in range(LATER)]
         kept = sum(file.stat().st_size for file in Path(home).rglob("*") if file.is_file())
     return Row(
         name,
-        GOAL,
+        goal,
         statistics.median(later) / first,
         Statistic.of(later),
         Statistic.of([first]),
@@ -79,10 +83,10 @@ def against_the_first(name: str, path: Path, engine: str) -> Row:
     )
 
 
-def start(path: Path, engine: str, home: str) -> float:
+def start(program: str, path: Path, engine: str, home: str) -> float:
     """Seconds of processors, with what compilers take in processes of their own, from file to instance."""
     done = subprocess.run(
-        [sys.executable, "-c", START, str(path), engine],
+        [sys.executable, "-c", program, str(path), engine],
         check=True,
         stdout=subprocess.PIPE,
         env={**os.environ, "XDG_CACHE_HOME": home},

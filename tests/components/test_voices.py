@@ -5,42 +5,27 @@ every engine. What the plain ``wasmtime.component`` gives is the reference.
 from __future__ import annotations
 
 import functools
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import wasmtime
-from c_support import compiler, scratch
+from c_support import scratch
+from component_builds import part, run
 from wasm_tools_support import wasm_tools
 from wasmtime import component as reference
 
 from hiwire_py.components import Component
 from hiwire_py.errors import GuestTrap
 
-SOURCES = Path(__file__).parent / "c"
 TEXTS = ["", "a", "words", "brød €😀", "x" * 31, "y" * 64, "z" * 65, "é" * 500, "0123456789" * 1000]
-
-
-def _run(*words: object) -> None:
-    """Run a command, which has to succeed."""
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(map(str, words))}:\n{done.stderr}"
 
 
 @functools.cache
 def voices() -> bytes:
     """The component that is made of both."""
-    tools = wasm_tools()
-    made = {}
-    for world in ("speaker", "listener"):
-        core, embedded, made[world] = (scratch() / f"{world}.{kind}" for kind in ("core", "embedded", "wasm"))
-        warnings = ("-O2", "-Wall", "-Wextra", "-Werror")
-        compiler().compile([SOURCES / f"{world}.c"], core, options=warnings)
-        _run(tools, "component", "embed", SOURCES / "voices.wit", "--world", world, core, "-o", embedded)
-        _run(tools, "component", "new", embedded, "-o", made[world])
+    speaker, listener = (part(world, "voices.wit") for world in ("speaker", "listener"))
     whole = scratch() / "voices.wasm"
-    _run(tools, "compose", made["listener"], "-d", made["speaker"], "-o", whole)
+    run(wasm_tools(), "compose", listener, "-d", speaker, "-o", whole)
     return whole.read_bytes()
 
 

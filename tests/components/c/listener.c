@@ -1,5 +1,5 @@
 /* Asks another component, whose memory it cannot see. */
-#include "voices.h"
+#include "guest.h"
 
 IMPORT("demo:voices/voices", "shout") void shout(const char *words, uint32_t size, text *answer);
 IMPORT("demo:voices/voices", "longest") void longest(const text *all, uint32_t count, text *answer);

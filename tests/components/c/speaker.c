@@ -1,5 +1,5 @@
 /* Says what it is given in another way. */
-#include "voices.h"
+#include "guest.h"
 
 #define VOICES "demo:voices/voices#"
 
